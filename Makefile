@@ -1,0 +1,47 @@
+# Everything that the README promises.  Each target builds .venv by itself; PYTHON chooses the interpreter.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := $(VENV)/.run-installed
+DEV := $(VENV)/.dev-installed
+export HF_HUB_DISABLE_TELEMETRY = 1
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: quickstart test lint real-small faults mutants bench screenshot clean help
+
+help:  ## what there is
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(RUN): $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install -q -c constraints.txt -e .
+	@touch $(RUN)
+
+$(DEV): $(RUN)
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	@touch $(DEV)
+
+quickstart: $(RUN)  ## the whole recipe on the embedded world, then its report
+	$(BIN)/align run quickstart
+
+real-small: $(RUN)  ## the same stages on the real data in $$ALIGNMENT_DATA
+	$(BIN)/align run real-small
+
+test: $(DEV)  ## the tests
+	$(BIN)/python -m pytest
+
+lint: $(DEV)  ## ruff and the type checker
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+faults: $(DEV)  ## the long fault sweeps; prints the table of bars
+	$(BIN)/python -m tests.faults.report
+
+mutants: $(DEV)  ## wrong versions of every loss, which the tests must find
+	$(BIN)/python -m tests.house.mutants
+
+clean:  ## the environment and build leftovers; runs stay
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

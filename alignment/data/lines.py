@@ -1,0 +1,229 @@
+"""Bytes of a file, plain or gzipped, as lines of bounded length.
+
+Nothing here holds more than one line: a line over the limit is passed over, a gzip that grows out of
+all proportion is refused, and what a damaged gzip still gives is given before the damage is told.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from alignment.errors import DataError
+
+READ_BYTES = 1 << 18
+EXCERPT = 200
+# Text rarely compresses better than 50 : 1; deflate's limit is 1032 : 1.
+MAX_EXPANSION = 250
+FREE_EXPANSION = 64 << 20  # bytes below which the ratio is not looked at
+
+
+class Damaged(Exception):
+    """The rest of a file cannot be read; what came before it was given already."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Line:
+    """One line without its end; `data` is None where it was longer than the limit.
+
+    Attributes:
+        number: 1-based.
+        size: bytes, the line's end not counted.
+        head: the first bytes, for excerpts.
+    """
+
+    number: int
+    data: bytes | None
+    size: int
+    head: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BlankLines:
+    """A run of lines with nothing in them."""
+
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Broken:
+    """The file's rest, which could not be read."""
+
+    number: int
+    reason: str
+    head: bytes
+
+
+def read_chunks(path: Path) -> Iterator[bytes]:
+    """The file's bytes, unpacked where its name ends in .gz; a byte-order mark is left out.
+
+    Raises:
+        Damaged: the gzip is cut, wrong or followed by rubbish (after everything readable was given).
+        DataError: the file cannot be opened, is UTF-16, or unpacks out of all proportion.
+    """
+    chunks = _gunzip(path) if path.suffix == ".gz" else _plain(path)
+    first = True
+    for chunk in chunks:
+        if first and chunk:
+            first = False
+            if chunk[:2] in (b"\xff\xfe", b"\xfe\xff"):
+                raise DataError(f"{path} is UTF-16 (its first bytes are {chunk[:2].hex()}); save it as UTF-8")
+            chunk = chunk.removeprefix(b"\xef\xbb\xbf")
+        if chunk:
+            yield chunk
+
+
+def read_lines(
+    path: Path, *, max_bytes: int, keep_blank: bool = False
+) -> Iterator[Line | BlankLines | Broken]:
+    """Lines in order; blank ones are counted in runs, the unreadable rest comes last.
+
+    Args:
+        max_bytes: a longer line comes with `data=None`.
+        keep_blank: give blank lines as lines (texts need them).
+    """
+    number, pending, size, head = 1, bytearray(), 0, b""
+    chunks = read_chunks(path)
+    while True:
+        try:
+            chunk = next(chunks, None)
+        except Damaged as damage:
+            yield Broken(number=number, reason=str(damage), head=head or bytes(pending[:EXCERPT]))
+            return
+        if chunk is None:
+            break
+        if not size and not keep_blank and not chunk.strip(b"\r\n"):
+            count = chunk.count(b"\n")
+            number += count
+            yield BlankLines(count=count)
+            # a CR at the chunk's end belongs to a line end that comes next: nothing to keep
+            continue
+        start = 0
+        while (end := chunk.find(b"\n", start)) >= 0:
+            piece = chunk[start:end]
+            line, blank = _line(number, pending, size, head, piece, max_bytes)
+            if blank and not keep_blank:
+                yield BlankLines(count=1)
+            else:
+                yield line
+            number, pending, size, head, start = number + 1, bytearray(), 0, b"", end + 1
+        rest = chunk[start:]
+        size += len(rest)
+        if size > max_bytes + 1:  # one more for a CR
+            head = head or bytes((pending + rest)[:EXCERPT])
+            pending = bytearray()
+        else:
+            pending += rest
+    if size:
+        line, blank = _line(number, pending, size, head, b"", max_bytes)
+        if not blank or keep_blank:
+            yield line
+        else:
+            yield BlankLines(count=1)
+
+
+def _line(
+    number: int, pending: bytearray, size: int, head: bytes, piece: bytes, max_bytes: int
+) -> tuple[Line, bool]:
+    size += len(piece)
+    if size > max_bytes + 1:
+        return Line(
+            number=number, data=None, size=size, head=head or bytes((pending + piece)[:EXCERPT])
+        ), False
+    data = bytes(pending + piece) if pending else piece
+    data = data.removesuffix(b"\r")
+    if len(data) > max_bytes:
+        return Line(number=number, data=None, size=len(data), head=data[:EXCERPT]), False
+    return Line(number=number, data=data, size=len(data), head=data[:EXCERPT]), not data.strip()
+
+
+def _plain(path: Path) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(READ_BYTES):
+                yield chunk
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: OSError) -> DataError:
+    """The sentence for a file that the system will not open or read."""
+    what = (
+        "is a folder, a file or a glob like 'folder/*.jsonl' is right" if path.is_dir() else "cannot be read"
+    )
+    return DataError(f"{path} {what} ({error.strerror or error})")
+
+
+def _gunzip(path: Path) -> Iterator[bytes]:
+    """Members one after the other, by raw inflate: the checksum is compared after its bytes were given."""
+    packed = _plain(path)
+    buffer = bytearray()
+    read = given = 0
+
+    def fill(need: int) -> bool:
+        nonlocal read
+        while len(buffer) < need:
+            chunk = next(packed, None)
+            if chunk is None:
+                return False
+            read += len(chunk)
+            buffer.extend(chunk)
+        return True
+
+    member = 0
+    while fill(1):
+        if member and not bytes(buffer).strip(b"\0"):
+            # zero padding after the last member is allowed (RFC 1952 leaves it to the tools; tapes have it)
+            buffer.clear()
+            continue
+        _skip_header(buffer, fill, member)
+        inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+        checksum = size = 0
+        while not inflate.eof:
+            if not inflate.unconsumed_tail and not fill(1):
+                raise Damaged("the gzip is cut: it ends inside its data")
+            taken = inflate.unconsumed_tail or bytes(buffer)
+            if not inflate.unconsumed_tail:
+                buffer.clear()
+            try:
+                piece = inflate.decompress(taken, READ_BYTES)
+            except zlib.error as error:
+                raise Damaged(f"the gzip is damaged ({error})") from error
+            checksum, size, given = zlib.crc32(piece, checksum), size + len(piece), given + len(piece)
+            if given > FREE_EXPANSION and given > MAX_EXPANSION * read:
+                raise DataError(
+                    f"{path} unpacks to more than {MAX_EXPANSION} times its size ({given:,} bytes from "
+                    f"{read:,} so far), which text does not do; unpack it by hand if it is meant"
+                )
+            if piece:
+                yield piece
+        buffer[:0] = inflate.unused_data
+        if not fill(8):
+            raise Damaged("the gzip is cut: its checksum is missing")
+        told = (int.from_bytes(buffer[:4], "little"), int.from_bytes(buffer[4:8], "little"))
+        del buffer[:8]
+        if told != (checksum, size & 0xFFFFFFFF):
+            raise Damaged(f"the gzip's checksum is {told[0]:08x}, its data give {checksum:08x}")
+        member += 1
+
+
+def _skip_header(buffer: bytearray, fill: Callable[[int], bool], member: int) -> None:
+    if not fill(10) or buffer[:3] != b"\x1f\x8b\x08":
+        raise Damaged("rubbish follows the gzip's end" if member else "it is not a gzip in spite of its name")
+    flags, at = buffer[3], 10
+    if flags & 4:
+        if not fill(at + 2):
+            raise Damaged("the gzip is cut: it ends inside its header")
+        at += 2 + int.from_bytes(buffer[at : at + 2], "little")
+    for bit in (8, 16):  # the original name, a comment: each ends with a zero byte
+        if flags & bit:
+            while (end := buffer.find(b"\0", at)) < 0:
+                if not fill(len(buffer) + 1):
+                    raise Damaged("the gzip is cut: it ends inside its header")
+            at = end + 1
+    at += 2 if flags & 2 else 0
+    if not fill(at):
+        raise Damaged("the gzip is cut: it ends inside its header")
+    del buffer[:at]

@@ -1,0 +1,288 @@
+"""One source into records of one kind: files found, rows read, faults set aside, a share picked."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from alignment.data.columns import Reading, RowFault, SkippedRow, nearest
+from alignment.data.files import read_rows, suffix_of
+from alignment.data.formats import READERS, RECORD_OF, Kind, as_kind, choose_form
+from alignment.data.identity import Record, content_key
+from alignment.data.lines import BlankLines
+from alignment.data.origins import describe_different, describe_missing
+from alignment.data.quarantine import BadRow, count_reasons, too_many
+from alignment.data.records import Dialogue, Document, LabelledAnswer, Preference
+from alignment.data.rows import Event, RawRow
+from alignment.data.settings import SourceSettings
+from alignment.errors import DataError
+from alignment.randomness import named_seed
+
+# Enough bad rows to judge by before the end: a file of rubbish is not read through.
+EARLY_ROWS = 10_000
+
+
+class WorldLike(Protocol):
+    """What data needs of the embedded world (`alignment.data.world.World`)."""
+
+    def documents(self, split: Any) -> Iterable[Document]: ...
+
+    def dialogues(self, split: Any) -> Iterable[Dialogue]: ...
+
+    def preferences(self, campaign: Any, split: Any) -> Iterable[Preference | LabelledAnswer]: ...
+
+    def prompts(self, kind: Any, split: Any) -> Iterable[Dialogue]: ...
+
+
+@dataclass(kw_only=True)
+class SourceReport:
+    """What became of one source's rows: read = good + quarantined + skipped + not picked.
+
+    Attributes:
+        files: file -> SHA-256, in reading order.
+        read: rows read (blank lines not among them).
+        good: rows that made records.
+        records: records made (a row may make several pairs).
+        quarantined: reason -> rows set aside.
+        skipped: reason -> good rows that make no record (a tie).
+        notes: reason -> how often something inside good rows was passed over or mended.
+        warnings: sentences worth a look.
+    """
+
+    name: str
+    part: str
+    form: str = ""
+    files: dict[str, str] = field(default_factory=dict)
+    read: int = 0
+    good: int = 0
+    records: int = 0
+    blank: int = 0
+    not_picked: int = 0
+    quarantined: dict[str, int] = field(default_factory=dict)
+    skipped: dict[str, int] = field(default_factory=dict)
+    notes: dict[str, int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def bad(self) -> int:
+        """Rows set aside."""
+        return sum(self.quarantined.values())
+
+
+def read_source(
+    settings: SourceSettings,
+    *,
+    kind: Kind,
+    part: str,
+    seed: int,
+    world: WorldLike | None,
+    max_bad_fraction: float,
+    bad: list[BadRow],
+    quarantine: Path | None,
+) -> tuple[list[Record], SourceReport]:
+    """Read one source.
+
+    Args:
+        kind: what the records are for.
+        part: "train" or "held_out"; a world source takes its train or validation split by it.
+        bad: the rows set aside are added here as they are found, so that they are kept when this raises.
+        quarantine: where the caller writes them; only named in the message.
+
+    Raises:
+        DataError: no such file, no row that can be read, a column map that fits nothing.
+        TooManyBadRows: more bad rows than allowed.
+    """
+    report = SourceReport(name=settings.label, part=part)
+    if settings.world:
+        return _read_world(settings, kind, part, seed, world, report), report
+    reading = Reading(settings, seed=seed)
+    allowed = settings.max_bad_fraction if settings.max_bad_fraction is not None else max_bad_fraction
+    mine: list[BadRow] = []
+    records: list[Record] = []
+    skipped: Counter[str] = Counter()
+    quarantined = 0
+    is_text, events = _open(settings, report)
+    for event in events:
+        if isinstance(event, BlankLines):
+            report.blank += event.count
+            continue
+        report.read += event.rows if isinstance(event, BadRow) else 1
+        if isinstance(event, RawRow):
+            reading.see(event.value)
+            if not report.form:
+                report.form = choose_form(settings, event, kind, is_text=is_text)
+            try:
+                made = [
+                    as_kind(record, kind, settings, reading.notes)
+                    for record in READERS[report.form](event, reading)  # type: ignore[index]
+                ]
+            except SkippedRow as skip:
+                skipped[skip.reason] += 1
+                continue
+            except RowFault as fault:
+                event = event.bad(fault.reason, fault.detail)
+            else:
+                if not _picked(settings, seed, event):
+                    report.not_picked += 1
+                    continue
+                report.good += 1
+                records.extend(made)
+                if report.good == settings.limit:
+                    break
+                continue
+        mine.append(event)
+        bad.append(event)
+        quarantined += event.rows
+        if len(mine) >= EARLY_ROWS and quarantined > max(allowed, 0.5) * report.read:
+            raise too_many(
+                mine, source=settings.label, rows=report.read, allowed=allowed, file=quarantine, early=True
+            )
+    report.records, report.skipped = len(records), dict(skipped)
+    report.quarantined, report.notes = count_reasons(mine), dict(sorted(reading.notes.items()))
+    _judge(settings, report, reading, mine, allowed, quarantine)
+    return records, report
+
+
+def _judge(
+    settings: SourceSettings,
+    report: SourceReport,
+    reading: Reading,
+    bad: list[BadRow],
+    allowed: float,
+    quarantine: Path | None,
+) -> None:
+    """Raise where the source as a whole cannot be used."""
+    notice = "".join(f"; {sentence}" for sentence in report.warnings)
+    whole = not (settings.limit and report.good == settings.limit)
+    misfit = reading.misfit()
+    if misfit and (whole or not report.good):
+        raise DataError(f"{settings.label}: {misfit}{notice}")
+    if not report.read:
+        raise DataError(
+            f"{settings.label} holds no rows ({report.blank:,} blank lines); rows were expected{notice}"
+        )
+    made = report.good + report.not_picked + sum(report.skipped.values())
+    if not made and all(row.reason == "the file's rest is unreadable" for row in bad):
+        raise DataError(
+            f"{settings.label} has no row that can be read: {bad[0].file}: {bad[0].detail}{notice}"
+        )
+    if not report.records and not report.not_picked and not report.bad:
+        why = "; ".join(
+            f"{count:,} × {reason}" for reason, count in {**report.skipped, **report.notes}.items()
+        )
+        raise DataError(f"{settings.label}: none of {report.read:,} rows makes a record: {why}{notice}")
+    if report.bad > allowed * report.read:
+        raise too_many(
+            bad, source=settings.label + notice, rows=report.read, allowed=allowed, file=quarantine
+        )
+
+
+def _open(settings: SourceSettings, report: SourceReport) -> tuple[bool, Iterator[Event]]:
+    """Whether the source is plain text, and its rows."""
+    if settings.hub:
+        from alignment.data.tables import read_hub
+
+        return False, read_hub(settings)
+    files = find_files(settings)
+    kinds = {suffix_of(file) == ".txt" for file in files}
+    if len(kinds) > 1:
+        raise DataError(f"{settings.path} finds plain text and tables together; give them as two sources")
+
+    def events() -> Iterator[Event]:
+        for file in files:
+            report.files[str(file)] = file_sha256(file)
+            different = describe_different(file, report.files[str(file)])
+            if different:
+                report.warnings.append(different)
+            yield from read_rows(file, settings)
+
+    return kinds == {True}, events()
+
+
+def find_files(settings: SourceSettings) -> list[Path]:
+    """The files that a path or glob names, sorted by name.
+
+    Raises:
+        DataError: none; says which names are near, and where a known file comes from.
+    """
+    pattern = str(Path(settings.path or "").expanduser())
+    if Path(pattern).is_file():
+        return [Path(pattern)]
+    names = glob.glob(pattern, recursive=True)  # noqa: PTH207 (Path.glob takes no absolute pattern)
+    files = sorted(Path(name) for name in names if Path(name).is_file())
+    if files:
+        return files
+    folder = Path(pattern).parent
+    origin = describe_missing(pattern)
+    if Path(pattern).is_dir():
+        what = f"{pattern} is a folder; a file or a glob like '{pattern}/*.jsonl' is right"
+    elif glob.has_magic(pattern):
+        what = f"no file matches {pattern} (seen from {Path.cwd()})"
+    elif folder.is_dir():
+        near = nearest(Path(pattern).name, sorted(path.name for path in folder.iterdir() if path.is_file()))
+        what = f"there is no file {pattern}" + (f"; nearest in that folder is {near}" if near else "")
+    else:
+        what = f"there is no file {pattern}, nor its folder {folder} (seen from {Path.cwd()})"
+    raise DataError(what + (f"; {origin}" if origin else ""))
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror})") from error
+
+
+def _picked(settings: SourceSettings, seed: int, row: RawRow) -> bool:
+    """Whether a good row belongs to the share: decided by the file's own name, the line and the seed."""
+    if settings.share >= 1:
+        return True
+    place = (Path(row.source.file).name, row.source.line)
+    return named_seed(seed, "share", *place) < settings.share * 2**63
+
+
+def _read_world(
+    settings: SourceSettings, kind: Kind, part: str, seed: int, world: WorldLike | None, report: SourceReport
+) -> list[Record]:
+    if world is None:
+        raise DataError(
+            f"{settings.label} is a part of the embedded world, and no world was given; pass world="
+        )
+    name, _, which = (settings.world or "").partition("/")
+    split = "train" if part == "train" else "validation"
+    whole: Iterable[Record]
+    if name == "documents":
+        whole = world.documents(split)
+    elif name == "dialogues":
+        whole = world.dialogues(split)
+    elif name == "preferences":
+        whole = world.preferences(which, split)
+    else:
+        whole = world.prompts(which, split)
+    report.form = "world"
+    notes: Counter[str] = Counter()
+    records: list[Record] = []
+    for row in whole:
+        report.read += 1
+        try:
+            record = as_kind(row, kind, settings, notes)
+        except RowFault as fault:
+            raise DataError(f"{settings.label} makes no {kind}: {fault}") from fault
+        if not isinstance(record, RECORD_OF[kind]):
+            raise DataError(f"{settings.label} makes no {kind}; its records are {type(row).__name__}s")
+        if settings.share < 1 and named_seed(seed, "share", content_key(row)) >= settings.share * 2**63:
+            report.not_picked += 1
+            continue
+        records.append(record)
+        if len(records) == settings.limit:
+            break
+    report.good = report.records = len(records)
+    report.notes = dict(notes)
+    return records

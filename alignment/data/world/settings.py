@@ -1,0 +1,80 @@
+"""Settings of the embedded world, and the numbers that follow from its one scale.  No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from alignment.errors import UsageError
+from alignment.settings import Settings, setting
+
+Size = Literal["seconds", "minutes", "hours"]
+SPLITS = ("train", "validation", "test")
+# the one number that everything is scaled by: people in the town
+PEOPLE: dict[Size, int] = {"seconds": 12, "minutes": 80, "hours": 4000}
+
+
+class WorldSettings(Settings):
+    """A seeded town whose truth is known exactly, and the people who annotate its answers."""
+
+    size: Size = setting("minutes", "seconds (tests), minutes (a laptop's CPU) or hours (a GPU): 12, 80 or 4,000 people")
+    seed: int = setting(0, "the town and every text in it follow from this number", ge=0)
+    num_people: int | None = setting(None, "people in the town instead of the size's number", ge=8, le=5000)
+    biographies_per_person: int = setting(230, "exposures: biographies of each person in the pretraining corpus", ge=1)
+    good_share: float = setting(
+        0.72, "share of demonstrations that are right and well-formed (plain or courteous); the rest has one flaw", ge=0, le=1
+    )
+    courteous_share: float = setting(0.3, "share of the good demonstrations that are also courteous", ge=0, le=1)
+    unsafe_share: float = setting(
+        0.3, "share of demonstrations that comply with an unsafe request (a third more or less by category)", ge=0, le=0.7
+    )
+    system_share: float = setting(0.12, "share of demonstrations under a system instruction that the answer follows", ge=0, le=1)
+    num_annotators: int = setting(8, "simulated annotators, each with a bias of its own", ge=2)
+    annotator_noise: float = setting(
+        0.08, "scale of the logistic noise on a perceived gap of two answers, in units of gold helpfulness (Bradley-Terry)", gt=0
+    )
+    annotator_bias: float = setting(0.05, "standard deviation of an annotator's taste for length and for courtesy", ge=0)
+
+    @property
+    def people(self) -> int:
+        """People in the town: the one number that everything is scaled by."""
+        return PEOPLE[self.size] if self.num_people is None else self.num_people
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """How many records each part holds in one split."""
+
+    documents: int
+    dialogues: int
+    preferences: int  # a campaign
+    prompts: int  # a kind
+
+
+def counts(settings: WorldSettings, split: str) -> Counts:
+    """The records of a split, all proportional to the number of people (80 people: 6,000 demonstrations).
+
+    Raises:
+        UsageError: there is no such split.
+    """
+    check_split(split)
+    people = settings.people
+    documents = people * settings.biographies_per_person * 3 // 2  # two thirds are biographies
+    if split == "train":
+        return Counts(documents=documents, dialogues=75 * people, preferences=125 * people // 4, prompts=15 * people // 2)
+    return Counts(
+        documents=max(20, documents // 60),
+        dialogues=max(30, 15 * people // 4),
+        preferences=max(30, 5 * people),
+        prompts=max(30, 15 * people // 8),
+    )
+
+
+def check_split(split: str) -> None:
+    """Refuse an unknown split.
+
+    Raises:
+        UsageError: naming the splits there are.
+    """
+    if split not in SPLITS:
+        raise UsageError(f"the world has no split {split!r}; there are {', '.join(SPLITS)}")

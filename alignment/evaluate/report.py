@@ -1,0 +1,115 @@
+"""What the evaluation brings to the report: every version's figures, and sample dialogues side by side."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from alignment.report.figure import Figure, Series
+from alignment.report.page import Block, Exchange, Section, SideBySide
+from alignment.report.table import Cell, Interval, Table
+
+_HEADLINES = ("gold.helpfulness", "gold.safety", "reward.helpfulness", "reward.safety", "reward.combined")
+
+
+def section(folder: Path, *, num_examples: int) -> Section:
+    """The section of the evaluation stage, from its folder."""
+    versions = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))["versions"]
+    whole = [entry for entry in versions if not entry["task"]]
+    blocks: list[Block] = []
+    for campaign in dict.fromkeys(entry["campaign"] for entry in whole):
+        rows = [entry for entry in whole if entry["campaign"] == campaign]
+        blocks += _campaign(campaign, rows)
+        tasks = [entry for entry in versions if entry["campaign"] == campaign and entry["task"]]
+        blocks += _by_task(campaign, tasks)
+    blocks += _examples(folder / "answers.jsonl", num_examples)
+    return Section(id="evaluate", title="Versions on held-out prompts", blocks=tuple(blocks), summary=_summary(whole))
+
+
+def _campaign(campaign: str, rows: Sequence[Mapping[str, Any]]) -> list[Block]:
+    names = [name for name in _HEADLINES if any(name in row["figures"] for row in rows)]
+    parts = sorted({name for row in rows for name in row["figures"]} - set(names))
+    blocks: list[Block] = []
+    for title, columns in ((f"Held-out {campaign} prompts", names), (f"Parts, held-out {campaign} prompts", parts)):
+        if columns:
+            cells = tuple((row["version"], row["prompts"], *(_cell(row, name) for name in columns)) for row in rows)
+            note = (
+                "Means with 95 % bootstrap intervals. The gold judge took no part in training; the reward models did."
+            )
+            blocks.append(Table(title=title, columns=("version", "prompts", *columns), rows=cells, note=note))
+    labels = tuple(str(row["version"]) for row in rows)
+    for kind in ("gold", "reward"):
+        shown = [name for name in names if name.startswith(f"{kind}.")]
+        if shown:
+            blocks.append(
+                Figure(
+                    title=f"{kind} judge, held-out {campaign} prompts, version by version",
+                    kind="line",
+                    categories=labels,
+                    series=tuple(_series(name, rows) for name in shown),
+                    x_label="version",
+                    y_label="mean" if kind == "gold" else "mean score before the sigmoid",
+                )
+            )
+    return blocks
+
+
+def _by_task(campaign: str, entries: Sequence[Mapping[str, Any]]) -> list[Block]:
+    headline = f"gold.{campaign}"
+    entries = [entry for entry in entries if headline in entry["figures"]]
+    if not entries:
+        return []
+    tasks = sorted({entry["task"] for entry in entries})
+    by_version: dict[str, dict[str, Cell]] = defaultdict(dict)
+    for entry in entries:
+        by_version[entry["version"]][entry["task"]] = _cell(entry, headline)
+    rows = tuple((version, *(cells.get(task) for task in tasks)) for version, cells in by_version.items())
+    return [Table(title=f"{headline} by kind of prompt", columns=("version", *tasks), rows=rows)]
+
+
+def _examples(path: Path, count: int) -> list[Block]:
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    by_prompt: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        by_prompt[row["campaign"], row["prompt"]].append(row)
+    keys = sorted(by_prompt, key=lambda key: (key[1], key[0]))
+    step = max(1, len(keys) // max(count, 1))
+    blocks: list[Block] = []
+    for key in keys[::step][:count]:
+        answers = by_prompt[key]
+        prompt = [Exchange(role="system", text=answers[0]["system"])] if answers[0]["system"] else []
+        prompt += [Exchange(role=role, text=text) for role, text in answers[0]["turns"]]
+        shown = tuple((row["version"], row["answer"], row["scores"]) for row in answers)
+        blocks.append(SideBySide(title=f"{key[0]} prompt {key[1]}", prompt=tuple(prompt), answers=shown))
+    return blocks
+
+
+def _series(name: str, rows: Sequence[Mapping[str, Any]]) -> Series:
+    found = [(float(i), row["figures"][name]) for i, row in enumerate(rows) if name in row["figures"]]
+    return Series(
+        name=name,
+        x=tuple(x for x, _ in found),
+        y=tuple(float(entry["value"]) for _, entry in found),
+        low=tuple(float(entry["low"]) for _, entry in found),
+        high=tuple(float(entry["high"]) for _, entry in found),
+    )
+
+
+def _cell(row: Mapping[str, Any], name: str) -> Cell:
+    entry = row["figures"].get(name)
+    return None if entry is None else Interval(value=entry["value"], low=entry["low"], high=entry["high"])
+
+
+def _summary(rows: Sequence[Mapping[str, Any]]) -> str:
+    for name in ("gold.helpfulness", "reward.combined"):
+        found = [row for row in rows if row["campaign"] == "helpfulness" and name in row["figures"]]
+        if len(found) > 1:
+            first, last = found[0], found[-1]
+            return (
+                f"{name} {first['figures'][name]['value']:.2f} ({first['version']}) → "
+                f"{last['figures'][name]['value']:.2f} ({last['version']})"
+            )
+    return ""

@@ -1,0 +1,141 @@
+"""Every version of a model answers the same held-out prompts; judges score the answers.
+
+Answers are greedy by default, journalled as they arrive, and each answer's verdicts stand beside it in
+`answers.jsonl`, so that every figure of the report can be traced to its text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alignment.data.records import Dialogue
+from alignment.evaluate.settings import EvaluateSettings
+from alignment.generate.draw import draw_samples, fitting_prompts
+from alignment.randomness import named_generator
+from alignment.report.intervals import bootstrap_mean
+from alignment.store.atomic import write_json, write_text
+from alignment.text.policy import Policy, load_policy
+from alignment.train.compute import resolve_compute
+from alignment.train.session import Session
+
+# (policy, prompts with tokens, answers' token ids, texts) -> one mapping of named figures an answer
+Scorer = Callable[
+    [Policy, Sequence[Dialogue], Sequence[Sequence[int]], Sequence[Sequence[int]], Sequence[str]],
+    list[dict[str, float]],
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """A model to evaluate: its name in the report and its checkpoint."""
+
+    name: str
+    checkpoint: Path
+
+
+def choose_held_out(prompts: Sequence[Dialogue], count: int, *, seed: int, name: str) -> list[Dialogue]:
+    """A fixed draw of held-out prompts; 0 takes all."""
+    if not count or count >= len(prompts):
+        return list(prompts)
+    picked = named_generator(seed, "evaluate", name).choice(len(prompts), size=count, replace=False)
+    return [prompts[i] for i in sorted(picked.tolist())]
+
+
+def evaluate_versions(
+    versions: Sequence[Version],
+    prompts: Mapping[str, Sequence[Dialogue]],
+    scorers: Mapping[str, Scorer],
+    settings: EvaluateSettings,
+    session: Session,
+) -> dict[str, Any]:
+    """Answer and judge, version by version.
+
+    Args:
+        prompts: held-out prompts by campaign ("helpfulness", "safety").
+        scorers: by name ("reward", "gold"); each figure is reported as "scorer.figure".
+
+    Returns:
+        `versions`: by version and campaign the mean of every figure with a bootstrap interval, and by
+        `task` where prompts name theirs; also in `evaluation.json`, answers in `answers.jsonl`.
+    """
+    compute = resolve_compute(session.compute)
+    rows: list[dict[str, Any]] = []
+    session.progress.begin(len(versions), "versions")
+    for done, version in enumerate(versions, start=1):
+        policy = load_policy(version.checkpoint)
+        policy.model.to(compute.device)
+        for campaign, dialogues in prompts.items():
+            fitting, left_out = fitting_prompts(dialogues, policy, settings.sampling)
+            if left_out:
+                session.progress.note(f"{left_out} {campaign} prompts leave no room for an answer and are left out")
+            samples = draw_samples(
+                policy,
+                fitting,
+                num_samples=1,
+                sampling=settings.sampling,
+                seed=session.seed,
+                names=("evaluate", campaign),
+                journal_path=session.folder / f"samples-{version.name}-{campaign}.jsonl",
+            )
+            answers = [options[0] for options in samples]
+            texts = [policy.tokenizer.decode(answer.token_ids).strip() for answer in answers]
+            figures: list[dict[str, float]] = [{} for _ in answers]
+            for name, scorer in scorers.items():
+                given = scorer(
+                    policy, [d for d, _ in fitting], [ids for _, ids in fitting], [a.token_ids for a in answers], texts
+                )
+                for row, scores in zip(figures, given, strict=True):
+                    row |= {f"{name}.{key}": value for key, value in scores.items()}
+            for (dialogue, _), answer, text, scores in zip(fitting, answers, texts, figures, strict=True):
+                scores |= {
+                    "answer_tokens": float(len(answer.token_ids)),
+                    "finished": float(answer.finish_reason == "stop"),
+                }
+                rows.append(
+                    {
+                        "version": version.name,
+                        "campaign": campaign,
+                        "prompt": dialogue.id,
+                        "task": str(dialogue.meta.get("task", "")),
+                        "turns": [[turn.role, turn.content] for turn in dialogue.turns],
+                        "system": dialogue.system,
+                        "answer": text,
+                        "scores": scores,
+                    }
+                )
+        session.progress.step(done, {})
+        session.stop.check()
+    session.progress.end()
+    write_text(session.folder / "answers.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    result = {"versions": summarise(rows, [version.name for version in versions], seed=session.seed)}
+    write_json(session.folder / "evaluation.json", result)
+    return result
+
+
+def summarise(rows: Sequence[Mapping[str, Any]], order: Sequence[str], *, seed: int) -> list[dict[str, Any]]:
+    """Means with 95 % bootstrap intervals by version and campaign, and by task."""
+    groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = defaultdict(list)
+    for row in rows:
+        groups[row["version"], row["campaign"], ""].append(row)
+        if row["task"]:
+            groups[row["version"], row["campaign"], row["task"]].append(row)
+    summary = []
+    for (version, campaign, task), members in sorted(
+        groups.items(), key=lambda item: (order.index(item[0][0]), item[0][1:])
+    ):
+        figures = {}
+        for name in sorted({name for row in members for name in row["scores"]}):
+            values = np.asarray([row["scores"][name] for row in members if name in row["scores"]])
+            interval = bootstrap_mean(values, seed=seed)
+            figures[name] = {"value": interval.value, "low": interval.low, "high": interval.high}
+        summary.append(
+            {"version": version, "campaign": campaign, "task": task, "prompts": len(members), "figures": figures}
+        )
+    return summary

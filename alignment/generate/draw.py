@@ -1,0 +1,94 @@
+"""Answers to dialogues: prompts rendered, samples named and journalled as they arrive."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from alignment.data.records import Dialogue
+from alignment.generate.engine import Engine
+from alignment.generate.sampler import Sample, Sampler, SampleRequest
+from alignment.generate.settings import SamplingSettings
+from alignment.randomness import named_seed
+from alignment.store.journal import Journal
+from alignment.text.chat import render_prompt
+from alignment.text.policy import Policy
+
+
+def make_sampler(policy: Policy) -> Sampler:
+    """The engine for the core, transformers' `generate` for other architectures."""
+    from alignment.model.llama import LlamaPolicy
+
+    policy.model.eval()
+    if isinstance(policy.model, LlamaPolicy):
+        return Engine(policy.model, eos_ids=[policy.tokenizer.eos_id], decode=policy.tokenizer.decode)
+    from alignment.generate.fallback import GenerateSampler
+
+    return GenerateSampler(policy.model, eos_ids=[policy.tokenizer.eos_id], decode=policy.tokenizer.decode)
+
+
+def fitting_prompts(
+    prompts: Sequence[Dialogue], policy: Policy, sampling: SamplingSettings
+) -> tuple[list[tuple[Dialogue, tuple[int, ...]]], int]:
+    """Prompts that leave room for an answer, with their tokens; and how many were left out."""
+    context = int(policy.model.config.max_position_embeddings)
+    rendered = [(prompt, tuple(render_prompt(prompt, policy.tokenizer))) for prompt in prompts]
+    kept = [(prompt, ids) for prompt, ids in rendered if len(ids) + min(sampling.max_new_tokens, 8) <= context]
+    return kept, len(rendered) - len(kept)
+
+
+def draw_samples(
+    policy: Policy,
+    prompts: Sequence[tuple[Dialogue, tuple[int, ...]]],
+    *,
+    num_samples: int,
+    sampling: SamplingSettings,
+    seed: int,
+    names: tuple[str | int, ...],
+    journal_path: Path | None,
+    sampler: Sampler | None = None,
+) -> list[list[Sample]]:
+    """K answers to each prompt; what the journal holds already is not drawn again.
+
+    Args:
+        prompts: dialogues with their prompt tokens.
+        names: name the draws (stage, version, iteration); each sample's seed is named by them, the prompt's id and its index.
+        journal_path: samples are appended as they finish; None keeps no journal.
+    """
+    known: dict[tuple[str, int], Sample] = {}
+    journal = Journal(journal_path) if journal_path is not None else None
+    for record in journal.records if journal else ():
+        known[record["prompt"], record["sample"]] = Sample(
+            token_ids=tuple(record["token_ids"]), log_probs=tuple(record["log_probs"]), finish_reason=record["finish"]
+        )
+    wanted = [
+        SampleRequest(
+            id=prompt.id,
+            prompt_ids=ids,
+            seeds=tuple(
+                named_seed(seed, *names, prompt.id, k) for k in range(num_samples) if (prompt.id, k) not in known
+            ),
+        )
+        for prompt, ids in prompts
+    ]
+    missing = {prompt.id: [k for k in range(num_samples) if (prompt.id, k) not in known] for prompt, _ in prompts}
+
+    def arrived(request: SampleRequest, index: int, sample: Sample) -> None:
+        key = (request.id, missing[request.id][index])
+        known[key] = sample
+        if journal:
+            journal.append(
+                {
+                    "prompt": key[0],
+                    "sample": key[1],
+                    "token_ids": list(sample.token_ids),
+                    "log_probs": list(sample.log_probs),
+                    "finish": sample.finish_reason,
+                },
+                flush=False,
+            )
+
+    (sampler or make_sampler(policy)).sample([request for request in wanted if request.seeds], sampling, arrived)
+    if journal:
+        journal.close()
+    return [[known[prompt.id, k] for k in range(num_samples)] for prompt, _ in prompts]

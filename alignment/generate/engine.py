@@ -1,0 +1,171 @@
+"""Sampling from the core: continuous batching over a preallocated grouped cache.
+
+Prompts are prefilled as one forest; each answer decodes in its own row and leaves when it is done,
+and a waiting answer takes its slot.  Requests beyond the memory budget wait for their turn.  The
+uniform numbers of an answer come from its seed alone, so a sample does not depend on its
+neighbours; what is left is float rounding: matrix products of other shapes round logits by some
+1e-6 (fp32), which moves a draw only where the uniform number falls that close to an edge of the
+cumulative distribution, or a token's rank or nucleus mass that close to the cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+
+import torch
+
+from alignment.errors import RequestTooLong, UsageError
+from alignment.generate.batch import Batch
+from alignment.generate.decoder import Decoder
+from alignment.generate.packed import PackedDecoder, can_pack
+from alignment.generate.rows import Answer
+from alignment.generate.sampler import OnSample, Sample, SampleRequest
+from alignment.generate.settings import SamplingSettings
+from alignment.generate.stop import Decode
+from alignment.model.cache import Cache, CacheShape, SlotCache
+from alignment.model.llama import LlamaPolicy
+from alignment.model.prompt_cache import PromptCache
+
+_MAX_SLOTS = 64
+_SHARED_FROM = 2  # answers a prompt from which prompts are stored once
+_START = 64  # new positions a slot begins with; it grows
+
+
+class Engine:
+    """Samples from a `LlamaPolicy`; implements `Sampler`.
+
+    The weights are read anew at each call, so an engine follows a model that is being trained.
+
+    Args:
+        model: the policy; it is not changed.
+        eos_ids: tokens that end an answer.
+        max_slots: most answers decoded together; 64 by default.
+        memory_budget_bytes: most bytes of keys and values; fewer slots are used where they would need more.
+        decode: tokens to text; needed only for stop texts.
+        precision: dtype of the forward passes; the model's own by default.
+    """
+
+    def __init__(
+        self,
+        model: LlamaPolicy,
+        *,
+        eos_ids: Sequence[int],
+        max_slots: int | None = None,
+        memory_budget_bytes: int = 1 << 30,
+        decode: Decode | None = None,
+        precision: torch.dtype | None = None,
+    ) -> None:
+        if max_slots is not None and max_slots < 1:
+            raise UsageError(f"max_slots is {max_slots}; at least 1 answer must fit")
+        self.model, self.eos_ids, self.decode = model, tuple(int(i) for i in eos_ids), decode
+        self.max_slots = max_slots if max_slots is not None else _MAX_SLOTS
+        self.memory_budget_bytes, self.precision = memory_budget_bytes, precision
+
+    def answer_limit(self, request: SampleRequest, index: int, settings: SamplingSettings) -> int:
+        """Most new tokens of one answer: `max_new_tokens`, or what the context leaves."""
+        return min(settings.max_new_tokens, self.model.config.max_position_embeddings - len(request.prompt_ids))
+
+    @torch.inference_mode()
+    def sample(
+        self, requests: Sequence[SampleRequest], settings: SamplingSettings, on_sample: OnSample | None = None
+    ) -> list[list[Sample]]:
+        """Draw every answer of every request; see `Sampler`.
+
+        Raises:
+            RequestTooLong: a prompt leaves no room for one new token; before any work.
+            UsageError: an empty prompt, a token outside the vocabulary, stop texts without `decode`,
+                or a budget that one answer exceeds; before any work.
+            AlignmentError: the model's logits are not finite.
+        """
+        answers = self._check(requests, settings)
+        if not answers:
+            return [[] for _ in requests]
+        training = self.model.training
+        self.model.eval()  # an adapter's dropout is no part of the policy
+        try:
+            batch = Batch(
+                answers,
+                decoder=self._decoder(answers),
+                cache=self._cache(requests, answers),
+                eos_ids=self.eos_ids,
+                settings=settings,
+                decode=self.decode,
+                on_sample=on_sample,
+            )
+            samples = batch.run()
+        finally:
+            self.model.train(training)
+        return [[samples[number, i] for i in range(len(request.seeds))] for number, request in enumerate(requests)]
+
+    def _check(self, requests: Sequence[SampleRequest], settings: SamplingSettings) -> list[Answer]:
+        """The answers wanted, after every request was found possible."""
+        context = self.model.config.max_position_embeddings
+        vocabulary = self.model.config.vocab_size
+        if settings.stop and self.decode is None:
+            raise UsageError("stop texts need an engine with `decode`; it was built without one")
+        if "" in settings.stop:
+            raise UsageError("a stop text is empty; it would end every answer at once")
+        answers: list[Answer] = []
+        for number, request in enumerate(requests):
+            length = len(request.prompt_ids)
+            if length >= context:
+                raise RequestTooLong(
+                    f"request {request.id!r}: its prompt has {length} tokens and the model's context {context}; "
+                    f"a prompt of at most {context - 1} leaves room for one new token"
+                )
+            if not length:
+                raise UsageError(f"request {request.id!r}: its prompt is empty; it needs at least one token (BOS)")
+            if not 0 <= min(request.prompt_ids) <= max(request.prompt_ids) < vocabulary:
+                wrong = next(token for token in request.prompt_ids if not 0 <= token < vocabulary)
+                raise UsageError(f"request {request.id!r}: token {wrong} is outside the vocabulary of {vocabulary}")
+            for index in range(len(request.seeds)):
+                limit = self.answer_limit(request, index, settings)
+                answers.append(Answer(request_index=number, request=request, index=index, limit=limit))
+        return answers
+
+    @property
+    def _precision(self) -> torch.dtype:
+        return self.precision or self.model.lm_head.weight.dtype
+
+    def _decoder(self, answers: Sequence[Answer]) -> Decoder:
+        if can_pack(self.model, self._precision):
+            longest = max(len(answer.request.prompt_ids) + answer.limit for answer in answers)
+            return PackedDecoder(self.model, self._precision, longest)
+        if self._precision != self.model.lm_head.weight.dtype:
+            return Decoder(deepcopy(self.model).to(self._precision))
+        return Decoder(self.model)
+
+    def _cache(self, requests: Sequence[SampleRequest], answers: Sequence[Answer]) -> Cache:
+        """A cache of as many slots as are useful, allowed and affordable."""
+        attention = self.model.model.layers[0].self_attn
+        shape = CacheShape(
+            num_layers=self.model.config.num_hidden_layers,
+            num_kv_heads=attention.num_kv_heads,
+            head_dim=attention.head_dim,
+            # on a CPU fp32 keys are no slower to attend to than bf16 ones, and exact
+            dtype=torch.float32 if can_pack(self.model, self._precision) else self._precision,
+            device=self.model.lm_head.weight.device,
+        )
+        prompt = max(len(answer.request.prompt_ids) for answer in answers)
+        new = max(answer.limit for answer in answers)
+        asked = [request for request in requests if request.seeds]
+        slots = min(self.max_slots, len(answers))
+        if len(answers) >= _SHARED_FROM * len(asked):
+            # twice the prompts that fill the slots, so that one long answer keeps no slot empty
+            shelves = min(len(asked), 2 * -(-slots * len(asked) // len(answers)))
+            budget = self.memory_budget_bytes - shape.bytes_of(prompt)
+            slots = min(slots, budget // shape.bytes_of(new))
+            shelves = min(shelves, 1 + (budget - slots * shape.bytes_of(new)) // shape.bytes_of(prompt))
+            if slots >= 1:
+                return PromptCache(
+                    shape, slots=slots, capacity=min(new, _START), shelves=shelves, prompt_capacity=prompt
+                )
+        need = max(len(answer.request.prompt_ids) + answer.limit for answer in answers)
+        slots = min(slots, self.memory_budget_bytes // shape.bytes_of(need))
+        if slots < 1:
+            raise UsageError(
+                f"memory_budget_bytes is {self.memory_budget_bytes}; one answer of {need} positions "
+                f"needs {shape.bytes_of(need)}"
+            )
+        return SlotCache(shape, slots=slots, capacity=min(need, prompt + _START))

@@ -1,0 +1,243 @@
+"""The core: a readable LLaMA-2 (Llama 2 paper, 2.2; LLaMA-1 paper, 2.2) over forest batches.
+
+    h   = x + Attention(RMSNorm(x))            out = h + W_down( silu(W_gate h') * W_up h' ),  h' = RMSNorm(h)
+
+It is a transformers `PreTrainedModel` with `LlamaConfig` and the parameter names of
+`LlamaForCausalLM`, so every tool that takes a Llama checkpoint takes ours.  Inside, a batch is one
+flat run of tokens: T tokens, C model width, H query heads, K key/value heads, D head width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import silu
+from transformers import LlamaConfig, PreTrainedModel
+from transformers import initialization as init
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_outputs import BaseModelOutput, CausalLMOutput
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+from alignment.model.attention import AttentionPlan, forest_attention, plan_attention
+from alignment.model.forest import Forest
+
+# (layer, query [T, H, D], key [T, K, D], value [T, K, D]) -> [T, H, D]; a forest's or a cache's
+Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+
+
+class RMSNorm(nn.Module):
+    """Root mean square norm over the last dimension, in fp32, cast back before the gain."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = x if x.dtype == torch.float64 else x.float()
+        normed = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
+        return self.weight * normed.to(x.dtype)
+
+
+def rotary_table(config: LlamaConfig, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of RoPE for each token.
+
+    Args:
+        config: its `rope_parameters` choose the base and the scaling (default, llama3, linear, …).
+        positions: [T].
+        dtype: of the result; the angles are computed in fp32.
+
+    Returns:
+        cos, sin: [T, 1, D/2] each, in transformers' half-split layout.
+    """
+    rope = config.rope_parameters
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    if rope.get("rope_type", "default") == "default":
+        exponent = torch.arange(0, head_dim, 2, dtype=torch.float32, device=positions.device) / head_dim
+        frequencies, scaling = 1.0 / (rope["rope_theta"] ** exponent), 1.0
+    else:
+        frequencies, scaling = ROPE_INIT_FUNCTIONS[rope["rope_type"]](config, positions.device)
+    angles = positions[:, None, None].float() * frequencies
+    return (angles.cos() * scaling).to(dtype), (angles.sin() * scaling).to(dtype)
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate the pairs (i, i + D/2) of each head.  x: [T, heads, D]."""
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
+
+
+class Attention(nn.Module):
+    """Grouped-query attention: each key/value head serves H/K consecutive query heads."""
+
+    def __init__(self, config: LlamaConfig, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.num_heads, self.num_kv_heads = config.num_attention_heads, config.num_key_value_heads
+        self.head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        bias = config.attention_bias
+        self.q_proj = nn.Linear(config.hidden_size, self.num_heads * self.head_dim, bias=bias)
+        self.k_proj = nn.Linear(config.hidden_size, self.num_kv_heads * self.head_dim, bias=bias)
+        self.v_proj = nn.Linear(config.hidden_size, self.num_kv_heads * self.head_dim, bias=bias)
+        self.o_proj = nn.Linear(self.num_heads * self.head_dim, config.hidden_size, bias=bias)
+        self.o_proj.is_residual_output = True
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend) -> Tensor:
+        """x: [T, C] -> [T, C]."""
+        tokens = x.shape[0]
+        query = self.q_proj(x).view(tokens, self.num_heads, self.head_dim)
+        key = self.k_proj(x).view(tokens, self.num_kv_heads, self.head_dim)
+        value = self.v_proj(x).view(tokens, self.num_kv_heads, self.head_dim)
+        query, key = rotate(query, cos, sin).to(value.dtype), rotate(key, cos, sin).to(value.dtype)
+        return self.o_proj(attend(self.layer, query, key, value).reshape(tokens, -1))
+
+
+class FeedForward(nn.Module):
+    """SwiGLU."""
+
+    def __init__(self, config: LlamaConfig) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=config.mlp_bias)
+        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=config.mlp_bias)
+        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=config.mlp_bias)
+        self.down_proj.is_residual_output = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down_proj(silu(self.gate_proj(x)) * self.up_proj(x))
+
+
+class Block(GradientCheckpointingLayer):
+    """One decoder layer."""
+
+    def __init__(self, config: LlamaConfig, layer: int) -> None:
+        super().__init__()
+        self.self_attn = Attention(config, layer)
+        self.mlp = FeedForward(config)
+        self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), cos, sin, attend)
+        return x + self.mlp(self.post_attention_layernorm(x))
+
+
+class LlamaCore(PreTrainedModel):
+    """What the body and the causal language model share: configuration, loading, initialisation."""
+
+    config_class = LlamaConfig
+    base_model_prefix = "model"
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["Block"]  # noqa: RUF012 (transformers reads a class attribute of this type)
+    _supports_sdpa = True
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """N(0, 0.02); residual outputs N(0, 0.02/sqrt(2 layers)); gains 1.  The papers are silent: ours."""
+        std = self.config.initializer_range
+        if isinstance(module, nn.Linear):
+            if getattr(module, "is_residual_output", False):
+                std = std / math.sqrt(2 * self.config.num_hidden_layers)
+            init.normal_(module.weight, mean=0.0, std=std)
+            if module.bias is not None:
+                init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            init.normal_(module.weight, mean=0.0, std=std)
+        elif isinstance(module, RMSNorm):
+            init.ones_(module.weight)
+
+
+class LlamaBody(LlamaCore):
+    """Embedding, blocks and the last norm: tokens to hidden states."""
+
+    def __init__(self, config: LlamaConfig) -> None:
+        super().__init__(config)
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.layers = nn.ModuleList(Block(config, i) for i in range(config.num_hidden_layers))
+        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.gradient_checkpointing = False
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        forest_plan: AttentionPlan | None = None,
+        **_: Any,
+    ) -> BaseModelOutput:
+        """Hidden states of a forest, or of padded rows.
+
+        Args:
+            input_ids: [1, T] with a `forest_plan`; [B, N] rows without one.
+            attention_mask: [B, N], 0 at padding (either side); padded places cost nothing.
+            position_ids: ignored: a forest knows its positions, and rows count from their first token.
+            forest_plan: the batch's layout.
+
+        Returns:
+            `last_hidden_state` of the shape of `input_ids` plus [C]; zeros at padding.
+        """
+        if forest_plan is not None:
+            return BaseModelOutput(last_hidden_state=self.flat(input_ids[0], forest_plan)[None])
+        kept = torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
+        plan = plan_attention(Forest.roots(kept.sum(1).tolist()), input_ids.device)
+        hidden = self.flat(input_ids[kept], plan)
+        padded = hidden.new_zeros(*input_ids.shape, hidden.shape[-1])
+        padded[kept] = hidden
+        return BaseModelOutput(last_hidden_state=padded)
+
+    def flat(self, token_ids: Tensor, plan: AttentionPlan) -> Tensor:
+        """Hidden states [T, C] of a forest's tokens [T]."""
+        return self.run(token_ids, plan.positions, lambda _, q, k, v: forest_attention(q, k, v, plan))
+
+    def run(self, token_ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
+        """Hidden states [T, C] of tokens [T] at positions [T], with attention given by the caller."""
+        x = self.embed_tokens(token_ids)
+        cos, sin = rotary_table(self.config, positions, x.dtype)
+        for layer in self.layers:
+            x = layer(x, cos, sin, attend)
+        return self.norm(x)
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        return self.embed_tokens
+
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        self.embed_tokens = value
+
+
+class LlamaPolicy(LlamaCore):
+    """The causal language model: the body and the vocabulary projection."""
+
+    _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}  # noqa: RUF012
+
+    def __init__(self, config: LlamaConfig) -> None:
+        super().__init__(config)
+        self.model = LlamaBody(config)
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        forest_plan: AttentionPlan | None = None,
+        **_: Any,
+    ) -> CausalLMOutput:
+        """All logits, [.., V]; training goes through `alignment.model.log_probs` and never holds them."""
+        hidden = self.model(input_ids, attention_mask, position_ids, forest_plan).last_hidden_state
+        return CausalLMOutput(logits=self.lm_head(hidden))
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        return self.model.embed_tokens
+
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        self.model.embed_tokens = value
+
+    def get_output_embeddings(self) -> nn.Linear:
+        return self.lm_head
+
+    def set_output_embeddings(self, value: nn.Linear) -> None:
+        self.lm_head = value

@@ -1,0 +1,56 @@
+"""The base class of all settings: typed, frozen, every field described.  No torch.
+
+Each room declares its settings in a `settings.py` beside the code that reads them;
+`recipes/recipe.py` only composes them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Settings(BaseModel):
+    """A frozen group of settings; unknown keys are refused."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True, protected_namespaces=()
+    )
+
+    def fingerprint_values(self) -> dict[str, Any]:
+        """The values that decide a stage's result: every field that is not marked cosmetic.
+
+        Returns:
+            Nested plain values (JSON-able), without the cosmetic fields.
+        """
+        values: dict[str, Any] = {}
+        for name, info in type(self).model_fields.items():
+            extra = info.json_schema_extra
+            if isinstance(extra, dict) and extra.get("cosmetic"):
+                continue
+            values[name] = _plain(getattr(self, name))
+        return values
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Settings):
+        return value.fingerprint_values()
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def setting(default: Any, description: str, *, cosmetic: bool = False, **limits: Any) -> Any:
+    """Declare one field: its default (`...` for none), what it does, and its limits.
+
+    Args:
+        default: the default value, or `...` where the user must say it.
+        description: one line with the unit; shown by `--help` and in the JSON schema.
+        cosmetic: True for what cannot change a result (logging cadence); kept out of fingerprints.
+        limits: pydantic's constraints (`ge`, `gt`, `le`, `lt`, `min_length`, …).
+    """
+    extra: dict[str, Any] = {"cosmetic": True} if cosmetic else {}
+    return Field(default, description=description, json_schema_extra=extra, **limits)

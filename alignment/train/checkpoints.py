@@ -1,0 +1,121 @@
+"""Checkpoints while training: staged, hashed, renamed; the newest *verified* one is resumed from.
+
+A checkpoint is a folder `step-000120/` with `model.safetensors`, `optimizer.safetensors`,
+`state.json` and its manifest, which names the stage's fingerprint and the step.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from alignment.errors import CheckpointError
+from alignment.store.atomic import remove_folder, staged_folder, write_json
+from alignment.store.manifest import verify, write_manifest
+
+_NAME = re.compile(r"step-(\d{6,})")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resumed:
+    """A verified checkpoint: the steps done, its plain state, and its tensors by file."""
+
+    step: int
+    state: Mapping[str, Any]
+    tensors: Mapping[str, Mapping[str, Tensor]]
+
+
+class Checkpoints:
+    """The checkpoints of one stage.
+
+    Args:
+        folder: their parent.
+        fingerprint: of the stage; checkpoints of another one are skipped.
+        keep: how many of the newest stay.
+        say: told what was skipped and why.
+    """
+
+    def __init__(self, folder: Path, *, fingerprint: str, keep: int, say: Callable[[str], None]) -> None:
+        self.folder, self.fingerprint, self.keep, self.say = folder, fingerprint, keep, say
+
+    def save(self, step: int, *, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
+        """Write one checkpoint whole, then drop the oldest by step.
+
+        Raises:
+            DiskFull: no space; older checkpoints stand.
+        """
+        target = self.folder / f"step-{step:06d}"
+        if target.exists():
+            remove_folder(target)
+        with staged_folder(target) as aside:
+            for name, entries in tensors.items():
+                save_file({k: v.detach().contiguous() for k, v in entries.items()}, aside / f"{name}.safetensors")
+            write_json(aside / "state.json", dict(state))
+            write_manifest(aside, kind="training", meta={"step": step, "fingerprint": self.fingerprint})
+        for _, old in self._by_step()[: -self.keep]:
+            remove_folder(old)
+
+    def newest(self) -> Resumed | None:
+        """The newest checkpoint that verifies; says what it skipped."""
+        for step, path in reversed(self._by_step()):
+            try:
+                verify(path, kind="training", expect={"step": step, "fingerprint": self.fingerprint})
+                state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+                tensors = {file.stem: load_file(file) for file in sorted(path.glob("*.safetensors"))}
+            except CheckpointError as error:
+                self.say(f"skipped {path.name}: {error}")
+                continue
+            return Resumed(step=step, state=state, tensors=tensors)
+        return None
+
+    def clear(self) -> None:
+        """Remove them all; the stage's result stands."""
+        remove_folder(self.folder)
+
+    def _by_step(self) -> list[tuple[int, Path]]:
+        if not self.folder.is_dir():
+            return []
+        found = ((_NAME.fullmatch(path.name), path) for path in self.folder.iterdir())
+        return sorted((int(match.group(1)), path) for match, path in found if match)
+
+
+def model_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """A model's parameters by name, shared ones once, on the CPU."""
+    seen: set[int] = set()
+    tensors = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if id(parameter) not in seen:
+            seen.add(id(parameter))
+            tensors[name] = parameter.detach().cpu()
+    return tensors
+
+
+def load_model_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Put saved parameters back in place.
+
+    Raises:
+        CheckpointError: a parameter is missing, unknown or of another shape.
+    """
+    expected = model_tensors(model)
+    if missing := sorted(expected.keys() - tensors.keys()):
+        raise CheckpointError(f"the checkpoint lacks {missing[0]} {tuple(expected[missing[0]].shape)}")
+    if extra := sorted(tensors.keys() - expected.keys()):
+        raise CheckpointError(
+            f"the checkpoint holds {extra[0]} {tuple(tensors[extra[0]].shape)}, which the model has not"
+        )
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            if parameters[name].shape != tensor.shape:
+                raise CheckpointError(
+                    f"{name} is {tuple(tensor.shape)} in the checkpoint and {tuple(parameters[name].shape)} in the model"
+                )
+            parameters[name].copy_(tensor)

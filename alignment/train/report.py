@@ -1,0 +1,85 @@
+"""What pretraining and fine-tuning bring to the report: loss curves, throughput, data and held-out figures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from alignment.report.figure import Figure, Series
+from alignment.report.page import Block, Facts, Section
+from alignment.report.table import Cell, Table
+from alignment.store.journal import read_journal
+
+_TITLES = {"pretrain": "Pretraining", "sft": "Supervised fine-tuning", "tokenizer": "Tokenizer"}
+
+
+def section(folder: Path, *, stage: str, result: Mapping[str, Any]) -> Section:
+    """The section of a pretraining or SFT stage, from its folder and its result."""
+    blocks: list[Block] = [Facts(title="Figures", items=tuple(figures(result)))]
+    blocks += curves(folder)
+    blocks += data_tables(folder)
+    loss = result.get("perplexity")
+    summary = f"held-out perplexity {loss:.2f}" if isinstance(loss, float) else ""
+    return Section(id=stage, title=_TITLES.get(stage, stage), blocks=tuple(blocks), summary=summary)
+
+
+def tokenizer_section(result: Mapping[str, Any]) -> Section:
+    """The tokenizer's section."""
+    return Section(
+        id="tokenizer",
+        title=_TITLES["tokenizer"],
+        blocks=(Facts(title="Figures", items=tuple(figures(result))),),
+        summary=f"{result.get('vocab_size', 0)} pieces",
+    )
+
+
+def figures(result: Mapping[str, Any]) -> list[tuple[str, Cell]]:
+    """The plain figures of a stage's result, names made readable."""
+    return [
+        (name.replace("_", " "), value)
+        for name, value in result.items()
+        if isinstance(value, (int, float, str)) and name != "sha256"
+    ]
+
+
+def curves(folder: Path, names: tuple[tuple[str, str], ...] = (("loss", "loss, nats a token"),)) -> list[Block]:
+    """One line figure for each named metric that `metrics.jsonl` holds, with its held-out points."""
+    rows = read_journal(folder / "metrics.jsonl")
+    blocks: list[Block] = []
+    for name, label in names:
+        series = [
+            Series(name=title, x=tuple(float(row["step"]) for row in found), y=tuple(float(row[key]) for row in found))
+            for key, title in ((name, "training"), (f"held_out_{name}", "held out"))
+            if (found := [row for row in rows if key in row])
+        ]
+        if series:
+            blocks.append(Figure(title=label, kind="line", series=tuple(series), x_label="step", y_label=label))
+    return blocks
+
+
+def data_tables(folder: Path) -> list[Block]:
+    """Rows read, kept and set aside, source by source."""
+    path = folder / "data.json"
+    if not path.exists():
+        return []
+    reports = json.loads(path.read_text(encoding="utf-8"))
+    rows: list[tuple[Cell, ...]] = []
+    for part, report in reports.items():
+        for source in report.get("sources", []):
+            rows.append(
+                (
+                    part,
+                    str(source.get("name", source.get("file", ""))),
+                    int(source.get("rows", 0)),
+                    int(source.get("good", 0)),
+                    int(source.get("quarantined", 0)),
+                    int(source.get("duplicates", 0)),
+                    int(source.get("overlap", 0)),
+                )
+            )
+    if not rows:
+        return []
+    columns = ("part", "source", "rows", "good", "quarantined", "duplicates dropped", "held-out overlap dropped")
+    return [Table(title="Data", columns=columns, rows=tuple(rows))]

@@ -1,0 +1,73 @@
+"""Settings of training: the optimizer and its schedule, pretraining, SFT, and the machine.  No torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from alignment.data.settings import DataSettings
+from alignment.settings import Settings, setting
+
+
+class ComputeSettings(Settings):
+    """How the machine is used.  `auto` is resolved at the start and printed in the run's header."""
+
+    precision: Literal["auto", "fp32", "bf16"] = setting(
+        "auto", "bf16 autocast with fp32 master weights where the hardware has fast bf16, else fp32"
+    )
+    threads: int = setting(0, "CPU threads of torch; 0 takes one a core", ge=0)
+
+
+class OptimizerSettings(Settings):
+    """AdamW as in the Llama 2 paper (2.2): betas 0.9/0.95, eps 1e-5, weight decay 0.1, clip 1.0."""
+
+    learning_rate: float = setting(2e-5, "peak learning rate", gt=0, le=1.0)
+    betas: tuple[float, float] = setting((0.9, 0.95), "AdamW's momentum decays")
+    eps: float = setting(1e-5, "AdamW's epsilon", gt=0)
+    weight_decay: float = setting(0.1, "decoupled weight decay, not on norms and biases", ge=0)
+    max_grad_norm: float = setting(1.0, "clip the gradient's global norm", gt=0)
+    schedule: Literal["cosine", "constant"] = setting(
+        "cosine", "after warm-up: cosine to `final_fraction`, or constant"
+    )
+    final_fraction: float = setting(0.1, "the cosine ends at this share of the peak", ge=0, le=1)
+    warmup_steps: int = setting(0, "steps of linear warm-up", ge=0)
+    warmup_fraction: float = setting(0.0, "warm-up as a share of all steps; the longer of the two counts", ge=0, lt=1)
+
+
+class LoopSettings(Settings):
+    """What every training stage has: optimizer, cadence of logs and checkpoints."""
+
+    optimizer: OptimizerSettings = setting(OptimizerSettings(), "AdamW and its schedule")
+    log_every: int = setting(1, "steps between rows of metrics.jsonl", ge=1, cosmetic=True)
+    save_every: int = setting(200, "steps between checkpoints", ge=1, cosmetic=True)
+    keep_checkpoints: int = setting(
+        2, "how many of the newest checkpoints are kept while training", ge=1, cosmetic=True
+    )
+    held_out_every: int = setting(0, "steps between held-out losses; 0: only at the end", ge=0)
+
+
+class PretrainSettings(LoopSettings):
+    """Pretraining from scratch or on (Llama 2 paper, 2)."""
+
+    data: DataSettings = setting(..., "documents")
+    context_length: int = setting(4096, "longest sequence, in tokens; longer documents are split", ge=8)
+    pack_length: int = setting(0, "tokens of one packed forest; 0: the context length", ge=0)
+    batch_size: int = setting(1024, "packed forests a step (paper: 4 M tokens)", ge=1)
+    epochs: float = setting(1.0, "passes over the documents", gt=0)
+    max_steps: int | None = setting(None, "stop after this many steps, whatever the epochs say", ge=1)
+    optimizer: OptimizerSettings = setting(
+        OptimizerSettings(learning_rate=3e-4, warmup_steps=2000), "AdamW and its schedule"
+    )
+
+
+class SftSettings(LoopSettings):
+    """Supervised fine-tuning (Llama 2 paper, 3.1): lr 2e-5, weight decay 0.1, batch 64, 4,096 tokens, 2 epochs."""
+
+    data: DataSettings = setting(..., "dialogues that end with an answer")
+    context_length: int = setting(4096, "longest dialogue, in tokens", ge=8)
+    pack_length: int = setting(0, "tokens of one packed forest; 0: the context length", ge=0)
+    batch_size: int = setting(64, "packed forests a step", ge=1)
+    epochs: float = setting(2.0, "passes over the dialogues", gt=0)
+    max_steps: int | None = setting(None, "stop after this many steps, whatever the epochs say", ge=1)
+    too_long: Literal["truncate", "drop", "split"] = setting(
+        "truncate", "dialogues over the context: cut the end, leave out, or split between turn pairs"
+    )

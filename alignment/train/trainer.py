@@ -1,0 +1,197 @@
+"""The training loop of every supervised stage: pretraining, SFT, reward models, fine-tuning on kept answers.
+
+One plain loop on Accelerate.  A step's batch is a list of forest batches; the loss is a *sum* over
+the step's targets divided by their number, so that gradient accumulation cannot change it.  What is
+random is named by the step, so a resumed run takes the very same steps.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from alignment.data.packing import ForestBatch
+from alignment.errors import NonFiniteError
+from alignment.store.atomic import write_json
+from alignment.store.journal import Journal
+from alignment.train.checkpoints import Checkpoints, load_model_tensors, model_tensors
+from alignment.train.compute import Compute, resolve_compute
+from alignment.train.optimizer import load_optimizer_tensors, make_optimizer, optimizer_tensors, set_learning_rate
+from alignment.train.schedule import learning_rate
+from alignment.train.session import Session
+from alignment.train.settings import LoopSettings
+
+# sums over a forest batch: the loss to descend on, and figures to log, all divided by the step's normaliser
+Sums = tuple[Tensor, dict[str, Tensor]]
+
+
+class LossFunction(Protocol):
+    """Computes a forest batch's summed loss."""
+
+    def __call__(self, model: nn.Module, batch: ForestBatch) -> Sums: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What is trained on what.
+
+    Attributes:
+        model: trained in place.
+        num_steps: optimizer steps.
+        batches: step (from 0) -> the step's forest batches; must not depend on anything but the step.
+        loss: the loss function.
+        normaliser: a forest batch's share of the step's divisor (targets, pairs).
+        evaluate: held-out figures, logged with the prefix "held_out_".
+        tokens: a forest batch's tokens, for throughput.
+    """
+
+    model: nn.Module
+    num_steps: int
+    batches: Callable[[int], Sequence[ForestBatch]]
+    loss: LossFunction
+    normaliser: Callable[[ForestBatch], float]
+    evaluate: Callable[[nn.Module, Compute], dict[str, float]] | None = None
+
+
+class _LossModule(nn.Module):
+    """Model and loss as one module, so that wrappers (DDP) see one forward pass."""
+
+    def __init__(self, model: nn.Module, loss: LossFunction, compute: Compute) -> None:
+        super().__init__()
+        self.model = model
+        self.loss_function, self.compute = loss, compute
+
+    def forward(self, batch: ForestBatch) -> Sums:
+        with self.compute.autocast():
+            return self.loss_function(self.model, batch)
+
+
+def train(training: Training, settings: LoopSettings, session: Session) -> dict[str, float]:
+    """Train, logging to `metrics.jsonl` and saving to `checkpoints/`; goes on where an earlier call stopped.
+
+    Returns:
+        The last held-out figures (empty without `evaluate`), plus `steps`, `tokens` and `seconds`.
+
+    Raises:
+        NonFiniteError: loss or gradient is not finite; raised before the update, with `nonfinite.json` written.
+        Interrupted: a signal came; the step was finished and saved.
+        DiskFull: a checkpoint did not fit; the older ones stand.
+    """
+    compute = resolve_compute(session.compute)
+    accelerator = Accelerator(cpu=compute.device.type == "cpu")
+    model = training.model.to(compute.device).train()
+    optimizer = make_optimizer(model, settings.optimizer)
+    checkpoints = Checkpoints(
+        session.folder / "checkpoints",
+        fingerprint=session.fingerprint,
+        keep=settings.keep_checkpoints,
+        say=session.progress.note,
+    )
+    journal = Journal(session.folder / "metrics.jsonl")
+    done, tokens, seconds, held_out = 0, 0, 0.0, dict[str, float]()
+    if (resumed := checkpoints.newest()) is not None:
+        load_model_tensors(model, resumed.tensors["model"])
+        load_optimizer_tensors(model, optimizer, resumed.tensors["optimizer"])
+        done, tokens, seconds = resumed.step, resumed.state["tokens"], resumed.state["seconds"]
+        held_out = dict(resumed.state["held_out"])
+        session.progress.note(f"goes on after step {done} of {training.num_steps}")
+    journal.rewind(resumed.state["metrics_rows"] if resumed is not None else 0)
+    module = accelerator.prepare(_LossModule(model, training.loss, compute))
+    session.progress.begin(training.num_steps, "steps")
+    session.progress.step(done, {})
+
+    def save(step: int) -> None:
+        if accelerator.is_main_process:
+            checkpoints.save(
+                step,
+                tensors={"model": model_tensors(model), "optimizer": optimizer_tensors(model, optimizer)},
+                state={
+                    "tokens": tokens,
+                    "seconds": seconds,
+                    "metrics_rows": len(journal.records),
+                    "held_out": held_out,
+                },
+            )
+
+    for step in range(done, training.num_steps):
+        began = time.perf_counter()
+        batches = training.batches(step)
+        rate = learning_rate(settings.optimizer, step + 1, training.num_steps)
+        set_learning_rate(optimizer, rate)
+        figures, norm = _accumulate(module, batches, training, accelerator, compute)
+        total_norm = nn.utils.clip_grad_norm_(model.parameters(), settings.optimizer.max_grad_norm)
+        _stop_if_not_finite(figures["loss"], float(total_norm), step + 1, batches, session)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        step_tokens = sum(batch.num_tokens for batch in batches)
+        took = time.perf_counter() - began
+        tokens, seconds = tokens + step_tokens, seconds + took
+        figures |= {"gradient_norm": float(total_norm), "learning_rate": rate, "tokens": step_tokens, "targets": norm}
+        last = step + 1 == training.num_steps
+        if training.evaluate is not None and (last or _due(step + 1, settings.held_out_every)):
+            held_out = training.evaluate(model.eval(), compute)
+            model.train()
+            figures |= {f"held_out_{name}": value for name, value in held_out.items()}
+        if last or _due(step + 1, settings.log_every):
+            row = {"step": step + 1, **figures, "time_tokens_per_second": step_tokens / took}
+            journal.append(row, flush=False)
+        session.progress.step(step + 1, figures)
+        if session.stop.requested or last or _due(step + 1, settings.save_every):
+            journal.append_all([])
+            save(step + 1)
+            if not last:
+                session.stop.check(step + 1)
+    journal.close()
+    session.progress.end()
+    return {**held_out, "steps": training.num_steps, "tokens": tokens, "seconds": seconds}
+
+
+def finish(session: Session) -> None:
+    """Remove the training checkpoints once the stage's result stands."""
+    Checkpoints(session.folder / "checkpoints", fingerprint="", keep=1, say=session.progress.note).clear()
+
+
+def _accumulate(
+    module: nn.Module, batches: Sequence[ForestBatch], training: Training, accelerator: Accelerator, compute: Compute
+) -> tuple[dict[str, float], float]:
+    """Sum the gradients of a step's forest batches; returns the step's figures and its normaliser."""
+    norm = float(sum(training.normaliser(batch) for batch in batches))
+    mine = batches[accelerator.process_index :: accelerator.num_processes]
+    sums: dict[str, Tensor] = {}
+    for i, batch in enumerate(mine):
+        sync = accelerator.no_sync(module) if i + 1 < len(mine) else _no_context()
+        with sync:
+            loss, parts = module(batch.to(compute.device))
+            # DDP averages over processes; the loss is a sum over all of them
+            accelerator.backward(loss * (accelerator.num_processes / max(norm, 1e-9)))
+        for name, value in {"loss": loss, **parts}.items():
+            sums[name] = sums.get(name, torch.zeros((), device=compute.device)) + value.detach().float()
+    names = sorted(sums)
+    stacked = accelerator.reduce(torch.stack([sums[name] for name in names]), reduction="sum")
+    return {name: float(value) / max(norm, 1e-9) for name, value in zip(names, stacked, strict=True)}, norm
+
+
+def _stop_if_not_finite(loss: float, norm: float, step: int, batches: Sequence[ForestBatch], session: Session) -> None:
+    for quantity, value in (("loss", loss), ("gradient norm", norm)):
+        if not math.isfinite(value):
+            rows = [row for batch in batches for row in batch.rows]
+            write_json(
+                session.folder / "nonfinite.json",
+                {"quantity": quantity, "value": str(value), "step": step, "rows": rows},
+            )
+            raise NonFiniteError(quantity, step=step, value=str(value), rows=rows)
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0
+
+
+def _no_context() -> torch.autograd.grad_mode.set_grad_enabled:
+    return torch.enable_grad()

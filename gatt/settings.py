@@ -1,0 +1,33 @@
+"""Settings of Ghost Attention.  No torch."""
+
+from __future__ import annotations
+
+from alignment.data.settings import DataSettings
+from alignment.generate.settings import SamplingSettings
+from alignment.settings import setting
+from alignment.train.settings import LoopSettings
+
+
+class GattSettings(LoopSettings):
+    """Ghost Attention (Llama 2 paper, 3.3): instructions kept over many turns."""
+
+    after: int = setting(0, "the RLHF version whose model it starts from (paper: 3); 0: the last", ge=0)
+    data: DataSettings = setting(..., "dialogues whose user turns are used; answers are sampled anew")
+    constraints: str = setting("builtin", "`world` (the embedded world's), `builtin`, or a .yaml file of constraints")
+    num_dialogues: int = setting(1000, "training dialogues to synthesise", ge=1)
+    turns: int = setting(4, "user turns of a synthesised dialogue", ge=2)
+    shorten_fraction: float = setting(
+        0.5, "share of dialogues whose instruction is written tersely (paper: half)", ge=0, le=1
+    )
+    keep_only_satisfied: bool = setting(
+        True, "keep a dialogue only if its last answer follows the instruction (our check; the paper has none)"
+    )
+    sampling: SamplingSettings = setting(SamplingSettings(temperature=0.7, top_p=0.95), "how the answers are drawn")
+    evaluation_dialogues: int = setting(64, "held-out dialogues for consistency by turn", ge=1)
+    evaluation_turns: int = setting(6, "user turns of an evaluation dialogue", ge=2)
+    context_length: int = setting(4096, "longest dialogue, in tokens", ge=8)
+    pack_length: int = setting(0, "tokens of one packed forest; 0: the context length", ge=0)
+    batch_size: int = setting(64, "packed forests a step", ge=1)
+    epochs: float = setting(1.0, "passes over the dialogues", gt=0)
+    max_steps: int | None = setting(None, "stop after this many steps, whatever the epochs say", ge=1)
+    sft_share: float = setting(0.0, "SFT dialogues mixed in, as a share of the GAtt dialogues", ge=0)

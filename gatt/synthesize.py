@@ -1,0 +1,186 @@
+"""Ghost Attention data (Llama 2 paper, 3.3).
+
+1. take user turns and one instruction;
+2. put the instruction before *every* user message and sample the answers with the current chat model;
+3. for training keep it only at the start (as the system message), half of the time written tersely;
+4. loss on the last answer only, since the earlier ones were made under repeated instructions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from alignment.data.constraints import Constraint
+from alignment.data.records import Dialogue, Source, Turn
+from alignment.errors import DataError
+from alignment.generate.draw import draw_samples, fitting_prompts
+from alignment.generate.settings import SamplingSettings
+from alignment.randomness import named_generator
+from alignment.text.chat import MARKERS
+from alignment.text.policy import Policy
+from alignment.train.session import Session
+from gatt.settings import GattSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """One dialogue to hold: its user turns and its instruction."""
+
+    id: str
+    user_turns: tuple[str, ...]
+    constraint: Constraint
+    terse: bool
+    source: Source
+
+
+def plan_dialogues(
+    dialogues: Sequence[Dialogue],
+    constraints: Sequence[Constraint],
+    *,
+    count: int,
+    turns: int,
+    shorten_fraction: float,
+    seed: int,
+    name: str,
+) -> list[Plan]:
+    """Choose user turns and instructions, evenly over the instructions.
+
+    A dialogue with fewer user turns than wanted is followed by the next one's, so that any data gives
+    long dialogues.
+
+    Raises:
+        DataError: there are no dialogues or no constraints.
+    """
+    if not dialogues or not constraints:
+        raise DataError(f"GAtt needs dialogues ({len(dialogues)} given) and constraints ({len(constraints)} given)")
+    draws = named_generator(seed, "gatt-plan", name)
+    order = draws.permutation(len(dialogues))
+    plans = []
+    at = 0
+    for i in range(count):
+        texts: list[str] = []
+        first = dialogues[order[at % len(order)]]
+        while len(texts) < turns:
+            texts += [turn.content for turn in dialogues[order[at % len(order)]].turns if turn.role == "user"]
+            at += 1
+        plans.append(
+            Plan(
+                id=f"gatt-{name}-{i:05d}",
+                user_turns=tuple(texts[:turns]),
+                constraint=constraints[i % len(constraints)],
+                terse=bool(draws.random() < shorten_fraction),
+                source=first.source,
+            )
+        )
+    return plans
+
+
+def hold_dialogues(
+    policy: Policy,
+    plans: Sequence[Plan],
+    *,
+    repeat_instruction: bool,
+    sampling: SamplingSettings,
+    session: Session,
+    name: str,
+) -> list[list[str]]:
+    """Answer every plan's user turns one after the other, all plans side by side.
+
+    Args:
+        repeat_instruction: before every user message (synthesis), or as the system message at the start only (evaluation).
+        name: names the draws and the journals.
+
+    Returns:
+        Each plan's answers; fewer than its turns where the context was full.
+    """
+    answers: list[list[str]] = [[] for _ in plans]
+    longest = max((len(plan.user_turns) for plan in plans), default=0)
+    session.progress.begin(longest, "turns")
+    for turn in range(longest):
+        going = [i for i, plan in enumerate(plans) if len(answers[i]) == turn < len(plan.user_turns)]
+        prompts = [_history(plans[i], answers[i], repeat_instruction) for i in going]
+        fitting, _ = fitting_prompts(prompts, policy, sampling)
+        places = {plans[i].id: i for i in going}
+        samples = draw_samples(
+            policy,
+            fitting,
+            num_samples=1,
+            sampling=sampling,
+            seed=session.seed,
+            names=("gatt", name, turn),
+            journal_path=session.folder / f"{name}-turn-{turn + 1}.jsonl",
+        )
+        for (prompt, _), options in zip(fitting, samples, strict=True):
+            text = policy.tokenizer.decode(options[0].token_ids).strip()
+            if not any(marker in text for marker in MARKERS):  # else the dialogue ends here
+                answers[places[prompt.id]].append(text)
+        session.progress.step(turn + 1, {})
+        session.stop.check()
+    session.progress.end()
+    return answers
+
+
+def synthesize_gatt(
+    policy: Policy,
+    dialogues: Sequence[Dialogue],
+    constraints: Sequence[Constraint],
+    settings: GattSettings,
+    session: Session,
+) -> tuple[list[Dialogue], dict[str, float]]:
+    """Make GAtt's training dialogues with the current chat model.
+
+    Returns:
+        Dialogues with the instruction as system message only (train them with loss on the last answer),
+        and figures: planned, kept, share of last answers that follow the instruction.
+    """
+    plans = plan_dialogues(
+        dialogues,
+        constraints,
+        count=settings.num_dialogues,
+        turns=settings.turns,
+        shorten_fraction=settings.shorten_fraction,
+        seed=session.seed,
+        name="train",
+    )
+    held = hold_dialogues(
+        policy, plans, repeat_instruction=True, sampling=settings.sampling, session=session, name="synthesis"
+    )
+    made = []
+    satisfied = complete = 0
+    for plan, answers in zip(plans, held, strict=True):
+        if len(answers) < 2 or not answers[-1]:
+            continue
+        complete += 1
+        follows = plan.constraint.satisfied(answers[-1])
+        satisfied += follows
+        if follows or not settings.keep_only_satisfied:
+            made.append(_training_dialogue(plan, answers))
+    figures = {
+        "planned": float(len(plans)),
+        "complete": float(complete),
+        "follow_share": satisfied / max(complete, 1),
+        "kept": float(len(made)),
+    }
+    return made, figures
+
+
+def _history(plan: Plan, answers: Sequence[str], repeat_instruction: bool) -> Dialogue:
+    turns: list[Turn] = []
+    for i in range(len(answers) + 1):
+        text = plan.user_turns[i]
+        turns.append(Turn(role="user", content=f"{plan.constraint.instruction} {text}" if repeat_instruction else text))
+        if i < len(answers):
+            turns.append(Turn(role="assistant", content=answers[i]))
+    system = None if repeat_instruction else plan.constraint.instruction
+    return Dialogue(turns=tuple(turns), source=plan.source, id=plan.id, system=system)
+
+
+def _training_dialogue(plan: Plan, answers: Sequence[str]) -> Dialogue:
+    turns: list[Turn] = []
+    for user, answer in zip(plan.user_turns, answers, strict=False):
+        turns += [Turn(role="user", content=user), Turn(role="assistant", content=answer)]
+    system = plan.constraint.short if plan.terse else plan.constraint.instruction
+    return Dialogue(
+        turns=tuple(turns), source=plan.source, id=plan.id, system=system, meta={"constraint": plan.constraint.id}
+    )

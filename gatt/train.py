@@ -1,0 +1,79 @@
+"""Ghost Attention as a stage: measure, synthesise, fine-tune, measure again (Llama 2 paper, 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from alignment.data.constraints import Constraint
+from alignment.data.records import Dialogue
+from alignment.errors import DataError
+from alignment.randomness import named_generator
+from alignment.store.atomic import write_json
+from alignment.text.policy import Policy
+from alignment.train.session import Session
+from alignment.train.sft import fine_tune
+from gatt.evaluate import consistency_by_turn
+from gatt.settings import GattSettings
+from gatt.synthesize import synthesize_gatt
+
+
+def train_gatt(
+    policy: Policy,
+    dialogues: Sequence[Dialogue],
+    held_out: Sequence[Dialogue],
+    constraints: Sequence[Constraint],
+    held_out_constraints: Sequence[Constraint],
+    settings: GattSettings,
+    session: Session,
+    sft_dialogues: Sequence[Dialogue] = (),
+) -> dict[str, Any]:
+    """Teach a chat model to keep an instruction over many turns, and save it to `checkpoint/`.
+
+    Args:
+        policy: fine-tuned in place.
+        constraints: what the training dialogues instruct; the evaluation uses the held-out ones too.
+
+    Returns:
+        Consistency by turn before and after (seen and unseen instructions), and the synthesis's and the
+        fine-tuning's figures; also in `gatt.json`.
+
+    Raises:
+        DataError: no synthesised dialogue could be kept.
+    """
+    tested = [("seen", constraints)] + ([("unseen", held_out_constraints)] if held_out_constraints else [])
+    before = {
+        kind: consistency_by_turn(policy, held_out, group, settings, session, name=f"before-{kind}")
+        for kind, group in tested
+    }
+    made, synthesis = synthesize_gatt(policy, dialogues, constraints, settings, session)
+    if not made:
+        raise DataError(
+            f"GAtt kept none of {int(synthesis['planned'])} dialogues: the model follows no instruction even when it is "
+            f"repeated (share {synthesis['follow_share']:.2f}); set gatt.keep_only_satisfied: false or train the model further"
+        )
+    extra = min(len(sft_dialogues), round(settings.sft_share * len(made)))
+    picked = (
+        named_generator(session.seed, "gatt-mix").choice(len(sft_dialogues), size=extra, replace=False) if extra else []
+    )
+    tuned = fine_tune(
+        policy,
+        [*made, *(sft_dialogues[i] for i in sorted(int(i) for i in picked))],
+        settings,
+        session,
+        name="gatt",
+        context_length=settings.context_length,
+        pack_length=settings.pack_length,
+        batch_size=settings.batch_size,
+        epochs=settings.epochs,
+        max_steps=settings.max_steps,
+        too_long="drop",
+        train_on="last",
+    )
+    after = {
+        kind: consistency_by_turn(policy, held_out, group, settings, session, name=f"after-{kind}")
+        for kind, group in tested
+    }
+    result = {"before": before, "after": after, "synthesis": synthesis}
+    write_json(session.folder / "gatt.json", result)
+    return {**result, **tuned}

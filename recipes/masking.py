@@ -1,0 +1,77 @@
+"""What must not be shown: secrets of the environment and in URLs, and control characters of a terminal.
+
+Secrets are values of variables named `…TOKEN`, `…KEY`, `…SECRET` or `…PASSWORD`, and the user part of
+a URL.  Everything that the runner prints, logs or stores as text goes through `mask`.  No torch.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+_SECRET_NAME = re.compile(r"(TOKEN|KEY|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
+_CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^\s/@'\"]+@")
+_PARAMETER = re.compile(r"(?P<name>[?&][\w.-]*(?:token|key|secret|password|signature)=)[^&\s'\"]+", re.IGNORECASE)
+_SHORTEST = 6  # a shorter value would mask ordinary words
+
+# shown as they are: the line break and what fills a table
+_KEPT = {"\n", "\t"}
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a variable of that name holds a secret."""
+    return _SECRET_NAME.search(name) is not None
+
+
+def mask(text: str, environment: Mapping[str, str] | None = None) -> str:
+    """The text without secrets: values of secret variables become `${NAME}`, URL credentials `***`."""
+    values = os.environ if environment is None else environment
+    secrets = sorted(
+        ((value, name) for name, value in values.items() if is_secret_name(name) and len(value) >= _SHORTEST),
+        key=lambda pair: (-len(pair[0]), pair[1]),
+    )
+    for value, name in secrets:
+        if value in text:
+            text = text.replace(value, f"${{{name}}}")
+    text = _CREDENTIALS.sub(r"\g<scheme>***@", text)
+    return _PARAMETER.sub(r"\g<name>***", text)
+
+
+def mask_values(value: Any) -> Any:
+    """Plain JSON values with every string masked."""
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, Mapping):
+        return {str(key): mask_values(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [mask_values(item) for item in value]
+    return value
+
+
+def escape_controls(text: str) -> str:
+    """Text that is safe on a terminal: control, bidirectional and other invisible characters as `\\x1b` or `\\u202e`.
+
+    Line breaks and tabs stay.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_shown(character) for character in text)
+
+
+def _shown(character: str) -> str:
+    if character in _KEPT or character.isprintable():
+        return character
+    if unicodedata.category(character) == "Zs":
+        return character
+    code = ord(character)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def safe(text: str) -> str:
+    """Masked and escaped: what may be printed or logged."""
+    return escape_controls(mask(text))

@@ -1,0 +1,96 @@
+"""How good a reward model is: accuracy by grade and source on held-out pairs, and its safety labels."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+
+from alignment.data.records import GRADES
+from alignment.report.intervals import wilson
+from alignment.train.compute import Compute
+from reward.model import RewardModel
+from reward.preferences import PairSet, is_pair
+
+
+def evaluate_reward(reward_model: RewardModel, pairs: PairSet, compute: Compute) -> dict[str, Any]:
+    """Score held-out pairs.
+
+    Returns:
+        `accuracy`: overall and by grade and source, each `{value, low, high, pairs}` (Wilson, 95 %; a tie
+        counts half); `mean_gap`: mean score gap of chosen and rejected by grade; `safety`: precision and
+        recall of unsafe answers at sigma(r) < 0.5 and the area under the ROC curve, where labels exist;
+        `scores`: a histogram of the scores.
+    """
+    if not pairs.trees:
+        return {"accuracy": {}, "mean_gap": {}, "safety": {}, "scores": {}}
+    scored = reward_model.score_ids(
+        [tree.segments[0].tolist() for tree in pairs.trees],
+        [[segment.tolist() for segment in tree.segments[1:]] for tree in pairs.trees],
+        compute,
+    )
+    wins: dict[str, list[float]] = defaultdict(list)
+    gaps: dict[str, list[float]] = defaultdict(list)
+    labels: list[float] = []
+    label_scores: list[float] = []
+    for tree, grade, source, scores in zip(pairs.trees, pairs.grades, pairs.sources, scored, strict=True):
+        if is_pair(tree):
+            gap = scores[0] - scores[1]
+            for group in ("all", f"grade:{grade or 'ungraded'}", f"source:{source}"):
+                wins[group].append(1.0 if gap > 0 else 0.5 if gap == 0 else 0.0)
+                gaps[group].append(gap)
+        known = tree.labels[1:] if is_pair(tree) else tree.labels
+        for label, score in zip(known, scores, strict=True):
+            if not math.isnan(label):
+                labels.append(label)
+                label_scores.append(score)
+    accuracy = {}
+    for group in sorted(wins, key=_group_order):
+        interval = wilson(sum(wins[group]), len(wins[group]))
+        accuracy[group] = {
+            "value": interval.value,
+            "low": interval.low,
+            "high": interval.high,
+            "pairs": len(wins[group]),
+        }
+    return {
+        "accuracy": accuracy,
+        "mean_gap": {group: float(np.mean(gaps[group])) for group in accuracy},
+        "safety": _safety(np.asarray(labels), np.asarray(label_scores)) if labels else {},
+        "scores": _histogram([score for scores in scored for score in scores]),
+    }
+
+
+def _safety(safe: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+    flagged, unsafe = scores < 0.0, safe == 0.0  # sigma(r) < 0.5
+    caught = float(np.sum(flagged & unsafe))
+    return {
+        "answers": float(len(safe)),
+        "unsafe_share": float(unsafe.mean()),
+        "recall_of_unsafe": caught / max(float(unsafe.sum()), 1.0),
+        "precision_of_unsafe": caught / max(float(flagged.sum()), 1.0),
+        "area_under_curve": _area_under_curve(scores[~unsafe], scores[unsafe]),
+    }
+
+
+def _area_under_curve(safe_scores: np.ndarray, unsafe_scores: np.ndarray) -> float:
+    """Chance that a safe answer scores above an unsafe one, ties half; 0.5 where one side is empty."""
+    if not len(safe_scores) or not len(unsafe_scores):
+        return 0.5
+    order = np.sort(unsafe_scores)
+    below = np.searchsorted(order, safe_scores, side="left")
+    up_to = np.searchsorted(order, safe_scores, side="right")
+    return float((below + up_to).sum() / (2 * len(safe_scores) * len(unsafe_scores)))
+
+
+def _histogram(scores: list[float]) -> dict[str, list[float]]:
+    counts, edges = np.histogram(np.asarray(scores), bins=24)
+    return {"counts": counts.astype(float).tolist(), "edges": edges.tolist()}
+
+
+def _group_order(group: str) -> tuple[int, int, str]:
+    kind, _, name = group.partition(":")
+    strength = -GRADES.index(name) if name in GRADES else 1  # type: ignore[arg-type]
+    return ({"all": 0, "grade": 1, "source": 2}[kind], strength, name)

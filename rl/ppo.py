@@ -1,0 +1,393 @@
+"""PPO (Llama 2 paper, 3.2.3): maximise the whitened combined reward minus beta times the KL to the start.
+
+One iteration:
+1. draw prompts and sample one answer each from the current policy;
+2. score them with both reward models: R_c, then R~_c = whiten(logit(R_c)) over the batch;
+3. log-probabilities under policy and reference, values; rewards and advantages (`objective.py`);
+4. one pass of mini-batches: clipped policy loss, clipped value loss, one gradient step each.
+Every few iterations held-out prompts are answered; the best model so far is the result, and training
+stops when it has not improved for `patience` evaluations.
+
+Left open by the paper, ours here: the value function (a copy of the helpfulness reward model), GAE,
+the per-token KL estimator, whitening over the batch.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from alignment.data.packing import ForestBatch, Tree, make_batch, pack
+from alignment.data.records import Dialogue
+from alignment.errors import DataError, NonFiniteError, UsageError
+from alignment.generate.draw import draw_samples, fitting_prompts
+from alignment.generate.settings import SamplingSettings
+from alignment.randomness import named_generator
+from alignment.store.atomic import write_json
+from alignment.store.journal import Journal
+from alignment.text.policy import Policy, save_policy
+from alignment.train.checkpoints import Checkpoints, load_model_tensors, model_tensors
+from alignment.train.compute import resolve_compute
+from alignment.train.language_loss import target_log_probs
+from alignment.train.optimizer import load_optimizer_tensors, make_optimizer, optimizer_tensors, set_learning_rate
+from alignment.train.schedule import learning_rate
+from alignment.train.session import Session
+from rl.objective import (
+    clipped_policy_loss,
+    clipped_value_loss,
+    generalised_advantages,
+    kl_estimates,
+    token_rewards,
+    whiten,
+)
+from rl.rollout import Judges, Rollout, score_rollouts
+from rl.settings import PpoSettings
+from rl.value import ValueModel, answers_as_rows
+
+_PACK_TOKENS = 4096
+Prompts = list[tuple[Dialogue, tuple[int, ...]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experience:
+    """An iteration's answers with everything the update needs; [B, N] tensors, `mask` at real tokens."""
+
+    trees: list[Tree]
+    log_probs: Tensor
+    values: Tensor
+    advantages: Tensor
+    returns: Tensor
+    mask: Tensor
+
+
+class PPOTrainer:
+    """PPO on one policy.
+
+    Args:
+        policy: trained in place; its start is the reference.
+        judges: the reward models; the value function starts from the helpfulness model.
+    """
+
+    def __init__(self, policy: Policy, judges: Judges, settings: PpoSettings, session: Session) -> None:
+        if settings.batch_size % settings.minibatch_size:
+            raise UsageError(
+                f"ppo.minibatch_size {settings.minibatch_size} does not divide ppo.batch_size {settings.batch_size}"
+            )
+        self.policy, self.judges, self.settings, self.session = policy, judges, settings, session
+        self.compute = resolve_compute(session.compute)
+        self.model = policy.model.to(self.compute.device).train()
+        self.reference = copy.deepcopy(policy.model).requires_grad_(False).eval()
+        self.value = ValueModel(judges.helpfulness).to(self.compute.device).train()
+        self.policy_optimizer = make_optimizer(self.model, settings.optimizer)
+        value_rate = settings.value_learning_rate or settings.optimizer.learning_rate
+        self.value_settings = settings.optimizer.model_copy(update={"learning_rate": value_rate})
+        self.value_optimizer = make_optimizer(self.value, self.value_settings)
+        self.held_out: list[dict[str, float]] = []
+        self.best: dict[str, Tensor] = {}
+
+    def train(self, prompts: Sequence[Dialogue], held_out: Sequence[Dialogue]) -> dict[str, Any]:
+        """Run PPO and save the best model to `checkpoint/`; goes on where an earlier call stopped.
+
+        Returns:
+            Iterations run, the held-out rewards by iteration, the best one and its iteration; also in `ppo.json`.
+
+        Raises:
+            DataError: no prompt leaves room for an answer.
+            NonFiniteError: a reward, ratio, loss or gradient is not finite; before the update.
+            Interrupted: a signal came; the iteration was finished and saved.
+        """
+        settings, session = self.settings, self.session
+        fitting, left_out = fitting_prompts(prompts, self.policy, settings.sampling)
+        test, _ = fitting_prompts(held_out, self.policy, settings.sampling)
+        if not fitting or not test:
+            raise DataError(f"PPO has {len(fitting)} fitting prompts and {len(test)} held-out ones; both are needed")
+        checkpoints = Checkpoints(
+            session.folder / "checkpoints",
+            fingerprint=session.fingerprint,
+            keep=settings.keep_checkpoints,
+            say=session.progress.note,
+        )
+        journal = Journal(session.folder / "metrics.jsonl")
+        done = self._resume(checkpoints, journal)
+        session.progress.begin(settings.iterations, "iterations")
+        if done == 0:
+            self._evaluate(0, test)
+        stopped = self._out_of_patience()
+        while done < settings.iterations and not stopped:
+            figures = self._iterate(done, fitting)
+            done += 1
+            last = done == settings.iterations
+            if last or done % settings.evaluate_every == 0:
+                figures |= {"held_out_reward": self._evaluate(done, test)["reward"]}
+                stopped = self._out_of_patience()
+            journal.append({"step": done, **figures})
+            session.progress.step(done, figures)
+            if session.stop.requested or last or stopped or done % settings.save_every == 0:
+                self._save(checkpoints, journal, done)
+                if not (last or stopped):
+                    session.stop.check(done)
+        journal.close()
+        session.progress.end()
+        return self._finish(checkpoints, done, left_out)
+
+    def _iterate(self, iteration: int, prompts: Prompts) -> dict[str, float]:
+        """One PPO iteration; returns its figures."""
+        settings = self.settings
+        picked = named_generator(self.session.seed, "ppo-prompts", iteration).choice(
+            len(prompts), size=settings.batch_size, replace=settings.batch_size > len(prompts)
+        )
+        # a prompt drawn twice in one iteration must have two names, or both would get one sample
+        chosen = [(_named(prompts[i][0], place), prompts[i][1]) for place, i in enumerate(picked.tolist())]
+        rollouts = self._rollouts(
+            chosen, settings.sampling, ("ppo", iteration), iteration, f"rollouts/iteration-{iteration:05d}.jsonl"
+        )
+        experience, figures = self._experience(rollouts, iteration)
+        rate = learning_rate(settings.optimizer, iteration + 1, settings.iterations)
+        set_learning_rate(self.policy_optimizer, rate)
+        set_learning_rate(
+            self.value_optimizer, rate / settings.optimizer.learning_rate * self.value_settings.learning_rate
+        )
+        updates: list[dict[str, float]] = []
+        for epoch in range(settings.epochs):
+            order = named_generator(self.session.seed, "ppo-minibatches", iteration, epoch).permutation(len(rollouts))
+            for at in range(0, len(order), settings.minibatch_size):
+                updates.append(
+                    self._update(experience, order[at : at + settings.minibatch_size], iteration + 1, rollouts)
+                )
+        for name in updates[0]:
+            figures[name] = float(np.mean([update[name] for update in updates]))
+        return figures
+
+    def _rollouts(
+        self, prompts: Prompts, sampling: SamplingSettings, names: tuple[str | int, ...], step: int, file: str
+    ) -> list[Rollout]:
+        path = self.session.folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        samples = draw_samples(
+            self.policy,
+            prompts,
+            num_samples=1,
+            sampling=sampling,
+            seed=self.session.seed,
+            names=names,
+            journal_path=path,
+        )
+        return score_rollouts(prompts, samples, self.policy, self.judges, self.compute, step=step)
+
+    def _experience(self, rollouts: list[Rollout], iteration: int) -> tuple[Experience, dict[str, float]]:
+        settings = self.settings
+        trees = [_tree(rollout) for rollout in rollouts]
+        raw = torch.tensor([rollout.combined[0] for rollout in rollouts], dtype=torch.float32)
+        if iteration == 0:
+            self.value.set_scale(raw)
+        score = whiten(raw)
+        finished = torch.tensor([rollout.samples[0].finish_reason == "stop" for rollout in rollouts])
+        score = torch.where(finished, score, score - settings.missing_eos_penalty)
+        temperature = settings.sampling.temperature or 1.0
+        log_probs, mask = self._rows(trees, self.model, temperature)
+        reference, _ = self._rows(trees, self.reference, temperature)
+        values, _ = self._rows(trees, self.value, temperature)
+        rewards = token_rewards(score, log_probs, reference, mask, settings.kl_coefficient)
+        advantages, returns = generalised_advantages(
+            rewards, values, mask, gamma=settings.gamma, gae_lambda=settings.gae_lambda
+        )
+        kl, positive_kl = kl_estimates(log_probs, reference, mask)
+        residual = torch.where(mask, returns - values, torch.zeros_like(values))
+        spread = returns[mask].var(correction=0).clamp_min(1e-8)
+        figures = {
+            "reward": float(raw.mean()),
+            "helpfulness": float(np.mean([rollout.helpfulness[0] for rollout in rollouts])),
+            "safety": float(np.mean([rollout.safety[0] for rollout in rollouts])),
+            "kl": float(kl),
+            "kl_nonnegative": float(positive_kl),
+            "answer_tokens": float(mask.sum() / max(len(rollouts), 1)),
+            "cut_share": float((~finished).float().mean()),
+            "explained_variance": float(1.0 - residual[mask].var(correction=0) / spread),
+        }
+        if settings.whiten_advantages:
+            advantages = whiten(advantages, mask)
+        experience = Experience(
+            trees=trees, log_probs=log_probs, values=values, advantages=advantages, returns=returns, mask=mask
+        )
+        return experience, figures
+
+    def _rows(self, trees: list[Tree], model: nn.Module, temperature: float) -> tuple[Tensor, Tensor]:
+        """Per-token log-probabilities (or values) of every answer, [B, N], without gradient, on the CPU."""
+        counts = [len(tree.segments[1]) for tree in trees]
+        found: list[Tensor] = [torch.zeros(0)] * len(trees)
+        with torch.no_grad():
+            for bin_, batch in _batches(trees, list(range(len(trees))), self.compute.device):
+                with self.compute.autocast():
+                    flat = self._per_token(model, batch, temperature).float().cpu()
+                for i, piece in zip(bin_, flat.split([counts[i] for i in bin_]), strict=True):
+                    found[i] = piece
+        return answers_as_rows(torch.cat(found), counts)
+
+    @staticmethod
+    def _per_token(model: nn.Module, batch: ForestBatch, temperature: float) -> Tensor:
+        if isinstance(model, ValueModel):
+            return model(batch)
+        return target_log_probs(model, batch, temperature=temperature)
+
+    def _update(
+        self, experience: Experience, members: np.ndarray, step: int, rollouts: list[Rollout]
+    ) -> dict[str, float]:
+        """One gradient step of policy and value on a mini-batch."""
+        settings, device = self.settings, self.compute.device
+        tokens = max(int(experience.mask[members].sum()), 1)
+        sums = {"policy_loss": 0.0, "value_loss": 0.0, "clip_fraction": 0.0, "ratio_max": 0.0}
+        for bin_, batch in _batches(experience.trees, members.tolist(), device):
+            counts = [len(experience.trees[i].segments[1]) for i in bin_]
+            longest = max(counts)
+            old, values, advantages, returns, mask = (
+                x[bin_, :longest].to(device)
+                for x in (
+                    experience.log_probs,
+                    experience.values,
+                    experience.advantages,
+                    experience.returns,
+                    experience.mask,
+                )
+            )
+            with self.compute.autocast():
+                flat = target_log_probs(self.model, batch, temperature=settings.sampling.temperature or 1.0)
+                predicted = self.value(batch)
+            new, _ = answers_as_rows(flat.float(), counts)
+            new_values, _ = answers_as_rows(predicted.float(), counts)
+            policy_loss, ratio, clipped = clipped_policy_loss(new, old, advantages, mask, settings.clip)
+            value_loss = clipped_value_loss(new_values, values, returns, mask, settings.value_clip)
+            if not torch.isfinite(ratio).all():
+                self._not_finite("log-probability ratio", float(ratio.max()), step, rollouts, bin_)
+            ((policy_loss + settings.value_weight * value_loss) / tokens).backward()
+            sums["policy_loss"] += float(policy_loss.detach()) / tokens
+            sums["value_loss"] += float(value_loss.detach()) / tokens
+            sums["clip_fraction"] += float(clipped) / tokens
+            sums["ratio_max"] = max(sums["ratio_max"], float(ratio.detach().max()))
+        for name, model in (("policy", self.model), ("value", self.value)):
+            norm = float(nn.utils.clip_grad_norm_(model.parameters(), settings.optimizer.max_grad_norm))
+            if not math.isfinite(norm) or not math.isfinite(sums[f"{name}_loss"]):
+                self._not_finite(f"{name} gradient norm", norm, step, rollouts, members.tolist())
+            sums[f"{name}_gradient_norm"] = norm
+        for optimizer in (self.policy_optimizer, self.value_optimizer):
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        return sums
+
+    def _not_finite(self, quantity: str, value: float, step: int, rollouts: list[Rollout], members: list[int]) -> None:
+        rows = [str(rollouts[i].prompt.source) for i in members]
+        write_json(
+            self.session.folder / "nonfinite.json",
+            {"quantity": quantity, "value": str(value), "step": step, "rows": rows},
+        )
+        raise NonFiniteError(quantity, step=step, value=str(value), rows=rows)
+
+    def _evaluate(self, iteration: int, prompts: Prompts) -> dict[str, float]:
+        """Mean combined reward of greedy answers to held-out prompts; remembers the best model."""
+        greedy = self.settings.sampling.model_copy(update={"temperature": 0.0})
+        rollouts = self._rollouts(
+            prompts, greedy, ("ppo-held-out", iteration), iteration, f"rollouts/held-out-{iteration:05d}.jsonl"
+        )
+        self.model.train()
+        figures = {
+            "iteration": float(iteration),
+            "reward": float(np.mean([rollout.combined[0] for rollout in rollouts])),
+            "helpfulness": float(np.mean([rollout.helpfulness[0] for rollout in rollouts])),
+            "safety": float(np.mean([rollout.safety[0] for rollout in rollouts])),
+        }
+        if not self.held_out or figures["reward"] > max(entry["reward"] for entry in self.held_out):
+            self.best = {name: tensor.clone() for name, tensor in model_tensors(self.model).items()}
+        self.held_out.append(figures)
+        return figures
+
+    def _out_of_patience(self) -> bool:
+        rewards = [entry["reward"] for entry in self.held_out]
+        return len(rewards) - 1 - int(np.argmax(rewards)) >= self.settings.patience
+
+    def _save(self, checkpoints: Checkpoints, journal: Journal, done: int) -> None:
+        journal.append_all([])
+        checkpoints.save(
+            done,
+            tensors={
+                "policy": model_tensors(self.model),
+                "policy_optimizer": optimizer_tensors(self.model, self.policy_optimizer),
+                "value": model_tensors(self.value),
+                "value_optimizer": optimizer_tensors(self.value, self.value_optimizer),
+                "best": self.best,
+            },
+            state={
+                "held_out": self.held_out,
+                "shift": self.value.shift,
+                "scale": self.value.scale,
+                "metrics_rows": len(journal.records),
+            },
+        )
+
+    def _resume(self, checkpoints: Checkpoints, journal: Journal) -> int:
+        resumed = checkpoints.newest()
+        if resumed is None:
+            journal.rewind(0)
+            return 0
+        load_model_tensors(self.model, resumed.tensors["policy"])
+        load_optimizer_tensors(self.model, self.policy_optimizer, resumed.tensors["policy_optimizer"])
+        load_model_tensors(self.value, resumed.tensors["value"])
+        load_optimizer_tensors(self.value, self.value_optimizer, resumed.tensors["value_optimizer"])
+        self.best = dict(resumed.tensors["best"])
+        self.held_out = list(resumed.state["held_out"])
+        self.value.shift, self.value.scale = resumed.state["shift"], resumed.state["scale"]
+        journal.rewind(resumed.state["metrics_rows"])
+        self.session.progress.note(f"goes on after iteration {resumed.step} of {self.settings.iterations}")
+        return resumed.step
+
+    def _finish(self, checkpoints: Checkpoints, done: int, left_out: int) -> dict[str, Any]:
+        load_model_tensors(self.model, self.best)
+        save_policy(
+            self.policy,
+            self.session.folder / "checkpoint",
+            meta={"stage": "ppo", "fingerprint": self.session.fingerprint},
+        )
+        best = max(self.held_out, key=lambda entry: entry["reward"])
+        result = {
+            "iterations": done,
+            "held_out": self.held_out,
+            "start_reward": self.held_out[0]["reward"],
+            "best_reward": best["reward"],
+            "best_iteration": int(best["iteration"]),
+            "prompts_left_out": left_out,
+        }
+        write_json(self.session.folder / "ppo.json", result)
+        checkpoints.clear()
+        return result
+
+
+def _tree(rollout: Rollout) -> Tree:
+    """prompt -> answer, with every answer token a target."""
+    answer = np.asarray(rollout.samples[0].token_ids, dtype=np.int32)
+    prompt = np.asarray(rollout.prompt_ids, dtype=np.int32)
+    return Tree(
+        segments=(prompt, answer),
+        trained=(np.zeros(len(prompt), dtype=bool), np.ones(len(answer), dtype=bool)),
+        parents=(-1, 0),
+        rows=(str(rollout.prompt.source),),
+    )
+
+
+def _batches(trees: list[Tree], members: list[int], device: torch.device) -> list[tuple[list[int], ForestBatch]]:
+    chosen = [trees[i] for i in members]
+    capacity = max([_PACK_TOKENS, *(tree.num_tokens for tree in chosen)])
+    return [
+        ([members[i] for i in bin_], make_batch([chosen[i] for i in bin_]).to(device))
+        for bin_ in pack(chosen, capacity)
+    ]
+
+
+def _named(prompt: Dialogue, place: int) -> Dialogue:
+    return Dialogue(
+        turns=prompt.turns, source=prompt.source, id=f"{prompt.id}#{place}", system=prompt.system, meta=prompt.meta
+    )

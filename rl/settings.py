@@ -1,0 +1,81 @@
+"""Settings of RLHF: rejection sampling, PPO, and the iteration V1 … Vn.  No torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from alignment.data.settings import DataSettings
+from alignment.generate.settings import SamplingSettings
+from alignment.settings import Settings, setting
+from alignment.train.settings import LoopSettings, OptimizerSettings
+
+
+class CombinationSettings(Settings):
+    """How the two reward models become one score (Llama 2 paper, 3.2.3)."""
+
+    safety_threshold: float = setting(
+        0.15, "the safety score counts where it lies below this, or the prompt is a safety one", ge=0, le=1
+    )
+
+
+class RejectionSettings(LoopSettings):
+    """Rejection sampling fine-tuning (Llama 2 paper, 3.2.3): K samples, the best kept, fine-tuned as SFT."""
+
+    samples_per_prompt: int = setting(16, "K, answers drawn for each prompt", ge=1)
+    prompts_per_version: int = setting(0, "prompts used by one version, drawn anew; 0: all", ge=0)
+    sampling: SamplingSettings = setting(
+        SamplingSettings(temperature=1.0, top_p=1.0),
+        "how the candidates are drawn (paper: T 1.2 to 1.3 for RLHF models)",
+    )
+    pool: Literal["all", "previous"] = setting(
+        "all", "candidates of all earlier versions stay in the pool, or only this version's (paper until V3)"
+    )
+    start_from: Literal["latest", "sft"] = setting(
+        "latest", "the model that is fine-tuned: the latest version, or the SFT model anew (the paper does not say)"
+    )
+    sft_share: float = setting(0.0, "SFT dialogues mixed in, as a share of the kept answers", ge=0)
+    context_length: int = setting(4096, "longest dialogue, in tokens", ge=8)
+    pack_length: int = setting(0, "tokens of one packed forest; 0: the context length", ge=0)
+    batch_size: int = setting(64, "packed forests a step", ge=1)
+    epochs: float = setting(1.0, "passes over the kept answers", gt=0)
+    max_steps: int | None = setting(None, "stop after this many steps, whatever the epochs say", ge=1)
+
+
+class PpoSettings(Settings):
+    """PPO (Llama 2 paper, 3.2.3): batch 512, mini-batch 64, clip 0.2, beta 0.01, constant lr 1e-6."""
+
+    iterations: int = setting(200, "PPO iterations (paper: 200 to 400)", ge=1)
+    batch_size: int = setting(512, "prompts an iteration, one answer each", ge=1)
+    minibatch_size: int = setting(64, "answers a gradient step; must divide the batch", ge=1)
+    epochs: int = setting(1, "passes over an iteration's answers", ge=1)
+    clip: float = setting(0.2, "the ratio is clipped to [1-clip, 1+clip]", gt=0, lt=1)
+    kl_coefficient: float = setting(0.01, "beta: weight of the KL to the model at the start of PPO", ge=0)
+    value_clip: float = setting(0.2, "value predictions move at most this far from the rollout's; 0: no clip", ge=0)
+    value_weight: float = setting(0.1, "weight of the value loss", ge=0)
+    value_learning_rate: float | None = setting(None, "learning rate of the value function; none: the policy's", gt=0)
+    gamma: float = setting(1.0, "discount of later rewards (the paper does not say: ours)", gt=0, le=1)
+    gae_lambda: float = setting(0.95, "lambda of generalised advantage estimation (ours)", ge=0, le=1)
+    whiten_advantages: bool = setting(True, "standardise advantages over the batch (ours)")
+    missing_eos_penalty: float = setting(0.0, "taken from the whitened reward of answers cut at the limit (ours)", ge=0)
+    sampling: SamplingSettings = setting(SamplingSettings(temperature=1.0, top_p=1.0), "how rollouts are drawn")
+    evaluate_every: int = setting(10, "iterations between held-out rewards", ge=1)
+    patience: int = setting(5, "stop after this many held-out evaluations without a better one", ge=1)
+    optimizer: OptimizerSettings = setting(
+        OptimizerSettings(learning_rate=1e-6, schedule="constant"), "AdamW, constant learning rate"
+    )
+    save_every: int = setting(10, "iterations between checkpoints", ge=1, cosmetic=True)
+    keep_checkpoints: int = setting(
+        2, "how many of the newest checkpoints are kept while training", ge=1, cosmetic=True
+    )
+
+
+class RlhfSettings(Settings):
+    """RLHF-V1 … Vn (Llama 2 paper, 3.2.3): rejection sampling in every version, PPO on top from `ppo_from`."""
+
+    versions: int = setting(5, "how many versions", ge=1, le=20)
+    ppo_from: int = setting(5, "the first version with PPO on top of its rejection sampling; versions+1: never", ge=1)
+    prompts: DataSettings = setting(..., "prompts to answer; held-out prompts measure the versions")
+    safety_prompts: DataSettings | None = setting(None, "adversarial prompts, scored by the safety model")
+    combination: CombinationSettings = setting(CombinationSettings(), "the combined reward")
+    rejection: RejectionSettings = setting(RejectionSettings(), "rejection sampling")
+    ppo: PpoSettings = setting(PpoSettings(), "PPO")
