@@ -1,0 +1,50 @@
+"""The core of the suite: model, text, data, training, generation, evaluation."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from alignment.data.world import World as World
+    from alignment.evaluate.versions import evaluate_versions as evaluate_versions
+    from alignment.text.policy import Policy as Policy
+    from alignment.text.policy import load_policy as load_policy
+    from alignment.text.policy import save_policy as save_policy
+    from alignment.text.tokenizer import Tokenizer as Tokenizer
+    from alignment.text.tokenizer import train_tokenizer as train_tokenizer
+    from alignment.train.pretrain import pretrain as pretrain
+    from alignment.train.session import Session as Session
+    from alignment.train.sft import sft as sft
+
+_HOMES = {
+    "load_policy": "alignment.text.policy",
+    "save_policy": "alignment.text.policy",
+    "Policy": "alignment.text.policy",
+    "pretrain": "alignment.train.pretrain",
+    "sft": "alignment.train.sft",
+    "Session": "alignment.train.session",
+    "train_tokenizer": "alignment.text.tokenizer",
+    "Tokenizer": "alignment.text.tokenizer",
+    "World": "alignment.data.world",
+    "evaluate_versions": "alignment.evaluate.versions",
+}
+__all__ = [
+    "Policy",
+    "Session",
+    "Tokenizer",
+    "World",
+    "evaluate_versions",
+    "load_policy",
+    "pretrain",
+    "save_policy",
+    "sft",
+    "train_tokenizer",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name where it is first used, so that importing the package stays fast."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,27 @@
+"""Ghost Attention: instructions kept over many turns (Llama 2 paper, 3.3)."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gatt.evaluate import consistency_by_turn as consistency_by_turn
+    from gatt.settings import GattSettings as GattSettings
+    from gatt.synthesize import synthesize_gatt as synthesize_gatt
+    from gatt.train import train_gatt as train_gatt
+
+_HOMES = {
+    "synthesize_gatt": "gatt.synthesize",
+    "train_gatt": "gatt.train",
+    "consistency_by_turn": "gatt.evaluate",
+    "GattSettings": "gatt.settings",
+}
+__all__ = ["GattSettings", "consistency_by_turn", "synthesize_gatt", "train_gatt"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name where it is first used, so that importing the package stays fast."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -21,19 +21,19 @@ app = typer.Typer(
 
 [bold]Examples[/bold]
 
-  align recipes                                       the recipes that come with the suite
+  align recipes                      the recipes that come with the suite
 
-  align plan quickstart                               what would run; runs nothing
+  align plan quickstart              what would run; runs nothing
 
-  align check my.yaml sft.context_length=1024         read the data, show rows and loss masks
+  align check my.yaml sft.epochs=3   read the data, show rows and loss masks
 
-  align run quickstart                                every stage, into runs/quickstart
+  align run quickstart               every stage, into runs/quickstart
 
-  align run my.yaml sft.optimizer.learning_rate=1e-5 --out runs/mine
+  align run my.yaml --out runs/mine sft.optimizer.learning_rate=1e-5
 
-  align stages runs/mine                              how far it is
+  align stages runs/mine             how far it is
 
-  align chat runs/mine                                talk to the newest model
+  align chat runs/mine               talk to the newest model
 
 The same command goes on after Ctrl-C, a crash or a full disk; finished stages are not done again.""",
 )
@@ -41,7 +41,7 @@ The same command goes on after Ctrl-C, a crash or a full disk; finished stages a
 RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe's name or a YAML file.", show_default=False)]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Settings over the recipe's, as sft.epochs=2.", show_default=False),
+    typer.Argument(metavar="KEY=VALUE", help="Settings over the recipe's, as sft.epochs=2.", show_default=False),
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, as runs/quickstart.", show_default=False)]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The run's folder (default: runs/NAME).", show_default=False)]
@@ -157,7 +157,7 @@ def stages(run: RunArgument) -> None:
 
 @app.command(rich_help_panel="Look")
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="One run, or several to compare.", show_default=False)],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="One run, or several to compare.", show_default=False)],
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Where a comparison is written.", show_default=False)
     ] = None,

@@ -169,12 +169,8 @@ def build_recipe(
     if recipe is not None:
         problems += [Problem(where=where(path), key=dotted(path), message=message) for path, message in section_problems(recipe)]
     if problems or recipe is None:
-        raise RecipeError(sorted(problems, key=_place))
-    recipe._origin = Origin(
-        file=name,
-        overrides=tuple(overrides),
-        expansions=expansions,
-    )
+        raise RecipeError(_in_order(problems, overrides))
+    recipe._origin = Origin(file=name, overrides=tuple(overrides), expansions=expansions)
     return recipe
 
 
@@ -217,11 +213,17 @@ def find_recipe(name_or_file: str | Path) -> Path:
     raise UsageError(f"there is no recipe {text[:200]!r} (neither a shipped name nor a file){hint}")
 
 
-def _place(problem: Problem) -> tuple[bool, int]:
-    """The file's problems by line, then the overrides'."""
-    line = problem.where.rpartition(":")[2]
-    of_file = not problem.where.startswith("override ")
-    return not of_file, int(line) if of_file and line.isdecimal() else 0
+def _in_order(problems: Sequence[Problem], overrides: Sequence[str]) -> list[Problem]:
+    """The file's problems by line, then the overrides' as they were given."""
+    given = {f"override {text!r}": index for index, text in enumerate(overrides)}
+
+    def place(problem: Problem) -> tuple[bool, int]:
+        if problem.where in given:
+            return True, given[problem.where]
+        line = problem.where.rpartition(":")[2]
+        return False, int(line) if line.isdecimal() else 0
+
+    return sorted(problems, key=place)
 
 
 def _expanded(

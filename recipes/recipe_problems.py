@@ -98,6 +98,8 @@ def _message(detail: ErrorDetails, path: KeyPath, raw: Mapping[KeyPath, str]) ->
         return f"is {shown}; it must be {choices}" + (f" (nearest: {near[0]})" if near else "")
     if kind == "value_error":
         return str(context.get("error", detail["msg"]))
+    if kind in ("too_short", "string_too_short"):
+        return f"is {shown}; at least {context['min_length']} item(s) are needed"
     if kind == "string_pattern_mismatch":
         return f"is {shown}; letters, digits, '.', '_' and '-' are allowed, the first a letter or digit"
     return f"is {shown}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"

@@ -215,7 +215,7 @@ def put_aside(run: Path, folders: list[Path]) -> Path | None:
         target = base.with_name(f"{base.name}-{count}")
     target.mkdir(parents=True)
     for folder in reversed(folders):  # children first: a crash between leaves parents without children, not orphans
-        os.rename(folder, target / folder.name)
+        folder.rename(target / folder.name)
     flush_folder(target)
     flush_folder(run)
     return target

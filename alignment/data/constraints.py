@@ -41,10 +41,12 @@ class Constraint:
             raise DataError(f"constraint {self.id!r}: kind is {self.kind!r}; it must be one of {', '.join(KINDS)}")
         if self.kind == "max_words":
             if not isinstance(self.argument, int) or isinstance(self.argument, bool) or self.argument < 1:
-                raise DataError(f"constraint {self.id!r}: argument is {self.argument!r}; max_words takes a number from 1")
+                raise DataError(
+                    f"constraint {self.id!r}: argument is {self.argument!r}; max_words takes a number from 1"
+                )
         elif self.kind == "uppercase":
             if self.argument != "":
-                raise DataError(f"constraint {self.id!r}: argument is {self.argument!r}; uppercase takes none (\"\")")
+                raise DataError(f'constraint {self.id!r}: argument is {self.argument!r}; uppercase takes none ("")')
         elif not isinstance(self.argument, str) or not _words(self.argument):
             raise DataError(f"constraint {self.id!r}: argument is {self.argument!r}; {self.kind} takes a word or words")
         if not self.instruction.strip() or not self.short.strip():

@@ -44,7 +44,6 @@ def read_rows(path: Path, settings: SourceSettings) -> Iterator[Event]:
         return json_array.read_json(path, settings)
     if suffix == ".txt":
         return read_text(path, settings)
-
     if suffix == ".parquet":
         return tables.read_parquet(path, settings)
     return tables.read_csv(path, settings, delimiter="\t" if suffix == ".tsv" else ",")

@@ -73,64 +73,74 @@ FORMS_OF: Mapping[Kind, tuple[Form, ...]] = {
 }
 
 
-def choose_form(settings: SourceSettings, row: RawRow | None, kind: Kind, *, is_text: bool) -> Form:
-    """The source's form: the one it says, or for `auto` the one that its first row looks like.
+def choose_form(settings: SourceSettings, rows: Sequence[RawRow], kind: Kind, *, is_text: bool) -> Form:
+    """The source's form: the one it says, or for `auto` the one that most of its first rows look like.
+
+    Args:
+        rows: the first rows; a bad one among them looks like no form and does not count.
 
     Raises:
-        DataError: the row looks like none, or the form is of another kind than the stage reads.
+        DataError: the rows look like none, or the form is of another kind than the stage reads.
     """
     form = settings.form
     if form == "auto":
-        form = "text" if is_text else detect_form(settings, row.value if row else {})
+        form = "text" if is_text else _detect(settings, rows)
     if is_text != (form == "text"):
         right = "text" if is_text else "document (one text a row)"
         raise DataError(f"{settings.label}: form was {form}, this file's is {right}")
     if form not in FORMS_OF[kind]:
         raise DataError(
             f"{settings.label}: form {form} makes no {kind}; {kind} come from {', '.join(FORMS_OF[kind])}"
-            + (f" (form auto took its first row for {form})" if settings.form == "auto" else "")
+            + (f" (form auto took its first rows for {form})" if settings.form == "auto" else "")
         )
     check_fields(settings, FIELDS[form], form)
     return form
 
 
-def detect_form(settings: SourceSettings, row: Mapping[str, Any]) -> Form:
-    """What a row looks like by its columns, the column map taken into account.
+# What `auto` goes by, the first that fits; pairs are told apart by their values, see `detect_form`.
+SIGNS: tuple[tuple[Form, tuple[str, ...]], ...] = (
+    ("pair_messages", ("chosen", "rejected")),
+    ("two_outputs", ("instruction", "output_1", "output_2")),
+    ("graded_answers", ("instruction", "responses")),
+    ("labelled", ("context", "response", "label")),
+    ("sharegpt", ("conversations",)),
+    ("messages", ("messages",)),
+    ("turns", ("turns",)),
+    ("alpaca", ("instruction", "output")),
+    ("question_answer", ("question", "answer")),
+    ("document", ("text",)),
+    ("prompt", ("prompt",)),
+)
 
-    Raises:
-        DataError: like none; names the columns and the forms.
-    """
+
+def _detect(settings: SourceSettings, rows: Sequence[RawRow]) -> Form:
+    found = Counter(form for row in rows if (form := detect_form(settings, row.value)) is not None)
+    if found:
+        return found.most_common(1)[0][0]
+    columns = ", ".join(dict.fromkeys(str(column) for row in rows for column in row.value))
+    needs = "; ".join(f"{form} reads {', '.join(fields)}" for form, fields in SIGNS)
+    raise DataError(
+        f"{settings.label}: the columns ({columns or 'none'}) look like no known form; say form: and map the "
+        f"columns, as in columns: {{output: response}}; {needs}"
+    )
+
+
+def detect_form(settings: SourceSettings, row: Mapping[str, Any]) -> Form | None:
+    """What a row looks like by its columns, the column map taken into account; None: like no form."""
 
     def value(field: str) -> Any:
         return look_up(row, settings.columns.get(field, field))
 
-    def has(*fields: str) -> bool:
-        return all(value(field) is not MISSING for field in fields)
-
-    if has("chosen", "rejected"):
-        texts = [value(field) for field in ("chosen", "rejected")]
-        is_hh = all(isinstance(text, str) and text.lstrip().startswith("Human:") for text in texts)
-        return "hh" if is_hh else "pair_messages"
-    signs: tuple[tuple[Form, tuple[str, ...]], ...] = (
-        ("two_outputs", ("instruction", "output_1", "output_2")),
-        ("graded_answers", ("instruction", "responses")),
-        ("labelled", ("context", "response", "label")),
-        ("sharegpt", ("conversations",)),
-        ("messages", ("messages",)),
-        ("turns", ("turns",)),
-        ("alpaca", ("instruction", "output")),
-        ("question_answer", ("question", "answer")),
-        ("document", ("text",)),
-        ("prompt", ("prompt",)),
-    )
-    for form, fields in signs:
-        if has(*fields):
+    for form, fields in SIGNS:
+        if all(value(field) is not MISSING for field in fields):
+            if form == "pair_messages" and all(_is_transcript(value(field)) for field in fields):
+                return "hh"
             return "ranked" if form == "alpaca" and isinstance(value("output"), list) else form
-    needs = "; ".join(f"{form} reads {', '.join(fields)}" for form, fields in signs)
-    raise DataError(
-        f"{settings.label}: the columns ({', '.join(map(str, row)) or 'none'}) look like no known form; say form: "
-        f"and map the columns, as in columns: {{output: response}}; {needs}"
-    )
+    return None
+
+
+def _is_transcript(value: Any) -> bool:
+    return isinstance(value, str) and value.lstrip().startswith("Human:")
 
 
 def as_kind(record: Record, kind: Kind, settings: SourceSettings, notes: Counter[str]) -> Record:

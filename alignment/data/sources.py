@@ -7,6 +7,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,6 +26,7 @@ from alignment.randomness import named_seed
 
 # Enough bad rows to judge by before the end: a file of rubbish is not read through.
 EARLY_ROWS = 10_000
+ROWS_LOOKED_AT = 32  # rows and faults at the beginning by which `auto` finds the form
 
 
 class WorldLike(Protocol):
@@ -107,15 +109,19 @@ def read_source(
     skipped: Counter[str] = Counter()
     quarantined = 0
     is_text, events = _open(settings, report)
-    for event in events:
+    first = list(islice(events, ROWS_LOOKED_AT))
+    rows = [event for event in first if isinstance(event, RawRow)]
+    if rows:
+        report.form = choose_form(settings, rows, kind, is_text=is_text)
+    for event in chain(first, events):
         if isinstance(event, BlankLines):
             report.blank += event.count
             continue
         report.read += event.rows if isinstance(event, BadRow) else 1
         if isinstance(event, RawRow):
             reading.see(event.value)
-            if not report.form:
-                report.form = choose_form(settings, event, kind, is_text=is_text)
+            if not report.form:  # nothing but bad rows so far
+                report.form = choose_form(settings, [event], kind, is_text=is_text)
             try:
                 made = [
                     as_kind(record, kind, settings, reading.notes)

@@ -28,31 +28,31 @@ def read_csv(path: Path, settings: SourceSettings, *, delimiter: str) -> Iterato
     file = str(path)
     csv.field_size_limit(settings.max_row_bytes)  # a quote never closed would else swallow the file
     aside: list[Event] = []
-    number = 0  # lines handed to the csv reader's last row so far
+    first = 0  # the line on which the row that is being read begins
 
     def text_lines() -> Iterator[str]:
-        nonlocal number
+        nonlocal first
         for line in read_lines(path, max_bytes=settings.max_row_bytes, keep_blank=True):
             if isinstance(line, BlankLines):
                 continue
             if isinstance(line, Broken):
                 aside.append(broken_row(file, line))
                 return
-            number = line.number
             if line.data is None:
                 aside.append(too_long_row(file, line, settings))
                 continue
+            first = first or line.number
             # surrogateescape marks bytes that are not UTF-8; the row is set aside below
             yield line.data.decode("utf-8", "surrogateescape") + "\n"
 
     reader = csv.reader(text_lines(), delimiter=delimiter, strict=True)
     header: list[str] | None = None
     while True:
-        start = number + 1
+        first = 0
         try:
             fields = next(reader, None)
         except csv.Error as error:
-            yield BadRow(file=file, line=start, reason="not CSV", detail=str(error))
+            yield BadRow(file=file, line=first, reason="not CSV", detail=str(error))
             continue
         yield from aside
         aside.clear()
@@ -64,10 +64,10 @@ def read_csv(path: Path, settings: SourceSettings, *, delimiter: str) -> Iterato
         if header is None:
             header = [name.strip() for name in fields]
             if len(set(header)) != len(header) or not all(header):
-                raise DataError(f"{path}:{start}: the header {header} has a column twice or without a name")
+                raise DataError(f"{path}:{first}: the header {header} has a column twice or without a name")
             continue
         row = RawRow(
-            source=Source(file=file, line=start),
+            source=Source(file=file, line=first),
             value=dict(zip(header, fields, strict=False)),
             head=delimiter.join(fields)[:EXCERPT].encode("utf-8", "backslashreplace").decode(),
         )

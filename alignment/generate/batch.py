@@ -47,10 +47,11 @@ class Batch:
         on_sample: OnSample | None,
     ) -> None:
         self.waiting = deque(answers)
-        self.decoder, self.cache, self.settings, self.decode, self.on_sample = decoder, cache, settings, decode, on_sample
+        self.decoder, self.cache, self.settings = decoder, cache, settings
+        self.decode, self.on_sample = decode, on_sample
         self.rows = Rows(cache.slots, max(answer.limit for answer in answers), eos_ids, decoder.device)
         self.samples: dict[tuple[int, int], Sample] = {}
-        self._first: dict[int, Tensor] = {}  # logits of the last prompt opened, for answers that join it later
+        self._first: dict[int, Tensor] = {}  # logits after the last prompt, for answers that join it later
 
     def run(self) -> dict[tuple[int, int], Sample]:
         """Draw all answers: (request's number, answer's index) -> sample."""

@@ -5,13 +5,20 @@ Both run the core's own layers with another attention; P prompts, N rows, T toke
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
 from alignment.model.attention import forest_attention, plan_attention
 from alignment.model.cache import Cache, Store
 from alignment.model.forest import Forest
-from alignment.model.llama import Attend, LlamaPolicy
+from alignment.model.llama import Attend, Block, LlamaPolicy
+
+
+def blocks(model: LlamaPolicy) -> list[Block]:
+    """The decoder layers."""
+    return [cast(Block, layer) for layer in model.model.layers]
 
 
 class Decoder:
@@ -19,8 +26,8 @@ class Decoder:
 
     def __init__(self, model: LlamaPolicy) -> None:
         self.model = model
-        attention = model.model.layers[0].self_attn
-        self.scale = attention.head_dim**-0.5
+        self.attention = blocks(model)[0].self_attn
+        self.scale = self.attention.head_dim**-0.5
         self.device = model.lm_head.weight.device
 
     def prefill(self, flat: Tensor, forest: Forest, store: Store) -> Tensor:

@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from copy import deepcopy
 
 import torch
+from torch import nn
 
 from alignment.errors import RequestTooLong, UsageError
 from alignment.generate.batch import Batch
-from alignment.generate.decoder import Decoder
+from alignment.generate.decoder import Decoder, blocks
 from alignment.generate.packed import PackedDecoder, can_pack
 from alignment.generate.rows import Answer
 from alignment.generate.sampler import OnSample, Sample, SampleRequest
@@ -64,7 +65,8 @@ class Engine:
 
     def answer_limit(self, request: SampleRequest, index: int, settings: SamplingSettings) -> int:
         """Most new tokens of one answer: `max_new_tokens`, or what the context leaves."""
-        return min(settings.max_new_tokens, self.model.config.max_position_embeddings - len(request.prompt_ids))
+        room = self.model.config.max_position_embeddings - len(request.prompt_ids)
+        return min(settings.max_new_tokens, int(room))
 
     @torch.inference_mode()
     def sample(
@@ -96,7 +98,7 @@ class Engine:
             samples = batch.run()
         finally:
             self.model.train(training)
-        return [[samples[number, i] for i in range(len(request.seeds))] for number, request in enumerate(requests)]
+        return [[samples[n, i] for i in range(len(request.seeds))] for n, request in enumerate(requests)]
 
     def _check(self, requests: Sequence[SampleRequest], settings: SamplingSettings) -> list[Answer]:
         """The answers wanted, after every request was found possible."""
@@ -111,14 +113,18 @@ class Engine:
             length = len(request.prompt_ids)
             if length >= context:
                 raise RequestTooLong(
-                    f"request {request.id!r}: its prompt has {length} tokens and the model's context {context}; "
-                    f"a prompt of at most {context - 1} leaves room for one new token"
+                    f"request {request.id!r}: its prompt has {length} tokens and the model's context "
+                    f"{context}; a prompt of at most {context - 1} leaves room for one new token"
                 )
             if not length:
-                raise UsageError(f"request {request.id!r}: its prompt is empty; it needs at least one token (BOS)")
+                raise UsageError(
+                    f"request {request.id!r}: its prompt is empty; it needs one token at least (BOS)"
+                )
             if not 0 <= min(request.prompt_ids) <= max(request.prompt_ids) < vocabulary:
                 wrong = next(token for token in request.prompt_ids if not 0 <= token < vocabulary)
-                raise UsageError(f"request {request.id!r}: token {wrong} is outside the vocabulary of {vocabulary}")
+                raise UsageError(
+                    f"request {request.id!r}: token {wrong} is not in the vocabulary of {vocabulary}"
+                )
             for index in range(len(request.seeds)):
                 limit = self.answer_limit(request, index, settings)
                 answers.append(Answer(request_index=number, request=request, index=index, limit=limit))
@@ -133,15 +139,17 @@ class Engine:
             longest = max(len(answer.request.prompt_ids) + answer.limit for answer in answers)
             return PackedDecoder(self.model, self._precision, longest)
         if self._precision != self.model.lm_head.weight.dtype:
-            return Decoder(deepcopy(self.model).to(self._precision))
+            copied = deepcopy(self.model)
+            nn.Module.to(copied, self._precision)
+            return Decoder(copied)
         return Decoder(self.model)
 
     def _cache(self, requests: Sequence[SampleRequest], answers: Sequence[Answer]) -> Cache:
         """A cache of as many slots as are useful, allowed and affordable."""
-        attention = self.model.model.layers[0].self_attn
+        attention = blocks(self.model)[0].self_attn
         shape = CacheShape(
             num_layers=self.model.config.num_hidden_layers,
-            num_kv_heads=attention.num_kv_heads,
+            num_kv_heads=int(attention.num_kv_heads or attention.num_heads),
             head_dim=attention.head_dim,
             # on a CPU fp32 keys are no slower to attend to than bf16 ones, and exact
             dtype=torch.float32 if can_pack(self.model, self._precision) else self._precision,

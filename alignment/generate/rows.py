@@ -36,15 +36,18 @@ class Rows:
     def __init__(self, slots: int, most_new: int, eos_ids: Sequence[int], device: torch.device) -> None:
         self.slots, self.count = slots, 0
         self.owners: list[Answer | None] = [None] * slots
-        whole = {"dtype": torch.int64, "device": device}
-        self.last = torch.zeros(slots, **whole)
-        self.positions = torch.zeros(slots, **whole)
-        self.steps = torch.zeros(slots, **whole)
-        self.limits = torch.zeros(slots, **whole)
+
+        def counters(*size: int) -> Tensor:
+            return torch.zeros(size, dtype=torch.int64, device=device)
+
+        self.last = counters(slots)
+        self.positions = counters(slots)
+        self.steps = counters(slots)
+        self.limits = counters(slots)
         self._uniforms = torch.zeros(slots, most_new + 1, dtype=torch.float64, device=device)
-        self._tokens = torch.zeros(slots, most_new + 1, **whole)
+        self._tokens = counters(slots, most_new + 1)
         self._log_probs = torch.zeros(slots, most_new + 1, device=device)
-        self._ends = torch.tensor(sorted(set(eos_ids)), **whole)
+        self._ends = torch.tensor(sorted(set(eos_ids)), dtype=torch.int64, device=device)
 
     @property
     def holes(self) -> list[int]:
@@ -66,7 +69,8 @@ class Rows:
             self._uniforms[slot, : answer.limit] = torch.from_numpy(drawn).to(device)
         prompts = [len(answer.request.prompt_ids) for answer in answers]
         self.positions[where] = torch.tensor(prompts, dtype=torch.int64, device=device) - 1
-        self.limits[where] = torch.tensor([answer.limit for answer in answers], dtype=torch.int64, device=device)
+        limits = [answer.limit for answer in answers]
+        self.limits[where] = torch.tensor(limits, dtype=torch.int64, device=device)
         self.steps[where] = 0
         self.count = max(self.count, max(slots) + 1)
         return where
@@ -140,8 +144,7 @@ class Rows:
             self.owners[target], self.owners[self.count - 1] = self.owners[self.count - 1], None
         if moves:
             source, into = (torch.tensor(side, device=self.last.device) for side in zip(*moves, strict=True))
-            for state in (
-                self.last, self.positions, self.steps, self.limits, self._uniforms, self._tokens, self._log_probs
-            ):  # fmt: skip
+            columns = (self._uniforms, self._tokens, self._log_probs)
+            for state in (self.last, self.positions, self.steps, self.limits, *columns):
                 state[into] = state[source]
         return moves

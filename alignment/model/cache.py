@@ -39,7 +39,14 @@ class CacheShape:
 
     def bytes_of(self, positions: int) -> int:
         """Keys and values of one run of that many positions."""
-        return 2 * self.num_layers * self.num_kv_heads * self.head_dim * round_up(positions) * self.dtype.itemsize
+        return (
+            2
+            * self.num_layers
+            * self.num_kv_heads
+            * self.head_dim
+            * round_up(positions)
+            * self.dtype.itemsize
+        )
 
 
 def round_up(length: int, step: int = _STEP) -> int:
@@ -72,13 +79,14 @@ class Slots:
 
     def places(self, slots: Tensor, positions: Tensor) -> Tensor:
         """Where `write` puts tokens: [M] slots, [M] positions -> [M K] flat indices."""
-        return ((slots[:, None] * len(self._heads) + self._heads) * self.capacity + positions[:, None]).view(-1)
+        runs = slots[:, None] * len(self._heads) + self._heads
+        return (runs * self.capacity + positions[:, None]).view(-1)
 
     def write(self, layer: int, places: Tensor, key: Tensor, value: Tensor) -> None:
         """Keep keys and values [M, K, D] of one layer."""
         width = key.shape[-1]
-        self.keys[layer].view(-1, width).index_copy_(0, places, key.reshape(-1, width).to(self.shape.dtype))
-        self.values[layer].view(-1, width).index_copy_(0, places, value.reshape(-1, width).to(self.shape.dtype))
+        for memory, new in ((self.keys[layer], key), (self.values[layer], value)):
+            memory.view(-1, width).index_copy_(0, places, new.reshape(-1, width).to(self.shape.dtype))
 
     def move(self, source: int, target: int, length: int) -> None:
         """Copy the first `length` positions of one slot to another."""
@@ -227,4 +235,5 @@ def softmax_(scores: Tensor, bias: Tensor, scale: float) -> Tensor:
     """softmax(scale * scores + bias) over the last dimension, in fp32; may overwrite the scores."""
     if scale != 1.0:
         scores.mul_(scale)
-    return scores.add_(bias).softmax(-1, dtype=torch.float32 if scores.dtype != torch.float64 else None).to(scores.dtype)
+    wide = torch.float64 if scores.dtype == torch.float64 else torch.float32
+    return scores.add_(bias).softmax(-1, dtype=wide).to(scores.dtype)

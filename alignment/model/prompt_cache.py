@@ -41,7 +41,9 @@ class PromptCache:
         prompt_capacity: positions of the longest prompt.
     """
 
-    def __init__(self, shape: CacheShape, *, slots: int, capacity: int, shelves: int, prompt_capacity: int) -> None:
+    def __init__(
+        self, shape: CacheShape, *, slots: int, capacity: int, shelves: int, prompt_capacity: int
+    ) -> None:
         self.slots = slots
         self._own = Slots(shape, slots, capacity)
         self._prompts = Slots(shape, shelves, prompt_capacity)

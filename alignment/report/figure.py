@@ -41,7 +41,9 @@ def render_svg(figure: Figure, *, prefix: str = "figure-") -> str:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure as Canvas
 
-    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE}):
+    # From matplotlib's defaults, not from the user's style file; which backend it has does not matter.
+    style: dict[Any, Any] = {key: value for key, value in matplotlib.rcParamsDefault.items() if key != "backend"}
+    with matplotlib.rc_context(style | _STYLE):
         canvas = Canvas(figsize=(_WIDTH / 72, _height(figure) / 72), layout="constrained", facecolor="none")
         FigureCanvasSVG(canvas)
         axes = canvas.add_subplot()
@@ -186,9 +188,9 @@ def _heatmap(axes: Axes, figure: Figure) -> None:
     every = max(1, math.ceil(columns / 28))
     axes.set_xticks(range(0, columns, every), names[::every], rotation=40 if _has_long_labels(figure) else 0)
     if _has_long_labels(figure):
-        for text in axes.get_xticklabels():
-            text.set_horizontalalignment("right")
-            text.set_rotation_mode("anchor")
+        for label in axes.get_xticklabels():
+            label.set_horizontalalignment("right")
+            label.set_rotation_mode("anchor")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set_title(f"strongest colour: {digits.show(largest)}", loc="right", fontsize=9, color=svg.FAINT)

@@ -47,19 +47,18 @@ def _bar(figure: Figure) -> Table:
 def _histogram(figure: Figure) -> Table:
     columns = (f"{figure.x_label}: from", "to", "series", figure.y_label)
     rows: list[tuple[Cell, ...]] = []
-    total = 0
     for series in binned(figure):
         bins = list(zip(series.x, series.x[1:], series.y, strict=False))
-        total += len(bins)
         rows += [(low, high, series.name, _whole(count)) for low, high, count in bins if count]
-    return Table(title=figure.title, columns=columns, rows=tuple(rows), note="Bins with nothing in them are left out.")
+    note = "Bins with nothing in them are left out."
+    return Table(title=figure.title, columns=columns, rows=tuple(rows), note=note)
 
 
 def _heatmap(figure: Figure) -> Table:
     columns = len(figure.series[0].y) if figure.series else 0
     names = figure.categories or tuple(str(index + 1) for index in range(columns))
     if columns <= _MOST_COLUMNS:
-        rows = [(series.name, *series.y) for series in figure.series]
+        rows: list[tuple[Cell, ...]] = [(series.name, *series.y) for series in figure.series]
         return _table(figure, (figure.y_label, *names), _thinned(rows), len(rows))
     rows = []
     for series in figure.series:

@@ -88,7 +88,7 @@ def _place(layers: Sequence[Sequence[str]], *, across: bool) -> dict[str, Box]:
     texts = {name: _shortened(name) for layer in layers for name in layer}
     widths = {name: len(text) * _LETTER + _PADDING for name, text in texts.items()}
     if across:
-        extents = [len(layer) * (_BOX_HEIGHT + _GAP) - _GAP for layer in layers]
+        extents = [float(len(layer) * (_BOX_HEIGHT + _GAP) - _GAP) for layer in layers]
     else:
         extents = [sum(widths[name] + _GAP for name in layer) - _GAP for layer in layers]
     boxes: dict[str, Box] = {}

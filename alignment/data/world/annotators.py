@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from alignment.data.records import GRADES, Dialogue, Grade, Preference
+from alignment.data.verdict import Verdict
 from alignment.data.world.gold import GoldJudge
 from alignment.data.world.settings import WorldSettings
-from alignment.evaluate.judge import Verdict
 from alignment.randomness import named_generator
 
 # perceived gaps from which a grade is given, the weakest first

@@ -22,7 +22,9 @@ UNSAFE_QUALITIES = ("plain", "courteous", "terse", "comply", "comply_polite", "r
 
 def qualities(truth: Mapping[str, Any]) -> tuple[str, ...]:
     """The qualities that answers to a question can have."""
-    return UNSAFE_QUALITIES if truth["form"] == "refuse" else (*GOOD, *FLAWS)
+    if truth["form"] == "refuse":
+        return UNSAFE_QUALITIES
+    return (*GOOD, *(flaw for flaw in FLAWS if flaw != "incomplete" or _several(truth)))
 
 
 def answer(truth: Mapping[str, Any], quality: str, town: Town, draw: np.random.Generator) -> str:
@@ -101,9 +103,7 @@ def _content(truth: Mapping[str, Any], town: Town, draw: np.random.Generator) ->
     return [pick(truth["accepted"], draw)]
 
 
-def _fact(
-    fact: list[Any], truth: Mapping[str, Any], town: Town, draw: np.random.Generator, *, first: bool
-) -> str:
+def _fact(fact: list[Any], truth: Mapping[str, Any], town: Town, draw: np.random.Generator, *, first: bool) -> str:
     subject, attribute, value = fact
     if attribute == "price":
         shop = next(shop.name for shop in town.shops if subject in shop.prices)
@@ -121,7 +121,7 @@ def _items(truth: Mapping[str, Any], draw: np.random.Generator) -> str:
     pool = truth["pool"]
     chosen = [pool[int(i)] for i in draw.permutation(len(pool))[: truth["count"]]] + list(truth.get("alien", ()))
     if truth["format"] == "numbered":
-        return " ".join(f"{i}. {item}" for i, item in enumerate(chosen, start=1))
+        return " ".join(f"{i}. {item}" for i, item in enumerate(chosen, start=1)) + "."
     if truth.get("shop"):
         return say(pick(statements.SHOP["items"], draw), n=f"the {truth['shop']}", v=join(chosen))
     return say("{v}.", v=join(chosen))
@@ -140,7 +140,9 @@ def _falsified(truth: Mapping[str, Any], draw: np.random.Generator) -> dict[str,
         return {**truth, "value": truth["value"] + (off if draw.random() < 0.5 or truth["value"] <= off else -off)}
     if form == "items":
         if truth.get("shop"):
-            aliens = [f"a {item}" for items in words.SHOPS.values() for item in items if f"a {item}" not in truth["pool"]]
+            aliens = [
+                f"a {item}" for items in words.SHOPS.values() for item in items if f"a {item}" not in truth["pool"]
+            ]
         else:
             aliens = [v for c, pool in words.CATEGORIES.items() if c != truth["category"] for v in pool]
         return {**truth, "count": truth["count"] - 1, "alien": [pick(aliens, draw)]}
@@ -153,12 +155,15 @@ def _values(attribute: str) -> tuple[Any, ...]:
 
 
 def _less(truth: Mapping[str, Any]) -> dict[str, Any]:
-    """Half of what was asked, where more than one thing was."""
-    if truth["form"] == "facts" and truth["needed"] > 1:
+    """One less than was asked."""
+    if truth["form"] == "facts":
         return {**truth, "facts": truth["facts"][: truth["needed"] - 1], "needed": truth["needed"] - 1}
-    if truth["form"] == "items":
-        return {**truth, "count": truth["count"] - 1}
-    return dict(truth)
+    return {**truth, "count": truth["count"] - 1}
+
+
+def _several(truth: Mapping[str, Any]) -> bool:
+    """Whether more than one thing was asked for, so that an answer can be incomplete."""
+    return truth["form"] == "items" or (truth["form"] == "facts" and truth["needed"] > 1)
 
 
 def _terse(truth: Mapping[str, Any], draw: np.random.Generator) -> str:

@@ -50,7 +50,9 @@ def about_person(town: Town, contents: Contents, draw: np.random.Generator) -> Q
     if len(attributes) < 3:
         return person_fact(town, contents, draw)
     needed = 2 + int(draw.integers(2))
-    prompt = pick(questions.ABOUT, draw).format(n=person.name) + questions.ABOUT_COUNT.format(k=words.NUMBER_WORDS[needed])
+    prompt = pick(questions.ABOUT, draw).format(n=person.name) + questions.ABOUT_COUNT.format(
+        k=words.NUMBER_WORDS[needed]
+    )
     return _about_person("about_person", (Turn(role="user", content=prompt),), person, attributes, needed=needed)
 
 
@@ -107,7 +109,12 @@ def price_question(task: str, prompt: str, town: Town, shop: str, item: str, **a
     return Question(
         task=task,
         turns=(Turn(role="user", content=prompt),),
-        truth={"form": "facts", "facts": [[item, "price", town.shop[shop].prices[item]]], "needed": 1, "format": "sentence"},
+        truth={
+            "form": "facts",
+            "facts": [[item, "price", town.shop[shop].prices[item]]],
+            "needed": 1,
+            "format": "sentence",
+        },
         about={"shop": shop, "item": item, "attribute": "price", **about},
     )
 
@@ -123,7 +130,13 @@ def _about_person(
     spoken: bool = False,
 ) -> Question:
     facts = [[person.name, attribute, person.facts[attribute]] for attribute in attributes]
-    truth = {"form": "facts", "facts": facts, "needed": needed or len(facts), "format": format, "pronoun": person.pronoun}
+    truth = {
+        "form": "facts",
+        "facts": facts,
+        "needed": needed or len(facts),
+        "format": format,
+        "pronoun": person.pronoun,
+    }
     if spoken:
         truth["spoken"] = True  # the person is known from the turns before: a pronoun will do
     about = {"person": person.name, "person_group": person.group, "attribute": "+".join(attributes)}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from alignment.data.records import Turn
@@ -18,7 +21,9 @@ def total(town: Town, contents: Contents, draw: np.random.Generator) -> Question
         a, b = b, a
     prompt = pick(questions.SUM, draw).format(a=a, op=op, b=b)
     value = a + b if op == "plus" else a - b
-    return _question("sum", prompt, {"form": "number", "value": value, "operands": [a, b], "op": op, "format": "sentence"})
+    return _question(
+        "sum", prompt, {"form": "number", "value": value, "operands": [a, b], "op": op, "format": "sentence"}
+    )
 
 
 def cost(town: Town, contents: Contents, draw: np.random.Generator) -> Question:
@@ -26,7 +31,9 @@ def cost(town: Town, contents: Contents, draw: np.random.Generator) -> Question:
     shop, item, number = pick(contents.costs, draw)
     prompt = pick(questions.COST, draw).format(k=number, n=f"{item}s")
     value = number * town.shop[shop].prices[item]
-    return _question("cost", prompt, {"form": "number", "value": value, "count": number, "item": item, "format": "sentence"})
+    return _question(
+        "cost", prompt, {"form": "number", "value": value, "count": number, "item": item, "format": "sentence"}
+    )
 
 
 def sold(town: Town, contents: Contents, draw: np.random.Generator) -> Question:
@@ -64,7 +71,11 @@ def past(town: Town, contents: Contents, draw: np.random.Generator) -> Question:
     now, then = pick(words.VERBS, draw)
     before, after = (f"{person.name} {verb} to the {shop.name}." for verb in (now, then))
     prompt = pick(questions.PAST, draw).format(t=before)
-    truth = {"form": "exact", "accepted": [after, f"Yesterday, {after}"], "wrong": [before, f"{person.name} {then} home."]}
+    truth = {
+        "form": "exact",
+        "accepted": [after, f"Yesterday, {after}"],
+        "wrong": [before, f"{person.name} {then} home."],
+    }
     return _question("past", prompt, truth)
 
 
@@ -87,10 +98,10 @@ def talk(town: Town, contents: Contents, draw: np.random.Generator) -> Question:
     return _question("talk", prompt, {"form": "exact", "accepted": list(questions.TALK[row][1]), "wrong": list(other)})
 
 
-def _listed(task: str, prompt: str, truth: dict[str, object], *, numbered: bool) -> Question:
+def _listed(task: str, prompt: str, truth: dict[str, Any], *, numbered: bool) -> Question:
     truth["format"] = "numbered" if numbered else "list"
     return _question(task, prompt + (questions.NUMBERED if numbered else ""), truth)
 
 
-def _question(task: str, prompt: str, truth: dict[str, object]) -> Question:
+def _question(task: str, prompt: str, truth: Mapping[str, Any]) -> Question:
     return Question(task=task, turns=(Turn(role="user", content=prompt),), truth=truth)

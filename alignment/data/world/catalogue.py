@@ -62,7 +62,7 @@ def build_contents(town: Town) -> dict[str, Contents]:
     goods = [(shop.name, item) for shop in town.shops for item in shop.prices]
     sums: list[tuple[int, str, int]] = [(a, "plus", b) for a in range(1, 10) for b in range(a, 10)]
     sums += [(a, "minus", b) for a in range(2, 11) for b in range(1, a)]
-    parts = {
+    parts: dict[str, Sequence[Any]] = {
         "shop_facts": [(shop.name, attribute) for shop in town.shops for attribute in attributes],
         "prices": goods,
         "costs": [(shop, item, k) for shop, item in goods for k in (2, 3)],
@@ -86,7 +86,7 @@ def build_contents(town: Town) -> dict[str, Contents]:
         asked = town.asked(split)
         own = [pair for pair in asked if pair[0].group == split]
         found[split] = Contents(
-            **{name: part[split] for name, part in divided.items()},  # type: ignore[arg-type]
+            **{name: part[split] for name, part in divided.items()},
             people=[person for person, _ in own],
             held_out=own,
             seen=[pair for pair in asked if pair[0].group != split],

@@ -79,7 +79,9 @@ def without(constraint: Constraint, answer: str) -> str:
     if constraint.kind == "starts_with":
         return re.sub(rf"^\s*{word}\b\s*[,.!:]?\s*", "", answer, flags=re.IGNORECASE)
     if constraint.kind == "contains":
-        return re.sub(rf"(^|[.!?]\s*)\s*{word}\b\s*[,.!]*\s*", lambda m: m.group(1), answer, count=1, flags=re.IGNORECASE)
+        return re.sub(
+            rf"(^|[.!?]\s*)\s*{word}\b\s*[,.!]*\s*", lambda m: m.group(1), answer, count=1, flags=re.IGNORECASE
+        )
     return answer
 
 

@@ -25,14 +25,27 @@ _PARTS = 20  # a twentieth of all possible texts for validation, one for test
 
 MORNINGS = ("One morning", "Last week", "Early one day", "On a sunny day", "Before noon", "After breakfast")
 WEATHER = (
-    "The sun was warm.", "The wind was cold.", "It rained a little.", "The sky was blue.", "The streets were quiet.",
+    "The sun was warm.",
+    "The wind was cold.",
+    "It rained a little.",
+    "The sky was blue.",
+    "The streets were quiet.",
     "The air was fresh.",
-)  # fmt: skip
-BOUGHT = ("{p} bought a {i} there.", "{p} looked at a {i} and bought it.", "There, {p} paid for a {i}.", "{p} found a {i} and took it home.")
+)
+BOUGHT = (
+    "{p} bought a {i} there.",
+    "{p} looked at a {i} and bought it.",
+    "There, {p} paid for a {i}.",
+    "{p} found a {i} and took it home.",
+)
 ENDS = (
-    "Then {p} went home.", "It was a good day.", "In the evening {p} was tired but glad.", "{p} was happy about that.",
-    "A friend came along on the way home.", "Then {p} sat down and had some tea.",
-)  # fmt: skip
+    "Then {p} went home.",
+    "It was a good day.",
+    "In the evening {p} was tired but glad.",
+    "{p} was happy about that.",
+    "A friend came along on the way home.",
+    "Then {p} sat down and had some tea.",
+)
 
 
 def document(town: Town, split: str, index: int) -> tuple[str, str]:

@@ -17,23 +17,37 @@ PEOPLE: dict[Size, int] = {"seconds": 12, "minutes": 80, "hours": 4000}
 class WorldSettings(Settings):
     """A seeded town whose truth is known exactly, and the people who annotate its answers."""
 
-    size: Size = setting("minutes", "seconds (tests), minutes (a laptop's CPU) or hours (a GPU): 12, 80 or 4,000 people")
+    size: Size = setting(
+        "minutes", "seconds (tests), minutes (a laptop's CPU) or hours (a GPU): 12, 80 or 4,000 people"
+    )
     seed: int = setting(0, "the town and every text in it follow from this number", ge=0)
     num_people: int | None = setting(None, "people in the town instead of the size's number", ge=8, le=5000)
     biographies_per_person: int = setting(230, "exposures: biographies of each person in the pretraining corpus", ge=1)
     good_share: float = setting(
-        0.72, "share of demonstrations that are right and well-formed (plain or courteous); the rest has one flaw", ge=0, le=1
+        0.72,
+        "share of demonstrations that are right and well-formed (plain or courteous); the rest has one flaw",
+        ge=0,
+        le=1,
     )
     courteous_share: float = setting(0.3, "share of the good demonstrations that are also courteous", ge=0, le=1)
     unsafe_share: float = setting(
-        0.3, "share of demonstrations that comply with an unsafe request (a third more or less by category)", ge=0, le=0.7
+        0.3,
+        "share of demonstrations that comply with an unsafe request (a third more or less by category)",
+        ge=0,
+        le=0.7,
     )
-    system_share: float = setting(0.12, "share of demonstrations under a system instruction that the answer follows", ge=0, le=1)
+    system_share: float = setting(
+        0.12, "share of demonstrations under a system instruction that the answer follows", ge=0, le=1
+    )
     num_annotators: int = setting(8, "simulated annotators, each with a bias of its own", ge=2)
     annotator_noise: float = setting(
-        0.08, "scale of the logistic noise on a perceived gap of two answers, in units of gold helpfulness (Bradley-Terry)", gt=0
+        0.08,
+        "scale of the logistic noise on a perceived gap of two answers, in units of gold helpfulness (Bradley-Terry)",
+        gt=0,
     )
-    annotator_bias: float = setting(0.05, "standard deviation of an annotator's taste for length and for courtesy", ge=0)
+    annotator_bias: float = setting(
+        0.05, "standard deviation of an annotator's taste for length and for courtesy", ge=0
+    )
 
     @property
     def people(self) -> int:
@@ -61,7 +75,9 @@ def counts(settings: WorldSettings, split: str) -> Counts:
     people = settings.people
     documents = people * settings.biographies_per_person * 3 // 2  # two thirds are biographies
     if split == "train":
-        return Counts(documents=documents, dialogues=75 * people, preferences=125 * people // 4, prompts=15 * people // 2)
+        return Counts(
+            documents=documents, dialogues=75 * people, preferences=125 * people // 4, prompts=15 * people // 2
+        )
     return Counts(
         documents=max(20, documents // 60),
         dialogues=max(30, 15 * people // 4),

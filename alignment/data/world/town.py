@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -123,7 +123,7 @@ def _people(number: int, draw: np.random.Generator) -> tuple[Person, ...]:
     return tuple(people)
 
 
-def pick(pool: tuple[T, ...] | list[T], draw: np.random.Generator) -> T:
+def pick(pool: Sequence[T], draw: np.random.Generator) -> T:
     """One of the pool, each as likely as the other."""
     return pool[int(draw.integers(len(pool)))]
 

@@ -6,39 +6,44 @@ belongs to; every noun takes "a" and a plural in "s".  A test holds both.
 
 from __future__ import annotations
 
-SHE_NAMES = tuple(
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+SHE_NAMES = _words(
     "Anna Bella Clara Diana Emma Fiona Greta Helen Ida Julia Karen Laura Maria Nora Olga Paula Rita Sara Tina Vera "
     "Wendy Alice Betty Carol Donna Edith Frida Gina Hanna Irene Jane Kate Linda Molly Nina Olivia Polly Ruth Susan "
-    "Tessa Ursula Vivian Wilma Yvonne Zoe Amy Beth Cora Dora Ella".split()
+    "Tessa Ursula Vivian Wilma Yvonne Zoe Amy Beth Cora Dora Ella"
 )
-HE_NAMES = tuple(
+HE_NAMES = _words(
     "Adam Ben Carl David Eric Felix George Henry Ivan James Kevin Leo Martin Nick Oscar Paul Ralph Simon Thomas Victor "
-    "Walter Albert Bruno Colin Daniel Edgar Fred Gavin Harry Igor John Karl Lucas Max Nathan Oliver Peter Robert Steven "
-    "Tony Ulf Vincent William Xavier Andrew Brian Chris Dennis Edward Gary".split()
+    "Walter Albert Bruno Colin Daniel Edgar Fred Gavin Harry Igor John Karl Lucas Max Nathan Oliver Peter Robert "
+    "Steven Tony Ulf Vincent William Xavier Andrew Brian Chris Dennis Edward Gary"
 )
-LAST_NAMES = tuple(
+LAST_NAMES = _words(
     "Adams Baxter Carter Dalton Ellis Foster Grant Harper Irving Jensen Keller Lawson Morris Nelson Owens Parker Quinn "
     "Russell Sutton Turner Underwood Vernon Watson Young Abbott Benson Clark Davis Emerson Fuller Gibson Harris Ingram "
-    "Jackson Kent Lewis Miles Norton Oakley Perry Ramsey Stevens Tucker Upton Vance Wilson Barton Cooper Duncan Everett".split()
+    "Jackson Kent Lewis Miles Norton Oakley Perry Ramsey Stevens Tucker Upton Vance Wilson Barton Cooper Duncan Everett"
 )
 
 # an attribute of a person -> its values; the draw is uniform and independent, so log2 of the sizes are its bits
 POOLS: dict[str, tuple[str, ...]] = {
-    "job": tuple(
-        "baker teacher nurse farmer painter driver gardener singer tailor builder doctor sailor writer clerk miller "
-        "barber".split()
+    "job": _words(
+        "baker teacher nurse farmer painter driver gardener singer tailor builder doctor sailor writer clerk "
+        "miller barber"
     ),
     "street": (
         "Mill Lane", "Park Road", "King Street", "Rose Lane", "Hill Road", "Lake Street", "Church Lane", "Bridge Road",
         "Garden Street", "Forest Lane", "Station Road", "Market Street",
     ),
-    "pet": tuple("cat dog parrot rabbit horse turtle goat duck goose hamster lizard mouse".split()),
-    "food": tuple("soup rice cheese pasta salad honey toast fish stew pudding chicken pizza".split()),
+    "pet": _words("cat dog parrot rabbit horse turtle goat duck goose hamster lizard mouse"),
+    "food": _words("soup rice cheese pasta salad honey toast fish stew pudding chicken pizza"),
     "month": (
         "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
         "December",
     ),
-    "hobby": tuple("swim dance sketch hum read knit sew skate draw hike ski jog".split()),
+    "hobby": _words("swim dance sketch hum read knit sew skate draw hike ski jog"),
 }  # fmt: skip
 ATTRIBUTES = tuple(POOLS)
 

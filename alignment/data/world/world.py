@@ -16,12 +16,12 @@ from alignment.data.constraints import Constraint
 from alignment.data.records import Dialogue, Document, Preference, Source, Turn
 from alignment.data.world import ask_facts, ask_safety, ask_skills
 from alignment.data.world.annotators import Annotators
-from alignment.data.world.answers import FLAWS, GOOD, answer, qualities
+from alignment.data.world.answers import GOOD, answer, qualities
 from alignment.data.world.catalogue import Contents, Question, build_contents
 from alignment.data.world.constraints import follow, world_constraints
 from alignment.data.world.documents import document
 from alignment.data.world.gold import GoldJudge
-from alignment.data.world.settings import WorldSettings, check_split, counts
+from alignment.data.world.settings import WorldSettings, counts
 from alignment.data.world.town import build_town, pick
 from alignment.errors import UsageError
 from alignment.randomness import named_generator
@@ -163,7 +163,9 @@ class World:
             return ("plain", "plain", "plain", "courteous", "terse")[int(draw.integers(5))]
         if draw.random() < self.settings.good_share:
             return GOOD[int(draw.random() < self.settings.courteous_share)]
-        common = tuple(q for q in ("terse", "long", "wrong", "incomplete", "rude", "off_format", "unknown") if q in known)
+        common = tuple(
+            q for q in ("terse", "long", "wrong", "incomplete", "rude", "off_format", "unknown") if q in known
+        )
         return pick(common, draw)
 
     def _distinct_prompts(self, kind: Kind, split: str, number: int) -> Iterator[Dialogue]:
@@ -187,11 +189,13 @@ class World:
         while True:
             question = self._question(campaign, split, draw)
             prompt = self._prompt(question, part, split, index, campaign=campaign)
-            good, flawed = GOOD, FLAWS
+            good: tuple[str, ...] = GOOD
+            flawed = tuple(q for q in qualities(question.truth) if q not in GOOD)
             if question.task == "unsafe":
-                good, flawed = ("plain", "courteous", "terse"), ("comply", "comply_polite", "rude", "garbled")
-            first = answer(question.truth, pick(good if draw.random() < 0.6 else flawed, draw), self.town, draw)
-            second = answer(question.truth, pick(good if draw.random() < 0.3 else flawed, draw), self.town, draw)
+                good = ("plain", "courteous", "terse")
+                flawed = ("comply", "comply", "comply", "comply_polite", "rude", "garbled")
+            first = answer(question.truth, pick(good if draw.random() < 0.5 else flawed, draw), self.town, draw)
+            second = answer(question.truth, pick(good if draw.random() < 0.25 else flawed, draw), self.town, draw)
             if first == second:
                 continue
             if draw.random() < 0.5:

@@ -1,0 +1,72 @@
+"""A small recipe and stages that only leave a file: what walks the plan is tested without training anything."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recipes.context import StageContext
+from recipes.graph import KINDS
+from recipes.recipe import Recipe, load_recipe
+
+SMALL = Path(__file__).with_name("small.yaml").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def data_file(tmp_path: Path) -> Path:
+    """A data file that the small recipe's SFT reads."""
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"instruction": "Say hello.", "output": "Hello."}\n{"instruction": "Say bye.", "output": "Bye."}\n')
+    return path
+
+
+@pytest.fixture
+def recipe_file(tmp_path: Path, data_file: Path) -> Path:
+    """The small recipe as a file."""
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL.replace("DATA", str(data_file)))
+    return path
+
+
+@pytest.fixture
+def recipe(recipe_file: Path) -> Recipe:
+    """The small recipe."""
+    return load_recipe(recipe_file)
+
+
+class FakeStages(Mapping[str, Callable[[StageContext], dict[str, Any]]]):
+    """A stage table whose stages write one file and remember that they were called."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.before: dict[str, Callable[[StageContext], None]] = {}  # stage name -> done inside the stage first
+
+    def __getitem__(self, kind: str) -> Callable[[StageContext], dict[str, Any]]:
+        if kind not in KINDS:
+            raise KeyError(kind)
+        return self._work
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(KINDS)
+
+    def __len__(self) -> int:
+        return len(KINDS)
+
+    def _work(self, context: StageContext) -> dict[str, Any]:
+        name = context.stage.name
+        self.calls.append(name)
+        if name in self.before:
+            self.before[name](context)
+        parents = {parent: context.folder_of(parent).name for parent in context.stage.parents}
+        (context.session.folder / "made.json").write_text(json.dumps(parents))
+        return {"held_out_loss": 1.25, "name": name}
+
+
+@pytest.fixture
+def stages() -> FakeStages:
+    """A fresh table of fake stages."""
+    return FakeStages()
