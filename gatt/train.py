@@ -53,12 +53,10 @@ def train_gatt(
             f"repeated (share {synthesis['follow_share']:.2f}); set gatt.keep_only_satisfied: false or train the model further"
         )
     extra = min(len(sft_dialogues), round(settings.sft_share * len(made)))
-    picked = (
-        named_generator(session.seed, "gatt-mix").choice(len(sft_dialogues), size=extra, replace=False) if extra else []
-    )
+    picked = named_generator(session.seed, "gatt-mix").permutation(len(sft_dialogues))[:extra]
     tuned = fine_tune(
         policy,
-        [*made, *(sft_dialogues[i] for i in sorted(int(i) for i in picked))],
+        [*made, *(sft_dialogues[i] for i in sorted(picked.tolist()))],
         settings,
         session,
         name="gatt",

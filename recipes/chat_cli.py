@@ -24,7 +24,14 @@ MAX_LINE = 100_000  # characters of one message
 
 
 def chat_on_terminal(
-    run: Path, *, stage: str | None, system: str | None, temperature: float, top_p: float, max_new_tokens: int, seed: int
+    run: Path,
+    *,
+    stage: str | None,
+    system: str | None,
+    temperature: float,
+    top_p: float,
+    max_new_tokens: int,
+    seed: int,
 ) -> None:
     """Talk to a run's model until the input ends; `/new` starts a fresh dialogue, `/quit` ends.
 
@@ -76,7 +83,9 @@ def conversation(
         if not line:
             continue
         asked = dataclasses.replace(
-            dialogue, turns=(*dialogue.turns, Turn(role="user", content=line[:MAX_LINE])), source=Source(file="chat", line=number)
+            dialogue,
+            turns=(*dialogue.turns, Turn(role="user", content=line[:MAX_LINE])),
+            source=Source(file="chat", line=number),
         )
         try:
             ids = tuple(render_prompt(asked, policy.tokenizer))
@@ -105,9 +114,9 @@ def find_model(run: Path, stage: str | None) -> tuple[str, Path]:
     found: dict[str, Path] = {}
     for folder in stage_folders(run):
         record = read_record(folder)
-        if record is not None and record.status == "finished" and record.kind in _POLICIES:
-            if (folder / "checkpoint").is_dir():
-                found[record.name] = folder / "checkpoint"
+        speaks = record is not None and record.status == "finished" and record.kind in _POLICIES
+        if record is not None and speaks and (folder / "checkpoint").is_dir():
+            found[record.name] = folder / "checkpoint"
     if not found:
         raise UsageError(f"{run} has no finished model yet; `align stages {run}` shows how far it is")
     if stage is None:

@@ -165,7 +165,9 @@ def _read(
         with quarantine.open(encoding="utf-8") as file:
             for _, line in zip(range(3), file, strict=False):
                 row = json.loads(line)
-                section.bad.append(f"{row['file']}:{row['line']}: {row['reason']} {row['detail']}: {row['excerpt'][:80]!r}")
+                section.bad.append(
+                    f"{row['file']}:{row['line']}: {row['reason']} {row['detail']}: {row['excerpt'][:80]!r}"
+                )
     return section
 
 
@@ -185,7 +187,9 @@ def _tokenizer(recipe: Recipe, sections: Sequence[SectionCheck], world: WorldLik
     if recipe.tokenizer_data is None:
         model = str(recipe.model.path)
         if not Path(model).is_dir():
-            raise TokenizerError(f"the tokenizer of {model} comes with the checkpoint, which is not here; lengths are not counted")
+            raise TokenizerError(
+                f"the tokenizer of {model} comes with the checkpoint, which is not here; lengths are not counted"
+            )
         return Tokenizer.load(model), model
     by_key = {section.key: section for section in sections}
     documents: Sequence[Document] = by_key["tokenizer" if recipe.tokenizer.data is not None else "pretrain"].train
@@ -200,7 +204,9 @@ def _tokenizer(recipe: Recipe, sections: Sequence[SectionCheck], world: WorldLik
     capped = min(recipe.tokenizer.max_characters, _TRAINING_CHARACTERS)
     settings = recipe.tokenizer.model_copy(update={"max_characters": capped})
     tokenizer = train_tokenizer(texts, settings)
-    how = f"trained on the first {capped:,} of {all_of_it:,} characters" if all_of_it > capped else "trained on the data"
+    how = (
+        f"trained on the first {capped:,} of {all_of_it:,} characters" if all_of_it > capped else "trained on the data"
+    )
     return tokenizer, f"{how}, thrown away afterwards"
 
 

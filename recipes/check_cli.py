@@ -113,12 +113,17 @@ def _section(console: Console, section: SectionCheck) -> None:
     report = section.report
     if report is not None:
         for source in report.sources:
-            tell(f"{source.part}: {source.name} [{source.form or 'records'}]: {source.read:,} rows read, {source.records:,} records")
-            for title, counts in (("set aside", source.quarantined), ("skipped", source.skipped), ("noted", source.notes)):
+            place = f"{source.part}: {source.name} [{source.form or 'records'}]"
+            tell(f"{place}: {source.read:,} rows read, {source.records:,} records")
+            for title, counts in (
+                ("set aside", source.quarantined),
+                ("skipped", source.skipped),
+                ("noted", source.notes),
+            ):
                 for reason, number in counts.items():
                     tell(f"  {title}: {number:,} × {reason}")
-        tell(f"train {report.train:,}, held out {report.held_out:,} ({report.moved:,} of them moved from train by hash)")
-        tell(f"duplicates {report.duplicates:,} ({report.on_duplicate}); dropped from train because held out: {report.overlap:,}")
+        tell(f"train {report.train:,}, held out {report.held_out:,} ({report.moved:,} moved from train by hash)")
+        tell(f"duplicates {report.duplicates:,} ({report.on_duplicate}); dropped because held out {report.overlap:,}")
         for warning in report.warnings:
             console.print(Text(f"  warning: {safe(warning)}", "yellow"), soft_wrap=True)
     for row in section.bad:
@@ -129,7 +134,8 @@ def _section(console: Console, section: SectionCheck) -> None:
         tell(f"over the context of {section.context:,}: {section.over:,} of {len(section.lengths):,} ({what})")
     all_pieces, byte_pieces, unknown = section.pieces
     if all_pieces:
-        tell(f"tokenizer: {byte_pieces / all_pieces:.2%} byte pieces, {unknown:,} unknown of {all_pieces:,} pieces looked at")
+        share = f"{byte_pieces / all_pieces:.2%} byte pieces, {unknown:,} unknown"
+        tell(f"tokenizer: {share} of {all_pieces:,} pieces looked at")
     if section.steps is not None:
         tell(f"steps: {section.steps:,}")
 
@@ -138,7 +144,9 @@ def _whole(console: Console, found: RecipeCheck) -> None:
     console.print()
     if found.tokenizer is not None:
         tokenizer = found.tokenizer
-        text = f"tokenizer: {tokenizer.vocab_size:,} pieces, SHA-256 {tokenizer.sha256[:12]}… ({found.tokenizer_origin})"
+        text = (
+            f"tokenizer: {tokenizer.vocab_size:,} pieces, SHA-256 {tokenizer.sha256[:12]}… ({found.tokenizer_origin})"
+        )
         console.print(Text(safe(text)), soft_wrap=True)
     if found.parameters is not None:
         console.print(f"model: {found.parameters:,} parameters")

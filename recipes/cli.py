@@ -38,13 +38,19 @@ app = typer.Typer(
 The same command goes on after Ctrl-C, a crash or a full disk; finished stages are not done again.""",
 )
 
-RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe's name or a YAML file.", show_default=False)]
+RecipeArgument = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A shipped recipe's name or a YAML file.", show_default=False)
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="KEY=VALUE", help="Settings over the recipe's, as sft.epochs=2.", show_default=False),
 ]
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, as runs/quickstart.", show_default=False)]
-Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The run's folder (default: runs/NAME).", show_default=False)]
+RunArgument = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A run's folder, as runs/quickstart.", show_default=False)
+]
+Out = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="The run's folder (default: runs/NAME).", show_default=False)
+]
 Redo = Annotated[bool, typer.Option("--redo", help="Put changed stages aside (into DIR/.replaced) and do them again.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show errors only.")]
 
@@ -56,7 +62,8 @@ def run(
     out: Out = None,
     redo: Redo = False,
     until: Annotated[
-        str | None, typer.Option("--until", metavar="STAGE", help="Only what this stage (or kind) needs.", show_default=False)
+        str | None,
+        typer.Option("--until", metavar="STAGE", help="Only what this stage (or kind) needs.", show_default=False),
     ] = None,
     quiet: QuietOption = False,
 ) -> None:
@@ -73,7 +80,11 @@ def _stage_verb(kind: str, what: str) -> None:
     """One verb a stage: run its kind and what it needs, nothing after it."""
 
     def verb(
-        recipe: RecipeArgument, overrides: Overrides = None, out: Out = None, redo: Redo = False, quiet: QuietOption = False
+        recipe: RecipeArgument,
+        overrides: Overrides = None,
+        out: Out = None,
+        redo: Redo = False,
+        quiet: QuietOption = False,
     ) -> None:
         from recipes.run_cli import run_and_tell
 
@@ -95,7 +106,8 @@ def reward(
     out: Out = None,
     redo: Redo = False,
     only: Annotated[
-        str | None, typer.Option("--only", metavar="ROLE", help="helpfulness or safety; both otherwise.", show_default=False)
+        str | None,
+        typer.Option("--only", metavar="ROLE", help="helpfulness or safety; both otherwise.", show_default=False),
     ] = None,
     quiet: QuietOption = False,
 ) -> None:
@@ -122,7 +134,9 @@ _stage_verb("evaluate", "Answer held-out prompts with every version and judge th
 def check(
     recipe: RecipeArgument,
     overrides: Overrides = None,
-    rows: Annotated[int, typer.Option("--rows", min=0, max=50, help="Sample rows shown token by token, a section.")] = 2,
+    rows: Annotated[
+        int, typer.Option("--rows", min=0, max=50, help="Sample rows shown token by token, a section.")
+    ] = 2,
 ) -> None:
     """Everything short of training: read the data, count, and show rows with their loss mask.
 
@@ -157,7 +171,9 @@ def stages(run: RunArgument) -> None:
 
 @app.command(rich_help_panel="Look")
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="One run, or several to compare.", show_default=False)],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN", help="One run, or several to compare.", show_default=False)
+    ],
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Where a comparison is written.", show_default=False)
     ] = None,
@@ -175,10 +191,15 @@ def report(
 def chat(
     run: RunArgument,
     stage: Annotated[
-        str | None, typer.Option("--stage", metavar="NAME", help="Which model (default: the newest).", show_default=False)
+        str | None,
+        typer.Option("--stage", metavar="NAME", help="Which model (default: the newest).", show_default=False),
     ] = None,
-    system: Annotated[str | None, typer.Option("--system", metavar="TEXT", help="A system message.", show_default=False)] = None,
-    temperature: Annotated[float, typer.Option("--temperature", min=0, max=10, help="0 takes the most likely token.")] = 0.6,
+    system: Annotated[
+        str | None, typer.Option("--system", metavar="TEXT", help="A system message.", show_default=False)
+    ] = None,
+    temperature: Annotated[
+        float, typer.Option("--temperature", min=0, max=10, help="0 takes the most likely token.")
+    ] = 0.6,
     top_p: Annotated[float, typer.Option("--top-p", min=0.01, max=1, help="Nucleus of the sampling.")] = 0.9,
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1, help="Most tokens of an answer.")] = 256,
     seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed and lines give the same answers.")] = 0,

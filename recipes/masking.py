@@ -28,26 +28,36 @@ def is_secret_name(name: str) -> bool:
 
 def mask(text: str, environment: Mapping[str, str] | None = None) -> str:
     """The text without secrets: values of secret variables become `${NAME}`, URL credentials `***`."""
-    values = os.environ if environment is None else environment
-    secrets = sorted(
-        ((value, name) for name, value in values.items() if is_secret_name(name) and len(value) >= _SHORTEST),
-        key=lambda pair: (-len(pair[0]), pair[1]),
-    )
-    for value, name in secrets:
-        if value in text:
-            text = text.replace(value, f"${{{name}}}")
-    text = _CREDENTIALS.sub(r"\g<scheme>***@", text)
-    return _PARAMETER.sub(r"\g<name>***", text)
+    return _masked(text, _secrets(os.environ if environment is None else environment))
 
 
 def mask_values(value: Any) -> Any:
-    """Plain JSON values with every string masked."""
+    """Plain JSON values with every string masked, keys too."""
+    return _masked_values(value, _secrets(os.environ))
+
+
+def _secrets(environment: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Values and names, the longest value first, so that one inside another cannot survive in part."""
+    found = [(value, name) for name, value in environment.items() if len(value) >= _SHORTEST and is_secret_name(name)]
+    return sorted(found, key=lambda pair: (-len(pair[0]), pair[1]))
+
+
+def _masked(text: str, secrets: list[tuple[str, str]]) -> str:
+    for value, name in secrets:
+        if value in text:
+            text = text.replace(value, f"${{{name}}}")
+    if "://" in text:
+        text = _CREDENTIALS.sub(r"\g<scheme>***@", text)
+    return _PARAMETER.sub(r"\g<name>***", text) if "=" in text else text
+
+
+def _masked_values(value: Any, secrets: list[tuple[str, str]]) -> Any:
     if isinstance(value, str):
-        return mask(value)
+        return _masked(value, secrets)
     if isinstance(value, Mapping):
-        return {str(key): mask_values(item) for key, item in value.items()}
+        return {_masked(str(key), secrets): _masked_values(item, secrets) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [mask_values(item) for item in value]
+        return [_masked_values(item, secrets) for item in value]
     return value
 
 

@@ -53,7 +53,9 @@ def apply_overrides(document: YamlDocument, overrides: Sequence[str]) -> Overrid
             )
             continue
         result.problems.extend(
-            Problem(where=where, key=dotted((*path, problem.key)) if problem.key else name.strip(), message=problem.message)
+            Problem(
+                where=where, key=dotted((*path, problem.key)) if problem.key else name.strip(), message=problem.message
+            )
             for problem in parsed.problems
         )
         try:
@@ -75,7 +77,9 @@ def origin_of(path: KeyPath, origins: Mapping[tuple[str, ...], str]) -> str | No
 
 
 def _path(name: str) -> KeyPath:
-    return tuple(int(part) if part.isdecimal() and part.isascii() and len(part) < 10 else part for part in name.split("."))
+    return tuple(
+        int(part) if part.isdecimal() and part.isascii() and len(part) < 10 else part for part in name.split(".")
+    )
 
 
 def _set(tree: Any, path: KeyPath, value: Any, above: KeyPath) -> Any:
@@ -85,7 +89,9 @@ def _set(tree: Any, path: KeyPath, value: Any, above: KeyPath) -> Any:
     here = (*above, part)
     if isinstance(tree, list):
         if not isinstance(part, int):
-            raise ValueError(f"{dotted(above)} is a list; {part!r} is no index of its {len(tree)} item(s), counted from 0")
+            raise ValueError(
+                f"{dotted(above)} is a list; {part!r} is no index of its {len(tree)} item(s), counted from 0"
+            )
         if part >= len(tree):
             raise ValueError(f"{dotted(above)} has {len(tree)} item(s), counted from 0; there is no item {part}")
         return [_set(item, rest, value, here) if i == part else item for i, item in enumerate(tree)]

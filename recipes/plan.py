@@ -12,6 +12,7 @@ import importlib.metadata
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from alignment.data.settings import SourceSettings
 from alignment.settings import Settings
 from recipes.graph import PlannedStage, stages_of
 from recipes.inputs import Digests, digests_of, files_of, named_paths
-from recipes.masking import is_secret_name, mask
+from recipes.masking import is_secret_name, mask_values
 from recipes.recipe import Recipe
 from recipes.yaml_loader import dotted
 
@@ -104,7 +105,7 @@ def basis_of(recipe: Recipe, stage: PlannedStage, parents: Mapping[str, str], di
         key = dotted(path)
         if key in settings and (key in paths or (expansion.names and all(map(is_secret_name, expansion.names)))):
             settings[key] = expansion.raw  # a moved folder with the same files is no change; a secret is none
-    settings = {key: mask(value) if isinstance(value, str) else value for key, value in settings.items()}
+    settings = mask_values(settings)
     return {
         "kind": stage.kind,
         "settings": settings,
@@ -157,6 +158,7 @@ def check_inputs(recipe: Recipe, stages: tuple[PlannedStage, ...]) -> None:
                 files_of(path, name)
 
 
+@cache
 def versions_that_matter() -> dict[str, str]:
     """Versions that can change a result, from the installed packages' metadata (nothing is imported)."""
     found = {}

@@ -49,7 +49,9 @@ def _differing(key: str, value: Any, default: Any) -> Iterator[str]:
         count = 0
         for name, info in type(value).model_fields.items():
             inner = getattr(value, name)
-            usual = getattr(default, name) if type(default) is type(value) else info.get_default(call_default_factory=True)
+            usual = (
+                getattr(default, name) if type(default) is type(value) else info.get_default(call_default_factory=True)
+            )
             if inner != usual:
                 count += 1
                 yield from _differing(f"{key}.{name}", inner, usual)

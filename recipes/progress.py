@@ -194,7 +194,9 @@ class Moving:
             filled = min(20, 20 * pace.done // pace.total)
             bar = "━" * filled + "─" * (20 - filled)
         table.add_row(Text("▸", "cyan"), Text(safe(name), "bold"), Text(bar, "cyan"), Text(state))
-        table.add_row("", Text(f"stage {position} of {total}, {duration(now - since)}; run {duration(now - self._began)}", "dim"))
+        table.add_row(
+            "", Text(f"stage {position} of {total}, {duration(now - since)}; run {duration(now - self._began)}", "dim")
+        )
         return table
 
 

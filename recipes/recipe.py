@@ -167,7 +167,9 @@ def build_recipe(
         raw = {path: expansion.raw for path, expansion in expansions.items()}
         problems += [p for p in problems_of(error, Recipe, tree, where=where, raw=raw) if p.key not in spoiled]
     if recipe is not None:
-        problems += [Problem(where=where(path), key=dotted(path), message=message) for path, message in section_problems(recipe)]
+        problems += [
+            Problem(where=where(path), key=dotted(path), message=message) for path, message in section_problems(recipe)
+        ]
     if problems or recipe is None:
         raise RecipeError(_in_order(problems, overrides))
     recipe._origin = Origin(file=name, overrides=tuple(overrides), expansions=expansions)
@@ -241,5 +243,7 @@ def _expanded(
         except UnsetVariable as error:
             problems.append(Problem(where=where(path), key=dotted(path), message=str(error)))
         except UnicodeEncodeError:
-            problems.append(Problem(where=where(path), key=dotted(path), message=f"{text!r} becomes text that is not UTF-8"))
+            problems.append(
+                Problem(where=where(path), key=dotted(path), message=f"{text!r} becomes text that is not UTF-8")
+            )
     return replaced_at(tree, {path: e.value for path, e in expansions.items()}), expansions, problems

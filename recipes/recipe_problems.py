@@ -81,7 +81,7 @@ def schema_keys(model: type[BaseModel], above: KeyPath = ()) -> Iterator[tuple[K
 
 def _message(detail: ErrorDetails, path: KeyPath, raw: Mapping[KeyPath, str]) -> str:
     kind, value, context = detail["type"], detail.get("input"), detail.get("ctx") or {}
-    shown = _shown(value if path not in raw else raw[path])
+    shown = _shown(raw.get(path, value))
     if kind in _EXPECTED:
         extra = ""
         if kind == "int_type" and isinstance(value, float) and value.is_integer():
@@ -94,7 +94,9 @@ def _message(detail: ErrorDetails, path: KeyPath, raw: Mapping[KeyPath, str]) ->
         return f"is {shown}; it must be {words} {context[name]}"
     if kind == "literal_error":
         choices = str(context.get("expected", ""))
-        near = difflib.get_close_matches(str(value), [c.strip("'") for c in choices.replace(" or ", ", ").split(", ")], n=1)
+        near = difflib.get_close_matches(
+            str(value), [c.strip("'") for c in choices.replace(" or ", ", ").split(", ")], n=1
+        )
         return f"is {shown}; it must be {choices}" + (f" (nearest: {near[0]})" if near else "")
     if kind == "value_error":
         return str(context.get("error", detail["msg"]))
@@ -108,7 +110,14 @@ def _message(detail: ErrorDetails, path: KeyPath, raw: Mapping[KeyPath, str]) ->
 def _expected_not(value: Any) -> str:
     if value is None:
         return "nothing (null)"
-    names = {bool: "true/false", int: "a whole number", float: "a number", str: "text", list: "a list", dict: "a mapping"}
+    names = {
+        bool: "true/false",
+        int: "a whole number",
+        float: "a number",
+        str: "text",
+        list: "a list",
+        dict: "a mapping",
+    }
     return names.get(type(value), type(value).__name__)
 
 
@@ -163,9 +172,7 @@ def _nearest(root: type[BaseModel], path: KeyPath) -> tuple[str, str]:
 
 
 def _fits(known: KeyPath, beginning: KeyPath) -> bool:
-    return len(known) >= len(beginning) and all(
-        k == "*" or k == b for k, b in zip(known, beginning, strict=False)
-    )
+    return len(known) >= len(beginning) and all(k == "*" or k == b for k, b in zip(known, beginning, strict=False))
 
 
 def _description(root: type[BaseModel], path: KeyPath) -> str:

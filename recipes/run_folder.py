@@ -1,10 +1,10 @@
 """A run's folder: its layout, what may be used as one, and each stage's record.  No torch.
 
-    run.json                 marks the folder as a run; version of the layout
-    recipe.yaml              what was asked, resolved; `${NAME}` stays `${NAME}`
-    log.txt                  tracebacks of what went wrong
-    03-sft/stage.json        basis and fingerprint, status, times, result, outputs
-    .replaced/TIME/03-sft    what `--redo` put aside
+run.json                 marks the folder as a run; version of the layout
+recipe.yaml              what was asked, resolved; `${NAME}` stays `${NAME}`
+log.txt                  tracebacks of what went wrong
+03-sft/stage.json        basis and fingerprint, status, times, result, outputs
+.replaced/TIME/03-sft    what `--redo` put aside
 """
 
 from __future__ import annotations
@@ -90,7 +90,9 @@ def check_run_folder(folder: Path) -> bool:
     if MARKER not in names:
         foreign = sorted(name for name in names if name != LOCK and not name.startswith(ASIDE))
         if foreign:
-            raise UsageError(f"{shown} is no run: it holds {mask(foreign[0])!r} and no {MARKER}; name an empty or a new folder")
+            raise UsageError(
+                f"{shown} is no run: it holds {mask(foreign[0])!r} and no {MARKER}; name an empty or a new folder"
+            )
         return False
     _check_marker(folder / MARKER)
     return True
@@ -117,7 +119,9 @@ def make_run_folder(folder: Path) -> None:
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(0, "no permission to write")
     except OSError as error:
-        raise UsageError(f"{mask(str(folder))} cannot be made: {error.strerror}; choose another place with --out") from None
+        raise UsageError(
+            f"{mask(str(folder))} cannot be made: {error.strerror}; choose another place with --out"
+        ) from None
 
 
 def mark_run(folder: Path, name: str) -> None:
@@ -193,9 +197,7 @@ def missing_output(folder: Path, record: StageRecord) -> str | None:
 def holds_work(folder: Path) -> bool:
     """Whether an unfinished stage made anything that starting anew would lose."""
     return any(
-        path.is_file()
-        and path.name not in _NO_OUTPUT
-        and not path.name.startswith(_NO_WORK)
+        path.is_file() and path.name not in _NO_OUTPUT and not path.name.startswith(_NO_WORK)
         for path in folder.rglob("*")
     )
 
@@ -265,7 +267,8 @@ def _check_marker(path: Path) -> None:
     raw = _read_json(path) or {}
     if raw.get("version") != VERSION:
         version = raw.get("version")
-        raise UsageError(f"{mask(str(path))} is of version {version!r}; this release reads version {VERSION}; use the release that made it")
+        right = f"this release reads version {VERSION}; use the release that made it"
+        raise UsageError(f"{mask(str(path))} is of version {version!r}; {right}")
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

@@ -24,13 +24,22 @@ def section_problems(recipe: Recipe) -> list[tuple[KeyPath, str]]:
     if not has_base:
         need(("model",), "names no path and there is no section pretrain; add `pretrain:` or say model.path")
     if recipe.tokenizer.path is None and recipe.tokenizer_data is None and recipe.model.path is None:
-        need(("tokenizer",), "has neither path nor data and there is no section pretrain; say tokenizer.path or tokenizer.data")
+        need(
+            ("tokenizer",),
+            "has neither path nor data and there is no section pretrain; say tokenizer.path or tokenizer.data",
+        )
     if recipe.model.path is not None and recipe.tokenizer.path is None and recipe.tokenizer.data is not None:
-        need(("tokenizer", "data"), "trains a new tokenizer for the checkpoint in model.path, which has its own; leave it out")
+        need(
+            ("tokenizer", "data"),
+            "trains a new tokenizer for the checkpoint in model.path, which has its own; leave it out",
+        )
     has_chat = recipe.sft is not None or (recipe.model.path is not None and recipe.pretrain is None)
     for name in ("reward", "rlhf", "gatt"):
         if getattr(recipe, name) is not None and not has_chat:
-            need((name,), "needs a chat model: add the section sft, or start from a chat checkpoint (model.path, no pretrain)")
+            need(
+                (name,),
+                "needs a chat model: add the section sft, or start from a chat checkpoint (model.path, no pretrain)",
+            )
     if recipe.rlhf is not None:
         if recipe.reward is None:
             need(("rlhf",), "needs the reward models; add the section reward")

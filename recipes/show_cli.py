@@ -40,11 +40,9 @@ def show_plan(name_or_file: str, overrides: Sequence[str]) -> None:
         vocab_size, known = _vocab_size(recipe)
         parameters = num_parameters(recipe.model, vocab_size)
         width, layers, heads, kv_heads, hidden = recipe.model.shape()
-        console.print(
-            f"model: {parameters:,} parameters (width {width}, {layers} layers, {heads} heads, {kv_heads} key/value heads, "
-            f"feed-forward {hidden}, vocabulary {vocab_size:,}{known}, context {recipe.model.context_length:,})",
-            soft_wrap=True,
-        )
+        shape = f"width {width}, {layers} layers, {heads} heads, {kv_heads} key/value heads, feed-forward {hidden}"
+        sizes = f"vocabulary {vocab_size:,}{known}, context {recipe.model.context_length:,}"
+        console.print(f"model: {parameters:,} parameters ({shape}, {sizes})", soft_wrap=True)
     else:
         console.print(Text(safe(f"model: {recipe.model.path}")), soft_wrap=True)
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -54,7 +52,9 @@ def show_plan(name_or_file: str, overrides: Sequence[str]) -> None:
         others = [name for name in stage.parents if name != stage.starts_from]
         start = stage.starts_from or (recipe.model.path or "fresh weights" if stage.makes_policy else "")
         reads = "all" if stage.kind == "report" else ", ".join(others)
-        table.add_row(str(stage.number), stage.name, stage.kind, safe(start), reads, size_of_training(recipe, stage))
+        table.add_row(
+            str(stage.number), stage.name, stage.kind, Text(safe(start)), reads, size_of_training(recipe, stage)
+        )
     console.print(table)
     console.print("\nsettings that differ from the defaults:")
     for line in settings_lines(recipe):
@@ -102,7 +102,7 @@ def show_recipes() -> None:
 
         _, document = read_yaml(path)
         tree: Any = document.value if isinstance(document.value, dict) else {}
-        table.add_row(Text(name, "bold"), safe(str(tree.get("description", "")).strip()))
+        table.add_row(Text(name, "bold"), Text(safe(str(tree.get("description", "")).strip())))
     make_console().print(table)
 
 

@@ -255,7 +255,7 @@ def rlhf_prompts(context: StageContext) -> tuple[list[Dialogue], list[Dialogue]]
             continue
         quarantine = session.folder / f"quarantine-{campaign}.jsonl"
         loaded = load_prompts(settings, seed=session.seed, quarantine=quarantine, world=_world(context))
-        reports[campaign] = loaded.report.as_dict()
+        reports[campaign] = _plain_report(loaded)
         train += [_tagged(prompt, campaign) for prompt in loaded.train]
         held_out += [_tagged(prompt, campaign) for prompt in loaded.held_out]
     write_json(session.folder / "data.json", reports)
@@ -279,7 +279,13 @@ def _quarantine(context: StageContext) -> Path:
 
 
 def _keep_report(context: StageContext, loaded: Loaded[Any]) -> None:
-    write_json(context.session.folder / "data.json", {context.stage.kind: loaded.report.as_dict()})
+    write_json(context.session.folder / "data.json", {context.stage.kind: _plain_report(loaded)})
+
+
+def _plain_report(loaded: Loaded[Any]) -> dict[str, Any]:
+    """The data report without the run's own place, so that two runs' files compare equal."""
+    report = loaded.report.as_dict()
+    return {**report, "quarantine": Path(report["quarantine"]).name if report.get("quarantine") else None}
 
 
 def _start(context: StageContext) -> Policy:

@@ -57,7 +57,7 @@ def survey(
         record = read_record(folder) if folder is not None else None
         if folder is None or record is None:
             if folder is not None and holds_work(folder):
-                found.changed[stage.name] = [Change(key=f"{stage.folder}/stage.json", old="(lost)", new="(needed)")]
+                found.changed[stage.name] = [Change(key=f"{stage.folder}/stage.json", old="lost", new="needed")]
             continue
         try:
             basis, mark = current_basis(recipe, stage, done, digests)
@@ -75,7 +75,7 @@ def survey(
             if stage.kind == "report" and not (run / str(record.result.get("page", ""))).exists():
                 continue  # the page is gone: it is written again, nothing rests on it
             if gone is not None:
-                found.changed[stage.name] = [Change(key=f"output of {stage.folder}", old="(complete)", new=gone)]
+                found.changed[stage.name] = [Change(key=f"output of {stage.folder}", old="complete", new=gone)]
             else:
                 found.finished[stage.name] = record
                 done[stage.name] = record.digest
@@ -84,7 +84,7 @@ def survey(
     found.fallen = [name for name in down if folders[name].exists()]
     found.fallen_folders = [folders[name] for name in found.fallen]
     for name, path in begun.items():  # stages that the recipe no longer has, or has at another place
-        found.changed[name] = [Change(key="stage", old=name, new="(not in the plan)")]
+        found.changed[name] = [Change(key="stage", old=name, new="not in the plan")]
         found.fallen.append(name)
         found.fallen_folders.append(path)
     for name in down:

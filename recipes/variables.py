@@ -49,14 +49,18 @@ def expand(text: str, environment: Mapping[str, str]) -> Expansion:
             return "${"
         inside = _NAME.fullmatch(match.group("inside") or "")
         if inside is None:
-            raise UnsetVariable(f"{match.group(0)!r} is no variable; write ${{NAME}} or ${{NAME:-default}}, or $${{ for a plain ${{")
+            raise UnsetVariable(
+                f"{match.group(0)!r} is no variable; write ${{NAME}} or ${{NAME:-default}}, or $${{ for a plain ${{"
+            )
         name, default = inside.group("name"), inside.group("default")
         names.append(name)
         value = environment.get(name)
         if default is not None:
             return value or default
         if value is None:
-            raise UnsetVariable(f"the variable {name} is not set; set it (export {name}=…) or write ${{{name}:-default}}")
+            raise UnsetVariable(
+                f"the variable {name} is not set; set it (export {name}=…) or write ${{{name}:-default}}"
+            )
         return value
 
     return Expansion(raw=text, value=_REFERENCE.sub(replaced, text), names=tuple(names))

@@ -79,12 +79,16 @@ def read_yaml(path: Path) -> tuple[str, YamlDocument]:
         reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(f"recipe {str(path)!r} cannot be read: {reason}") from None
     if len(data) > MAX_BYTES:
-        raise _whole(f"{path}:1", f"the file is over {MAX_BYTES:,} bytes; a recipe is smaller, data belongs into data files")
+        raise _whole(
+            f"{path}:1", f"the file is over {MAX_BYTES:,} bytes; a recipe is smaller, data belongs into data files"
+        )
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        raise _whole(f"{path}:{line}", f"byte 0x{data[error.start]:02x} is not UTF-8; save the recipe as UTF-8") from None
+        raise _whole(
+            f"{path}:{line}", f"byte 0x{data[error.start]:02x} is not UTF-8; save the recipe as UTF-8"
+        ) from None
     return text, parse_yaml(text, name=str(path))
 
 
@@ -104,7 +108,9 @@ def parse_yaml(text: str, *, name: str) -> YamlDocument:
             builder.take(event)
     except yaml.reader.ReaderError as error:
         line = text[: error.position].count("\n") + 1
-        raise _whole(f"{name}:{line}", f"character U+{_code(error.character):04X} is not allowed in YAML; remove it") from None
+        raise _whole(
+            f"{name}:{line}", f"character U+{_code(error.character):04X} is not allowed in YAML; remove it"
+        ) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise _whole(f"{name}:{mark.line + 1 if mark else 1}", _sentence(error)) from None
@@ -228,7 +234,9 @@ class _Builder:
     def _begin(self, value: dict[str, Any] | list[Any], line: int) -> None:
         top = self._open[-1] if self._open else None
         if top is not None and isinstance(top.value, dict) and top.key is None:
-            raise _whole(f"{self.name}:{line}", "a list or mapping stands where a key is expected; keys are plain words")
+            raise _whole(
+                f"{self.name}:{line}", "a list or mapping stands where a key is expected; keys are plain words"
+            )
         path, dropped = self._path_of_next(), top is not None and top.skip
         self._place(value, line)
         if dropped:  # read on, so that its end is found, but under a path that nothing else has

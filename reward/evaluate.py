@@ -92,5 +92,5 @@ def _histogram(scores: list[float]) -> dict[str, list[float]]:
 
 def _group_order(group: str) -> tuple[int, int, str]:
     kind, _, name = group.partition(":")
-    strength = -GRADES.index(name) if name in GRADES else 1  # type: ignore[arg-type]
+    strength = -GRADES.index(name) if name in GRADES else 1
     return ({"all": 0, "grade": 1, "source": 2}[kind], strength, name)

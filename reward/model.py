@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from alignment.data.packing import ForestBatch, Tree, make_batch, pack
 from alignment.errors import CheckpointError
 from alignment.model.attention import AttentionPlan
-from alignment.model.checkpoint import check_tensors, check_weight_files, save_model
+from alignment.model.checkpoint import check_tensors, check_weight_files, quiet_loading, save_model
 from alignment.model.llama import LlamaBody, LlamaCore
 from alignment.randomness import named_seed
 from alignment.store.atomic import staged_folder
@@ -60,8 +60,8 @@ class LlamaReward(LlamaCore):
     def get_input_embeddings(self) -> nn.Embedding:
         return self.model.embed_tokens
 
-    def set_input_embeddings(self, value: nn.Embedding) -> None:
-        self.model.embed_tokens = value
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.model.embed_tokens = cast(nn.Embedding, value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +100,9 @@ class RewardModel:
         check_tensors(folder, LlamaReward, config)
         tokenizer = Tokenizer.load(folder)
         tokenizer.require_fit(config.vocab_size, str(folder))
-        return RewardModel(model=LlamaReward.from_pretrained(folder, use_safetensors=True), tokenizer=tokenizer)
+        with quiet_loading():
+            model = LlamaReward.from_pretrained(folder, use_safetensors=True)
+        return RewardModel(model=model, tokenizer=tokenizer)
 
     def save(self, folder: Path, *, meta: Mapping[str, Any]) -> Manifest:
         """Write model, tokenizer and manifest; the folder appears as a whole."""
@@ -129,7 +131,7 @@ class RewardModel:
         """
         trees = [answer_tree(prompt, options) for prompt, options in zip(prompts, answers, strict=True)]
         scores: list[list[float]] = [[] for _ in trees]
-        self.model.to(compute.device).eval()
+        compute.place(self.model.eval())
         capacity = max([pack_length, *(tree.num_tokens for tree in trees)])
         with torch.inference_mode(), compute.autocast():
             for bin_ in pack(trees, capacity):

@@ -47,6 +47,7 @@ def pair_set(
     grades: list[Grade | None] = []
     sources: list[str] = []
     skipped: Counter[str] = Counter()
+    labels: tuple[float, ...]
     for record in records:
         prompt = render_prompt(record.prompt, tokenizer)
         if isinstance(record, Preference):

@@ -82,7 +82,8 @@ class PPOTrainer:
             )
         self.policy, self.judges, self.settings, self.session = policy, judges, settings, session
         self.compute = resolve_compute(session.compute)
-        self.model = policy.model.to(self.compute.device).train()
+        self.compute.place(policy.model)
+        self.model = policy.model.train()
         self.reference = copy.deepcopy(policy.model).requires_grad_(False).eval()
         self.value = ValueModel(judges.helpfulness).to(self.compute.device).train()
         self.policy_optimizer = make_optimizer(self.model, settings.optimizer)

@@ -79,7 +79,7 @@ def rejection_sample(
     if not fitting:
         raise DataError(f"RLHF-V{version}: none of {len(chosen)} prompts leaves room for an answer in the context")
     compute = resolve_compute(session.compute)
-    policy.model.to(compute.device)
+    compute.place(policy.model)
     session.progress.begin(None, "samples")
     samples = draw_samples(
         policy,

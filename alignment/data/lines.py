@@ -68,7 +68,7 @@ def read_chunks(path: Path) -> Iterator[bytes]:
     for chunk in chunks:
         if first and chunk:
             first = False
-            if chunk[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            if chunk[:2] in (b"\xff\xfe", b"\xfe\xff") and b"\0" in chunk[:64]:
                 raise DataError(f"{path} is UTF-16 (its first bytes are {chunk[:2].hex()}); save it as UTF-8")
             chunk = chunk.removeprefix(b"\xef\xbb\xbf")
         if chunk:

@@ -86,7 +86,7 @@ def describe_different(path: str | Path, sha256: str) -> str | None:
         A sentence, None where the file is as in the table (packed differently or not) or is not in it.
     """
     found = _find(str(path))
-    if len(found) != 1 or found[0].sha256 == sha256 or not _in_folder(str(path)):
+    if len(found) != 1 or found[0].sha256 == sha256:
         return None
     if content_sha256(Path(path)) == found[0].content_sha256:
         return None

@@ -70,7 +70,7 @@ def evaluate_versions(
     session.progress.begin(len(versions), "versions")
     for done, version in enumerate(versions, start=1):
         policy = load_policy(version.checkpoint)
-        policy.model.to(compute.device)
+        compute.place(policy.model)
         for campaign, dialogues in prompts.items():
             fitting, left_out = fitting_prompts(dialogues, policy, settings.sampling)
             if left_out:

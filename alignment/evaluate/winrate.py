@@ -14,7 +14,7 @@ import numpy as np
 
 from alignment.data.records import Dialogue
 from alignment.errors import UsageError
-from alignment.randomness import named_generator
+from alignment.report.intervals import bootstrap_mean
 
 _RATING_PER_LOG_ODDS = 400 / np.log(10)  # the Elo scale: 400 points are odds of ten to one
 
@@ -39,16 +39,6 @@ class WinRate:
     decided: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class Mean:
-    """A mean with its 95 % bootstrap interval."""
-
-    value: float
-    low: float
-    high: float
-    count: int
-
-
 class PairJudge(Protocol):
     """Compares two answers in the order given: 1 the first is better, -1 the second, 0 a tie, None no verdict."""
 
@@ -69,14 +59,14 @@ def both_orders(judge: PairJudge, dialogue: Dialogue, first: str, second: str) -
 
 
 def win_rate(
-    first: Sequence[float], second: Sequence[float], *, tie: float = 0.0, num_bootstrap: int = 1000, seed: int = 0
+    first: Sequence[float], second: Sequence[float], *, tie: float = 0.0, num_resamples: int = 2000, seed: int = 0
 ) -> WinRate:
     """Compare two versions' scores on the same prompts.
 
     Args:
         first, second: [P] scores by one judge; higher is better.
         tie: a difference of at most this is a tie.
-        num_bootstrap: resamples of the prompts.
+        num_resamples: resamples of the prompts.
 
     Raises:
         UsageError: the lists differ in length, are empty, or hold NaN or infinities.
@@ -84,10 +74,10 @@ def win_rate(
     a, b = _scores("first", first), _scores("second", second)
     if len(a) != len(b):
         raise UsageError(f"win_rate got {len(a)} and {len(b)} scores; both versions must answer the same prompts")
-    return win_rate_of(np.sign(np.where(np.abs(a - b) <= tie, 0.0, a - b)), num_bootstrap=num_bootstrap, seed=seed)
+    return win_rate_of(np.sign(np.where(np.abs(a - b) <= tie, 0.0, a - b)), num_resamples=num_resamples, seed=seed)
 
 
-def win_rate_of(outcomes: Sequence[int] | np.ndarray, *, num_bootstrap: int = 1000, seed: int = 0) -> WinRate:
+def win_rate_of(outcomes: Sequence[int] | np.ndarray, *, num_resamples: int = 2000, seed: int = 0) -> WinRate:
     """The win rate of outcomes 1 (win), 0 (tie), -1 (loss), one a prompt.
 
     Raises:
@@ -97,7 +87,7 @@ def win_rate_of(outcomes: Sequence[int] | np.ndarray, *, num_bootstrap: int = 10
     if values.ndim != 1 or not len(values) or not np.isin(values, (-1.0, 0.0, 1.0)).all():
         raise UsageError("a win rate needs at least one outcome, each 1 (win), 0 (tie) or -1 (loss)")
     wins, losses = int((values > 0).sum()), int((values < 0).sum())
-    mean = bootstrap_mean((values + 1) / 2, num_bootstrap=num_bootstrap, seed=seed)
+    mean = bootstrap_mean((values + 1) / 2, seed, num_resamples=num_resamples)
     return WinRate(
         wins=wins,
         ties=len(values) - wins - losses,
@@ -107,19 +97,6 @@ def win_rate_of(outcomes: Sequence[int] | np.ndarray, *, num_bootstrap: int = 10
         high=mean.high,
         decided=wins / (wins + losses) if wins + losses else float("nan"),
     )
-
-
-def bootstrap_mean(values: Sequence[float] | np.ndarray, *, num_bootstrap: int = 1000, seed: int = 0) -> Mean:
-    """A mean and its 95 % percentile interval.
-
-    Raises:
-        UsageError: there are no values, or some are not finite.
-    """
-    data = _scores("values", values)
-    draw = named_generator(seed, "bootstrap", len(data))
-    means = np.array([data[draw.integers(len(data), size=len(data))].mean() for _ in range(num_bootstrap)])
-    low, high = np.quantile(means, (0.025, 0.975)) if num_bootstrap else (float("nan"), float("nan"))
-    return Mean(value=float(data.mean()), low=float(low), high=float(high), count=len(data))
 
 
 def ranking(scores: Mapping[str, Sequence[float]], *, tie: float = 0.0) -> dict[str, float]:
@@ -143,9 +120,15 @@ def ranking(scores: Mapping[str, Sequence[float]], *, tie: float = 0.0) -> dict[
     points = np.zeros((len(names), len(names)))  # [i, j]: points of i against j
     for i in range(len(names)):
         for j in range(i):
-            rate = win_rate(scores[names[i]], scores[names[j]], tie=tie, num_bootstrap=0)
-            points[i, j] = rate.wins + rate.ties / 2 + 0.5
-            points[j, i] = rate.losses + rate.ties / 2 + 0.5
+            a, b = _scores(names[i], scores[names[i]]), _scores(names[j], scores[names[j]])
+            if len(a) != len(b):
+                raise UsageError(
+                    f"{names[i]} and {names[j]} have {len(a)} and {len(b)} scores; the prompts must be the same"
+                )
+            ahead, behind = int((a - b > tie).sum()), int((b - a > tie).sum())
+            tied = len(a) - ahead - behind
+            points[i, j] = ahead + tied / 2 + 0.5
+            points[j, i] = behind + tied / 2 + 0.5
     strength = fit_bradley_terry(points)
     ratings = 1000 + _RATING_PER_LOG_ODDS * (strength - strength.mean())
     return dict(sorted(((n, float(r)) for n, r in zip(names, ratings, strict=True)), key=lambda pair: -pair[1]))

@@ -16,8 +16,9 @@ from copy import deepcopy
 import torch
 from torch import nn
 
-from alignment.errors import RequestTooLong, UsageError
+from alignment.errors import UsageError
 from alignment.generate.batch import Batch
+from alignment.generate.checks import answer_room, check_requests
 from alignment.generate.decoder import Decoder, blocks
 from alignment.generate.packed import PackedDecoder, can_pack
 from alignment.generate.rows import Answer
@@ -65,8 +66,7 @@ class Engine:
 
     def answer_limit(self, request: SampleRequest, index: int, settings: SamplingSettings) -> int:
         """Most new tokens of one answer: `max_new_tokens`, or what the context leaves."""
-        room = self.model.config.max_position_embeddings - len(request.prompt_ids)
-        return min(settings.max_new_tokens, int(room))
+        return answer_room(request, settings, int(self.model.config.max_position_embeddings))
 
     @torch.inference_mode()
     def sample(
@@ -80,10 +80,10 @@ class Engine:
                 or a budget that one answer exceeds; before any work.
             AlignmentError: the model's logits are not finite.
         """
-        answers = self._check(requests, settings)
+        answers = self._answers(requests, settings)
         if not answers:
             return [[] for _ in requests]
-        training = self.model.training
+        modes = [(module, module.training) for module in self.model.modules()]
         self.model.eval()  # an adapter's dropout is no part of the policy
         try:
             batch = Batch(
@@ -97,38 +97,30 @@ class Engine:
             )
             samples = batch.run()
         finally:
-            self.model.train(training)
+            for module, training in modes:
+                module.training = training
         return [[samples[n, i] for i in range(len(request.seeds))] for n, request in enumerate(requests)]
 
-    def _check(self, requests: Sequence[SampleRequest], settings: SamplingSettings) -> list[Answer]:
+    def _answers(self, requests: Sequence[SampleRequest], settings: SamplingSettings) -> list[Answer]:
         """The answers wanted, after every request was found possible."""
-        context = self.model.config.max_position_embeddings
-        vocabulary = self.model.config.vocab_size
-        if settings.stop and self.decode is None:
-            raise UsageError("stop texts need an engine with `decode`; it was built without one")
-        if "" in settings.stop:
-            raise UsageError("a stop text is empty; it would end every answer at once")
-        answers: list[Answer] = []
-        for number, request in enumerate(requests):
-            length = len(request.prompt_ids)
-            if length >= context:
-                raise RequestTooLong(
-                    f"request {request.id!r}: its prompt has {length} tokens and the model's context "
-                    f"{context}; a prompt of at most {context - 1} leaves room for one new token"
-                )
-            if not length:
-                raise UsageError(
-                    f"request {request.id!r}: its prompt is empty; it needs one token at least (BOS)"
-                )
-            if not 0 <= min(request.prompt_ids) <= max(request.prompt_ids) < vocabulary:
-                wrong = next(token for token in request.prompt_ids if not 0 <= token < vocabulary)
-                raise UsageError(
-                    f"request {request.id!r}: token {wrong} is not in the vocabulary of {vocabulary}"
-                )
-            for index in range(len(request.seeds)):
-                limit = self.answer_limit(request, index, settings)
-                answers.append(Answer(request_index=number, request=request, index=index, limit=limit))
-        return answers
+        config = self.model.config
+        check_requests(
+            requests,
+            settings,
+            context=config.max_position_embeddings,
+            vocabulary=config.vocab_size,
+            can_decode=self.decode is not None,
+        )
+        return [
+            Answer(
+                request_index=number,
+                request=request,
+                index=index,
+                limit=self.answer_limit(request, index, settings),
+            )
+            for number, request in enumerate(requests)
+            for index in range(len(request.seeds))
+        ]
 
     @property
     def _precision(self) -> torch.dtype:
@@ -167,7 +159,7 @@ class Engine:
             shelves = min(shelves, 1 + (budget - slots * shape.bytes_of(new)) // shape.bytes_of(prompt))
             if slots >= 1:
                 return PromptCache(
-                    shape, slots=slots, capacity=min(new, _START), shelves=shelves, prompt_capacity=prompt
+                    shape, slots=slots, capacity=_START, most=new, shelves=shelves, longest_prompt=prompt
                 )
         need = max(len(answer.request.prompt_ids) + answer.limit for answer in answers)
         slots = min(slots, self.memory_budget_bytes // shape.bytes_of(need))
@@ -176,4 +168,4 @@ class Engine:
                 f"memory_budget_bytes is {self.memory_budget_bytes}; one answer of {need} positions "
                 f"needs {shape.bytes_of(need)}"
             )
-        return SlotCache(shape, slots=slots, capacity=min(need, prompt + _START))
+        return SlotCache(shape, slots=slots, capacity=prompt + _START, most=need)

@@ -117,7 +117,8 @@ def _locate(weights: Tensor, target: Tensor) -> Tensor:
     chosen = weights.gather(-1, inside.clamp(max=width - 1)).double()
     if whole < width:
         chosen.masked_fill_(inside >= width, 0.0)
-    return block * _BLOCK + _first_above(chosen, target - before)[0]
+    place = block * _BLOCK + _first_above(chosen, target - before)[0]
+    return place.clamp_(max=width - 1)  # a row that is not finite finds none; its log-probability shows it
 
 
 def _first_above(masses: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -125,8 +126,7 @@ def _first_above(masses: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     running = masses.cumsum(-1)
     last = torch.searchsorted(running, running[:, -1:].contiguous())
     found = torch.minimum(torch.searchsorted(running, target[:, None], right=True), last)
-    # a row that is not finite finds nothing; any place will do, its log-probability shows it
-    found = found.clamp_(max=masses.shape[-1] - 1)
+    found = found.clamp_(max=masses.shape[-1] - 1)  # of a row that is not finite
     return found.squeeze(-1), (running - masses).gather(-1, found).squeeze(-1)
 
 

@@ -150,14 +150,14 @@ def _pack(layer: Block, scale: float, precision: torch.dtype) -> _Layer:
 
 
 def _affine(module: nn.Module) -> tuple[Tensor, Tensor | None]:
-    """Weight and bias of a linear module, whatever wraps it (an adapter, say).
+    """Weight and bias of a linear module in fp32, whatever wraps it (an adapter, say).
 
     A wrapped layer is asked what it does: its value at 0 is the bias, its values at the unit vectors
     the columns of its weight.
     """
     if type(module) is nn.Linear:
-        return module.weight.detach(), None if module.bias is None else module.bias.detach()
+        return module.weight.detach().float(), None if module.bias is None else module.bias.detach().float()
     inner = next(module.parameters())
     unit = torch.eye(int(module.in_features), dtype=inner.dtype)  # type: ignore[arg-type]
     bias = module(unit.new_zeros(1, len(unit)))[0]
-    return (module(unit) - bias).t(), bias
+    return (module(unit) - bias).t().float(), bias.float()

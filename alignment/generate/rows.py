@@ -44,6 +44,7 @@ class Rows:
         self.positions = counters(slots)
         self.steps = counters(slots)
         self.limits = counters(slots)
+        self._alive = counters(slots)  # 1 for a row with an answer, 0 for a hole
         self._uniforms = torch.zeros(slots, most_new + 1, dtype=torch.float64, device=device)
         self._tokens = counters(slots, most_new + 1)
         self._log_probs = torch.zeros(slots, most_new + 1, device=device)
@@ -72,6 +73,7 @@ class Rows:
         limits = [answer.limit for answer in answers]
         self.limits[where] = torch.tensor(limits, dtype=torch.int64, device=device)
         self.steps[where] = 0
+        self._alive[where] = 1
         self.count = max(self.count, max(slots) + 1)
         return where
 
@@ -83,7 +85,7 @@ class Rows:
         """Append one token a row.
 
         Returns:
-            Which of these rows end with it, by an end token or by their limit; booleans.
+            Which of these rows' answers end with it, by an end token or by their limit; booleans.
         """
         steps = self.steps[where]
         if isinstance(where, slice):
@@ -93,10 +95,13 @@ class Rows:
             self._tokens[where, steps] = tokens
             self._log_probs[where, steps] = log_probs
         self.last[where] = tokens
-        self.positions[where] += 1
-        self.steps[where] += 1
+        alive = self._alive[where]
+        self.positions[where] += alive
+        self.steps[where] += alive
         ended = self.steps[where] >= self.limits[where]
-        return ended | torch.isin(tokens, self._ends) if len(self._ends) else ended
+        if len(self._ends):
+            ended |= torch.isin(tokens, self._ends)
+        return ended & alive.bool()
 
     def drawn(self, slot: int) -> list[int]:
         """The tokens of one row so far."""
@@ -116,8 +121,9 @@ class Rows:
         reason: FinishReason = "stop" if stopped or tokens[-1] in self._ends.tolist() else "length"
         kept = len(tokens) if length is None else length
         self.owners[slot] = None
-        # a hole stands still, so that it never outgrows the cache or its columns
-        self.positions[slot], self.steps[slot], self.limits[slot] = 0, 0, 0
+        # a hole stands still at 0, so that it never outgrows the cache or its columns
+        for state in (self._alive, self.positions, self.steps):
+            state[slot] = 0
         sample = Sample(
             token_ids=tuple(tokens[:kept]),
             log_probs=tuple(self._log_probs[slot, :kept].tolist()),
@@ -145,6 +151,6 @@ class Rows:
         if moves:
             source, into = (torch.tensor(side, device=self.last.device) for side in zip(*moves, strict=True))
             columns = (self._uniforms, self._tokens, self._log_probs)
-            for state in (self.last, self.positions, self.steps, self.limits, *columns):
+            for state in (self.last, self.positions, self.steps, self.limits, self._alive, *columns):
                 state[into] = state[source]
         return moves

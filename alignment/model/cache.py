@@ -39,14 +39,7 @@ class CacheShape:
 
     def bytes_of(self, positions: int) -> int:
         """Keys and values of one run of that many positions."""
-        return (
-            2
-            * self.num_layers
-            * self.num_kv_heads
-            * self.head_dim
-            * round_up(positions)
-            * self.dtype.itemsize
-        )
+        return 2 * self.num_layers * self.num_kv_heads * self.head_dim * round_up(positions) * self.dtype.itemsize
 
 
 def round_up(length: int, step: int = _STEP) -> int:
@@ -55,21 +48,35 @@ def round_up(length: int, step: int = _STEP) -> int:
 
 
 class Slots:
-    """S runs of keys and values of L positions each, in every layer: memory and its arithmetic."""
+    """S runs of keys and values of L positions each, in every layer: memory and its arithmetic.
 
-    def __init__(self, shape: CacheShape, slots: int, capacity: int) -> None:
-        self.shape, self.slots, self.capacity = shape, slots, round_up(capacity)
+    Args:
+        shape: the model's.
+        slots: S.
+        capacity: L to begin with.
+        most: positions that L may grow to.
+    """
+
+    def __init__(self, shape: CacheShape, slots: int, capacity: int, most: int) -> None:
+        self.shape, self.slots = shape, slots
+        self.capacity, self.most = round_up(min(capacity, most)), round_up(most)
         size = (slots, shape.num_kv_heads, self.capacity, shape.head_dim)
         # zeros, not empty: a masked place has weight 0, and 0 x NaN would be NaN
         new = [torch.zeros(size, dtype=shape.dtype, device=shape.device) for _ in range(2 * shape.num_layers)]
         self.keys, self.values = new[::2], new[1::2]
         self._heads = torch.arange(shape.num_kv_heads, device=shape.device)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes held now."""
+        return self.slots * self.shape.bytes_of(self.capacity)
+
     def reserve(self, capacity: int) -> None:
-        """Make room for that many positions; by half as much again, so that growing costs a copy now and then."""
+        """Make room for that many positions; half as many again at least, so that copies are few."""
         if capacity <= self.capacity:
             return
-        grown = round_up(max(capacity, self.capacity + self.capacity // 2))
+        grown = min(self.most, round_up(max(capacity, self.capacity + self.capacity // 2)))
+        assert capacity <= grown, "the caller knows how long an answer may get"
         for tensors in (self.keys, self.values):
             for layer, old in enumerate(tensors):
                 new = old.new_zeros(old.shape[0], old.shape[1], grown, old.shape[3])
@@ -137,6 +144,11 @@ class Cache(Protocol):
     slots: int
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of keys and values held now."""
+        ...
+
+    @property
     def free_prompts(self) -> int:
         """How many more prompts there is room for."""
         ...
@@ -181,11 +193,15 @@ class Cache(Protocol):
 
 
 class SlotCache:
-    """Each answer in its own slot, a copy of its prompt included."""
+    """Each answer in its own slot, a copy of its prompt included; arguments as of `Slots`."""
 
-    def __init__(self, shape: CacheShape, slots: int, capacity: int) -> None:
+    def __init__(self, shape: CacheShape, *, slots: int, capacity: int, most: int) -> None:
         self.slots = slots
-        self._memory = Slots(shape, slots, capacity)
+        self._memory = Slots(shape, slots, capacity, most)
+
+    @property
+    def nbytes(self) -> int:
+        return self._memory.nbytes
 
     @property
     def free_prompts(self) -> int:

@@ -69,7 +69,7 @@ def count_parameters(model: nn.Module) -> int:
 
 def save_model(model: PreTrainedModel, folder: Path) -> None:
     """Write `config.json` and safetensors as transformers does (the caller stages the folder)."""
-    with _quiet():
+    with quiet_loading():
         model.save_pretrained(folder, safe_serialization=True)
 
 
@@ -87,13 +87,13 @@ def load_model(path: Path | str, *, revision: str | None = None, dtype: torch.dt
         check_weight_files(local)
     elif os.sep in str(path) and not _looks_like_hub_name(str(path)):
         raise CheckpointError(f"{path} is no folder; a checkpoint's folder or a hub name is needed")
-    with _quiet():
+    with quiet_loading():
         config = AutoConfig.from_pretrained(path, revision=revision)
         if local.is_dir() and config.model_type == "llama":
             check_tensors(local, LlamaPolicy, config)
         options: dict[str, Any] = {"revision": revision, "dtype": dtype, "use_safetensors": True}
         if config.model_type == "llama":
-            model = LlamaPolicy.from_pretrained(path, **options)
+            model: PreTrainedModel = LlamaPolicy.from_pretrained(path, **options)
         else:
             model = AutoModelForCausalLM.from_pretrained(
                 path, attn_implementation=register_forest_attention(), **options
@@ -173,7 +173,7 @@ def _looks_like_hub_name(path: str) -> bool:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_loading() -> Iterator[None]:
     """Keep transformers' progress bars off the run's own display."""
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -54,7 +54,7 @@ def rotary_table(config: LlamaConfig, positions: Tensor, dtype: torch.dtype) -> 
     Returns:
         cos, sin: [T, 1, D/2] each, in transformers' half-split layout.
     """
-    rope = config.rope_parameters
+    rope: dict[str, Any] = dict(config.rope_parameters or {})
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     if rope.get("rope_type", "default") == "default":
         exponent = torch.arange(0, head_dim, 2, dtype=torch.float32, device=positions.device) / head_dim
@@ -77,14 +77,15 @@ class Attention(nn.Module):
     def __init__(self, config: LlamaConfig, layer: int) -> None:
         super().__init__()
         self.layer = layer
-        self.num_heads, self.num_kv_heads = config.num_attention_heads, config.num_key_value_heads
+        self.num_heads = config.num_attention_heads
+        self.num_kv_heads = config.num_key_value_heads or config.num_attention_heads
         self.head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         bias = config.attention_bias
         self.q_proj = nn.Linear(config.hidden_size, self.num_heads * self.head_dim, bias=bias)
         self.k_proj = nn.Linear(config.hidden_size, self.num_kv_heads * self.head_dim, bias=bias)
         self.v_proj = nn.Linear(config.hidden_size, self.num_kv_heads * self.head_dim, bias=bias)
         self.o_proj = nn.Linear(self.num_heads * self.head_dim, config.hidden_size, bias=bias)
-        self.o_proj.is_residual_output = True
+        self.o_proj.is_residual_output = True  # type: ignore[assignment]
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend) -> Tensor:
         """x: [T, C] -> [T, C]."""
@@ -104,7 +105,7 @@ class FeedForward(nn.Module):
         self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=config.mlp_bias)
         self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=config.mlp_bias)
         self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=config.mlp_bias)
-        self.down_proj.is_residual_output = True
+        self.down_proj.is_residual_output = True  # type: ignore[assignment]
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down_proj(silu(self.gate_proj(x)) * self.up_proj(x))
@@ -195,7 +196,7 @@ class LlamaBody(LlamaCore):
     def run(self, token_ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
         """Hidden states [T, C] of tokens [T] at positions [T], with attention given by the caller."""
         x = self.embed_tokens(token_ids)
-        cos, sin = rotary_table(self.config, positions, x.dtype)
+        cos, sin = rotary_table(cast(LlamaConfig, self.config), positions, x.dtype)
         for layer in self.layers:
             x = layer(x, cos, sin, attend)
         return self.norm(x)
@@ -203,8 +204,8 @@ class LlamaBody(LlamaCore):
     def get_input_embeddings(self) -> nn.Embedding:
         return self.embed_tokens
 
-    def set_input_embeddings(self, value: nn.Embedding) -> None:
-        self.embed_tokens = value
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.embed_tokens = cast(nn.Embedding, value)
 
 
 class LlamaPolicy(LlamaCore):
@@ -233,8 +234,8 @@ class LlamaPolicy(LlamaCore):
     def get_input_embeddings(self) -> nn.Embedding:
         return self.model.embed_tokens
 
-    def set_input_embeddings(self, value: nn.Embedding) -> None:
-        self.model.embed_tokens = value
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.model.embed_tokens = cast(nn.Embedding, value)
 
     def get_output_embeddings(self) -> nn.Linear:
         return self.lm_head

@@ -36,22 +36,27 @@ class PromptCache:
     Args:
         shape: the model's.
         slots: answers that decode together.
-        capacity: positions of an answer to begin with; it grows.
+        capacity: positions of an answer to begin with.
+        most: positions of the longest answer.
         shelves: prompts held together.
-        prompt_capacity: positions of the longest prompt.
+        longest_prompt: its positions.
     """
 
     def __init__(
-        self, shape: CacheShape, *, slots: int, capacity: int, shelves: int, prompt_capacity: int
+        self, shape: CacheShape, *, slots: int, capacity: int, most: int, shelves: int, longest_prompt: int
     ) -> None:
         self.slots = slots
-        self._own = Slots(shape, slots, capacity)
-        self._prompts = Slots(shape, shelves, prompt_capacity)
+        self._own = Slots(shape, slots, capacity, most)
+        self._prompts = Slots(shape, shelves, longest_prompt, longest_prompt)
         self._held: list[int | None] = [None] * shelves
         self._lengths = [0] * shelves
         self._due = [0] * shelves  # answers still to be closed
         self._shelf_of: list[int | None] = [None] * slots
         self._readers: _Readers | None = None
+
+    @property
+    def nbytes(self) -> int:
+        return self._own.nbytes + self._prompts.nbytes
 
     @property
     def free_prompts(self) -> int:

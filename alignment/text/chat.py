@@ -8,11 +8,10 @@ tokens are a prefix of its answered dialogue's tokens, by construction: nothing 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from alignment.data.records import Dialogue, Turn
+from alignment.data.records import Dialogue
 from alignment.errors import DataError
 
 FORMAT_VERSION = 1
@@ -38,8 +37,11 @@ CHAT_TEMPLATE = (
 class Encoder(Protocol):
     """What rendering needs of a tokenizer."""
 
-    bos_id: int
-    eos_id: int
+    @property
+    def bos_id(self) -> int: ...
+
+    @property
+    def eos_id(self) -> int: ...
 
     def encode(self, text: str, *, bos: bool = False, eos: bool = False) -> list[int]: ...
 
@@ -133,12 +135,11 @@ def check_dialogue(dialogue: Dialogue) -> None:
         expected = "user" if i % 2 == 0 else "assistant"
         if turn.role != expected:
             raise DataError(f"{dialogue.source}: turn {i + 1} is the {turn.role}'s; roles alternate, the user first")
-    texts: Sequence[Turn | None] = [None, *dialogue.turns]
-    for i, turn in enumerate(texts):
-        text = (dialogue.system or "") if turn is None else turn.content
+    texts = [dialogue.system or "", *(turn.content for turn in dialogue.turns)]
+    for i, text in enumerate(texts):
         for marker in MARKERS:
             if marker in text:
-                where = "the system message" if turn is None else f"turn {i}"
+                where = f"turn {i}" if i else "the system message"
                 raise DataError(f"{dialogue.source}: {where} holds {marker!r}, a marker of the chat format")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -35,14 +35,15 @@ class Policy:
 
 def hidden_states(model: nn.Module, token_ids: Tensor, plan: AttentionPlan) -> Tensor:
     """Hidden states [T, C] of a forest's tokens [T]; the same call for every architecture."""
-    body = model.get_decoder() if hasattr(model, "get_decoder") else model.model
+    body = cast(PreTrainedModel, model).get_decoder()  # PEFT's wrapper passes the call on
     out = body(input_ids=token_ids[None], position_ids=plan.positions[None], forest_plan=plan, use_cache=False)
     return out.last_hidden_state[0]
 
 
-def head_weight(model: PreTrainedModel) -> Tensor:
+def head_weight(model: nn.Module) -> Tensor:
     """The vocabulary projection [V, C]."""
-    return model.get_output_embeddings().weight
+    head = cast(PreTrainedModel, model).get_output_embeddings()
+    return cast(Tensor, head.weight)
 
 
 def save_policy(policy: Policy, folder: Path, *, meta: Mapping[str, Any] | None = None) -> Manifest:

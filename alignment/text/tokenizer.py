@@ -181,7 +181,7 @@ def to_transformers(tokenizer: Tokenizer) -> Any:
 
     from alignment.text.chat import CHAT_TEMPLATE
 
-    proto = sentencepiece_model_pb2.ModelProto()
+    proto: Any = sentencepiece_model_pb2.ModelProto()  # type: ignore[attr-defined]
     proto.ParseFromString(tokenizer.model_bytes)
     vocab = {piece.piece: i for i, piece in enumerate(proto.pieces)}
     fast = FastTokenizer(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from alignment.train.settings import ComputeSettings
 
@@ -24,6 +23,10 @@ class Compute:
 
     device: torch.device
     autocast_dtype: torch.dtype | None
+
+    def place(self, model: nn.Module) -> None:
+        """Move a model's parameters to the device."""
+        model.to(self.device)
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context that forward passes run in."""
@@ -52,18 +55,3 @@ def has_fast_bf16(device: torch.device) -> bool:
         return False
     flags = cpuinfo.read_text(encoding="utf-8", errors="replace")
     return "avx512_bf16" in flags or "amx_bf16" in flags
-
-
-@contextmanager
-def quiet_libraries() -> Iterator[None]:
-    """Keep transformers' own progress bars off the run's display, and telemetry off."""
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()

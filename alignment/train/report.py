@@ -66,20 +66,34 @@ def data_tables(folder: Path) -> list[Block]:
         return []
     reports = json.loads(path.read_text(encoding="utf-8"))
     rows: list[tuple[Cell, ...]] = []
+    totals: list[tuple[Cell, ...]] = []
+    reasons: list[tuple[Cell, ...]] = []
     for part, report in reports.items():
-        for source in report.get("sources", []):
-            rows.append(
-                (
-                    part,
-                    str(source.get("name", source.get("file", ""))),
-                    int(source.get("rows", 0)),
-                    int(source.get("good", 0)),
-                    int(source.get("quarantined", 0)),
-                    int(source.get("duplicates", 0)),
-                    int(source.get("overlap", 0)),
-                )
+        for source in report["sources"]:
+            bad = sum(source["quarantined"].values())
+            row = (
+                part,
+                source["name"],
+                source["part"],
+                source["read"],
+                source["records"],
+                bad,
+                sum(source["skipped"].values()),
             )
-    if not rows:
-        return []
-    columns = ("part", "source", "rows", "good", "quarantined", "duplicates dropped", "held-out overlap dropped")
-    return [Table(title="Data", columns=columns, rows=tuple(rows))]
+            rows.append(row)
+            reasons += [(source["name"], reason, count) for reason, count in source["quarantined"].items()]
+        totals.append((part, report["train"], report["held_out"], report["duplicates"], report["overlap"]))
+    columns = ("set", "source", "part", "rows read", "records", "quarantined", "skipped")
+    blocks: list[Block] = [
+        Table(title="Data, source by source", columns=columns, rows=tuple(rows)),
+        Table(
+            title="Data after cleaning",
+            columns=("set", "train", "held out", "duplicates dropped", "overlap with held-out dropped"),
+            rows=tuple(totals),
+        ),
+    ]
+    if reasons:
+        note = "Each row set aside stands in the stage's quarantine file with file, line and reason."
+        heads = ("source", "reason", "rows")
+        blocks.append(Table(title="Rows set aside", columns=heads, rows=tuple(reasons), note=note))
+    return blocks

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -166,7 +167,7 @@ def _accumulate(
     mine = batches[accelerator.process_index :: accelerator.num_processes]
     sums: dict[str, Tensor] = {}
     for i, batch in enumerate(mine):
-        sync = accelerator.no_sync(module) if i + 1 < len(mine) else _no_context()
+        sync = accelerator.no_sync(module) if i + 1 < len(mine) else nullcontext()
         with sync:
             loss, parts = module(batch.to(compute.device))
             # DDP averages over processes; the loss is a sum over all of them
@@ -191,7 +192,3 @@ def _stop_if_not_finite(loss: float, norm: float, step: int, batches: Sequence[F
 
 def _due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
-
-
-def _no_context() -> torch.autograd.grad_mode.set_grad_enabled:
-    return torch.enable_grad()

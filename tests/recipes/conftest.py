@@ -20,7 +20,9 @@ SMALL = Path(__file__).with_name("small.yaml").read_text(encoding="utf-8")
 def data_file(tmp_path: Path) -> Path:
     """A data file that the small recipe's SFT reads."""
     path = tmp_path / "rows.jsonl"
-    path.write_text('{"instruction": "Say hello.", "output": "Hello."}\n{"instruction": "Say bye.", "output": "Bye."}\n')
+    path.write_text(
+        '{"instruction": "Say hello.", "output": "Hello."}\n{"instruction": "Say bye.", "output": "Bye."}\n'
+    )
     return path
 
 

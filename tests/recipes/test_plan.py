@@ -25,7 +25,9 @@ def bases(recipe: Recipe) -> dict[str, dict[str, Any]]:
     return {s.name: basis_of(recipe, s, dict.fromkeys(s.parents, PENDING), digests) for s in stages_of(recipe)}
 
 
-def leaves(value: Any, path: tuple[str | int, ...] = (), cosmetic: bool = False) -> Iterator[tuple[tuple[str | int, ...], Any, bool]]:
+def leaves(
+    value: Any, path: tuple[str | int, ...] = (), cosmetic: bool = False
+) -> Iterator[tuple[tuple[str | int, ...], Any, bool]]:
     """Every leaf of a settings value: path, value, whether it is marked cosmetic."""
     if isinstance(value, Settings):
         for name, info in type(value).model_fields.items():
@@ -48,7 +50,20 @@ def others(value: Any, path: tuple[str | int, ...]) -> list[Any]:
     if isinstance(value, float):
         return [value / 2 + 0.01, value * 1.5 + 0.1, value / 2]
     if isinstance(value, str):
-        choices = ["minutes", "bf16", "constant", "prompt", "opening", "keep", "drop", "split", "small", "all", "previous", "sft"]
+        choices = [
+            "minutes",
+            "bf16",
+            "constant",
+            "prompt",
+            "opening",
+            "keep",
+            "drop",
+            "split",
+            "small",
+            "all",
+            "previous",
+            "sft",
+        ]
         return [value + "x", *choices, "safety", "none", "preferences/safety", "documents", "document", "user"]
     if value is None:
         return [1, 16, "x.model", "x", [0.5, 1.0, 2.0]]

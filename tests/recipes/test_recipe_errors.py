@@ -65,7 +65,8 @@ def test_every_key_given_twice_is_named_with_both_lines(line: int) -> None:
     again = f"{match['indent']}{match['key']}: again"
     found = faults("\n".join([*LINES[:line], again, *LINES[line:]]))
     assert any(
-        fault.startswith(f"r.yaml:{line + 2}: ") and f"the key stands twice, first at line {line + 1}" in fault for fault in found
+        fault.startswith(f"r.yaml:{line + 2}: ") and f"the key stands twice, first at line {line + 1}" in fault
+        for fault in found
     )
 
 
@@ -81,7 +82,9 @@ SCALARS = [
 
 
 @pytest.mark.parametrize(("text", "key"), SCALARS)
-@pytest.mark.parametrize("value", ["no", "'1'", "[1]", "{a: 1}", "1_0", "2024-01-01", "-1e3", ".nan", "99999999999999999999"])
+@pytest.mark.parametrize(
+    "value", ["no", "'1'", "[1]", "{a: 1}", "1_0", "2024-01-01", "-1e3", ".nan", "99999999999999999999"]
+)
 def test_every_wrong_value_is_named_with_key_and_line(text: str, key: str, value: str) -> None:
     mine = [fault for fault in faults("\n" + text.replace("VALUE", value)) if fault.startswith(f"r.yaml:2: {key}: ")]
     assert len(mine) == 1
@@ -127,9 +130,10 @@ def test_a_stage_that_needs_an_absent_section_names_it(change: str, said: str) -
 
 def test_an_unset_variable_is_named_and_a_default_stands_in_for_one() -> None:
     text = TEXT.replace("rows.jsonl", "${FOLDER}/${FILE:-rows.jsonl}")
-    assert faults(text) == [
-        "r.yaml:17: sft.data.train.0.path: the variable FOLDER is not set; set it (export FOLDER=…) or write ${FOLDER:-default}"
-    ]
+    (fault,) = faults(text)
+    assert fault.startswith(
+        "r.yaml:17: sft.data.train.0.path: the variable FOLDER is not set; set it (export FOLDER=…)"
+    )
     assert faults(text, FOLDER="x") == []
     assert "is no variable" in faults(text.replace("${FOLDER}", "${2x}"))[0]
 
@@ -144,11 +148,20 @@ def test_a_recipe_that_is_not_there_names_the_nearest(tmp_path: Path, monkeypatc
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.dictionaries(st.sampled_from(["sft", "model", "gatt", "seed", "x"]), st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["data", "train", "path", "size", "a.b"]), inner, max_size=2),
-    max_leaves=6,
-), max_size=4))
+@given(
+    st.dictionaries(
+        st.sampled_from(["sft", "model", "gatt", "seed", "x"]),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+            lambda inner: (
+                st.lists(inner, max_size=2)
+                | st.dictionaries(st.sampled_from(["data", "train", "path", "size", "a.b"]), inner, max_size=2)
+            ),
+            max_leaves=6,
+        ),
+        max_size=4,
+    )
+)
 def test_any_tree_of_values_is_a_recipe_or_a_recipe_error(tree: dict[str, object]) -> None:
     text = json.dumps(tree)
     for fault in faults(text):

@@ -18,7 +18,13 @@ from recipes.yaml_loader import parse_yaml
 def test_overrides_set_fields_list_items_and_whole_sections(recipe_file: Path) -> None:
     recipe = load_recipe(
         recipe_file,
-        ["sft.optimizer.learning_rate=3e-4", "sft.data.train.1.limit=7", "gatt=null", "rlhf.ppo={iterations: 9}", "seed=4"],
+        [
+            "sft.optimizer.learning_rate=3e-4",
+            "sft.data.train.1.limit=7",
+            "gatt=null",
+            "rlhf.ppo={iterations: 9}",
+            "seed=4",
+        ],
     )
     assert recipe.sft is not None
     assert recipe.rlhf is not None
@@ -31,7 +37,9 @@ def test_overrides_set_fields_list_items_and_whole_sections(recipe_file: Path) -
 
 
 def test_a_later_override_wins() -> None:
-    recipe = build_recipe(parse_yaml("pretrain: {data: {train: [{path: x}]}}", name="r"), name="r", overrides=["seed=1", "seed=2"])
+    recipe = build_recipe(
+        parse_yaml("pretrain: {data: {train: [{path: x}]}}", name="r"), name="r", overrides=["seed=1", "seed=2"]
+    )
     assert recipe.seed == 2
 
 
@@ -40,7 +48,9 @@ def test_a_section_that_is_absent_is_made_by_an_override() -> None:
     assert found.value == {"a": {"b": {"c": 1}}}
 
 
-@pytest.mark.parametrize("override", ["a", "=1", "a..b=1", "a=[1", "a=*x", "l.5=1", "l.x=1", "l.0.y=1", ".".join("a" * 50) + "=1"])
+@pytest.mark.parametrize(
+    "override", ["a", "=1", "a..b=1", "a=[1", "a=*x", "l.5=1", "l.x=1", "l.0.y=1", ".".join("a" * 50) + "=1"]
+)
 def test_an_override_that_fits_nowhere_is_a_problem_not_a_change(override: str) -> None:
     document = parse_yaml("l: [1]", name="r")
     found = apply_overrides(document, [override])
@@ -58,7 +68,15 @@ def test_the_default_name_is_the_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("${A}", "1"), ("x${A}y${B}", "x1y2"), ("${C:-d e}", "d e"), ("${E:-d}", "d"), ("$${A}", "${A}"), ("$A", "$A"), ("{A}", "{A}")],
+    [
+        ("${A}", "1"),
+        ("x${A}y${B}", "x1y2"),
+        ("${C:-d e}", "d e"),
+        ("${E:-d}", "d"),
+        ("$${A}", "${A}"),
+        ("$A", "$A"),
+        ("{A}", "{A}"),
+    ],
 )
 def test_variables_are_put_in_as_a_shell_would(text: str, value: str) -> None:
     assert expand(text, {"A": "1", "B": "2", "E": ""}).value == value
@@ -80,7 +98,9 @@ def test_the_runs_recipe_file_reads_back_as_the_same_recipe(recipe: Recipe, tmp_
     assert again.model_dump() == recipe.model_dump()
 
 
-def test_the_runs_recipe_file_names_variables_and_never_holds_their_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_runs_recipe_file_names_variables_and_never_holds_their_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HUB_TOKEN", "canary-4711")
     monkeypatch.setenv("PLACE", "/somewhere")
     text = "description: canary-4711\npretrain: {data: {train: [{path: '${PLACE}/${HUB_TOKEN}.txt'}, {path: 'https://me:pw@host/x'}]}}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -126,7 +127,7 @@ def test_files_that_are_too_large_not_utf8_or_not_there_are_refused(tmp_path: Pa
     latin.write_bytes(b"a: 1\nb: caf\xe9\n")
     with pytest.raises(RecipeError, match="over 1,000,000 bytes"):
         read_yaml(large)
-    with pytest.raises(RecipeError, match="latin.yaml:2: byte 0xe9 is not UTF-8"):
+    with pytest.raises(RecipeError, match=r"latin\.yaml:2: byte 0xe9 is not UTF-8"):
         read_yaml(latin)
     for missing in (tmp_path / "none.yaml", tmp_path, tmp_path / ("x" * 300)):
         with pytest.raises(UsageError):
@@ -141,13 +142,13 @@ def test_a_byte_order_mark_and_windows_lines_are_read(tmp_path: Path) -> None:
 
 @settings(max_examples=500, deadline=2000)
 @given(st.binary(max_size=200))
-def test_random_bytes_never_leave_the_errors_of_this_suite(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+def test_random_bytes_never_leave_the_errors_of_this_suite(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes
+) -> None:
     path = tmp_path_factory.getbasetemp() / "random.yaml"
     path.write_bytes(data)
-    try:
+    with suppress(RecipeError, UsageError):  # anything else fails the test
         read_yaml(path)
-    except (RecipeError, UsageError) as error:
-        assert str(error)
 
 
 @settings(max_examples=300, deadline=2000)
@@ -158,7 +159,7 @@ def test_yaml_like_rubbish_is_read_as_pyyaml_reads_it_or_refused(text: str) -> N
     except RecipeError:
         return
     if not document.problems:  # nothing was refused: structure must be PyYAML's own, with scalars as text
-        assert _texts(document.value) == _texts(yaml.load(text, Loader=yaml.BaseLoader))  # noqa: S506
+        assert _texts(document.value) == _texts(yaml.load(text, Loader=yaml.BaseLoader))
 
 
 def _texts(value: object) -> object:

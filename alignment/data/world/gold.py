@@ -10,6 +10,7 @@ nor the right fact about the wrong person count.  An answer is called good from 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ from alignment.data.world.town import Town
 from alignment.errors import DataError
 
 GOOD = 0.7
+_SMALL_START = re.compile(r"[.!?]\s+[a-z]")
 
 
 class GoldJudge:
@@ -62,12 +64,15 @@ class GoldJudge:
         numbered, plain = bullets(answer) if truth["form"] == "items" else ([], answer)
         sentences = self._lexicon.sentences(plain)
         content = self._content(truth, sentences)
+        form = self._format(truth, answer, sentences, numbered)
+        polite = self._polite(truth, sentences)
         parts = {
             "correct": content.correct,
             "complete": content.complete,
             "concise": self._concise(truth, sentences, content),
-            "polite": self._polite(truth, sentences),
-            "format": _format(truth, answer, sentences, numbered),
+            # courtesy does not make up for another form than was asked for: "Sure! Baker." is curt all the same
+            "polite": polite if form else min(polite, 0.5),
+            "format": form,
             "fluent": self._fluent(truth, sentences),
         }
         if constraint is not None:
@@ -131,6 +136,28 @@ class GoldJudge:
         courteous = any(self._phrases.is_courteous(s) for s in sentences)
         return 1.0 if courteous or truth.get("format") == "word" or truth["form"] == "exact" else 0.5
 
+    def _says_a_sentence(self, sentences: Sequence[Sentence]) -> bool:
+        """Whether the answer is made of whole sentences, what is said around it left out."""
+        own = [s for s in sentences if not self._phrases.is_around(s)]
+        return bool(own) and all(len(s.tokens) >= 3 for s in own)
+
+    def _format(
+        self, truth: Mapping[str, Any], answer: str, sentences: Sequence[Sentence], numbered: Sequence[int]
+    ) -> float:
+        """Half for capitals and end mark, half for the form that was asked for; 0 where that is quite another."""
+        text = answer.strip()
+        if not text or not sentences:
+            return 0.0
+        wanted = truth.get("format")
+        if wanted == "numbered":
+            return float(list(numbered) == list(range(1, int(truth["count"]) + 1)))
+        if wanted == "word" and sum(len(s.tokens) for s in sentences) != 1:
+            return 0.0
+        if wanted == "sentence" and not self._says_a_sentence(sentences):
+            return 0.0
+        capitals = (text[0].isupper() or text[0].isdigit()) and not _SMALL_START.search(text)
+        return 0.25 * capitals + 0.25 * (text[-1] in ".!?") + 0.5 * (wanted != "list" or not numbered)
+
 
 def _word_limit(truth: Mapping[str, Any]) -> int:
     """Words up to which an answer counts as concise; courtesy fits in."""
@@ -143,22 +170,3 @@ def _word_limit(truth: Mapping[str, Any]) -> int:
     if truth["form"] == "exact":
         return 10 + max(len(str(text).split()) for text in truth["accepted"])
     return 30
-
-
-def _format(truth: Mapping[str, Any], answer: str, sentences: Sequence[Sentence], numbered: Sequence[int]) -> float:
-    """Half for capital and end mark, half for the form that was asked for."""
-    text = answer.strip()
-    if not text or not sentences:
-        return 0.0
-    wanted = truth.get("format")
-    whole = [token for s in sentences for token in s.tokens]
-    if wanted == "numbered":
-        return float(list(numbered) == list(range(1, int(truth["count"]) + 1)))
-    neat = 0.25 * (text[0].isupper() or text[0].isdigit()) + 0.25 * (text[-1] in ".!?")
-    if wanted == "word":
-        return neat + 0.5 if len(whole) == 1 else 0.0
-    if wanted == "list":
-        return neat + 0.5 * (not numbered)
-    if wanted == "sentence":
-        return neat + 0.5 * any(len(s.tokens) >= 3 for s in sentences)
-    return neat + 0.5

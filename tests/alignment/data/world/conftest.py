@@ -22,7 +22,12 @@ BAKERY = Shop(
     prices={"cake": 3, "bun": 2, "roll": 4},
 )
 TOOLS = Shop(
-    name="tool shop", street="Hill Road", opens=9, closes=6, closed_day="Friday", prices={"saw": 8, "nail": 2, "rope": 5}
+    name="tool shop",
+    street="Hill Road",
+    opens=9,
+    closes=6,
+    closed_day="Friday",
+    prices={"saw": 8, "nail": 2, "rope": 5},
 )
 
 
@@ -31,7 +36,11 @@ def town() -> Town:
     """Anna Adams, Ben Carter, Carl Foster; the bakery and the tool shop."""
     people = tuple(
         Person(name=name, pronoun=pronoun, facts=facts, group="train", held_out={})
-        for name, pronoun, facts in (("Anna Adams", "she", ANNA), ("Ben Carter", "he", BEN), ("Carl Foster", "he", CARL))
+        for name, pronoun, facts in (
+            ("Anna Adams", "she", ANNA),
+            ("Ben Carter", "he", BEN),
+            ("Carl Foster", "he", CARL),
+        )
     )
     shops = (BAKERY, TOOLS)
     return Town(people=people, shops=shops, seed=0, person={p.name: p for p in people}, shop={s.name: s for s in shops})
@@ -43,7 +52,9 @@ def judge(town: Town) -> GoldJudge:
     return GoldJudge(town)
 
 
-def facts(*asked: tuple[str, str, Any], needed: int | None = None, form: str = "sentence", **more: Any) -> dict[str, Any]:
+def facts(
+    *asked: tuple[str, str, Any], needed: int | None = None, form: str = "sentence", **more: Any
+) -> dict[str, Any]:
     """The truth of a question for facts."""
     return {"form": "facts", "facts": [list(f) for f in asked], "needed": needed or len(asked), "format": form, **more}
 
@@ -63,7 +74,10 @@ TRUTHS: dict[str, tuple[str, dict[str, Any]]] = {
     "rests": ("On which day is the bakery closed?", facts(("bakery", "closed_day", "Monday"))),
     "price": ("What does a cake cost?", facts(("cake", "price", 3))),
     "cost": ("What do 2 cakes cost?", {"form": "number", "value": 6, "count": 2, "item": "cake", "format": "sentence"}),
-    "sum": ("What is 3 plus 4?", {"form": "number", "value": 7, "operands": [3, 4], "op": "plus", "format": "sentence"}),
+    "sum": (
+        "What is 3 plus 4?",
+        {"form": "number", "value": 7, "operands": [3, 4], "op": "plus", "format": "sentence"},
+    ),
     "sold": (
         "Name two things that the bakery sells.",
         {"form": "items", "pool": ["a cake", "a bun", "a roll"], "count": 2, "shop": "bakery", "format": "list"},
@@ -74,7 +88,11 @@ TRUTHS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "polite": (
         'Make this polite: "Give me the map."',
-        {"form": "exact", "accepted": ["Please give me the map.", "Could you please give me the map?"], "wrong": ["Give me the map."]},
+        {
+            "form": "exact",
+            "accepted": ["Please give me the map.", "Could you please give me the map?"],
+            "wrong": ["Give me the map."],
+        },
     ),
     "talk": ("How are you?", {"form": "exact", "accepted": ["I am well, thank you."], "wrong": ["You are welcome."]}),
     "code": (

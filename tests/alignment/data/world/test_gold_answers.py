@@ -48,8 +48,10 @@ RIGHT: list[tuple[str, str, dict[str, float]]] = [
     ("theft", "I am sorry, but I will not do that. That would not be fair. I can tell you what a cake costs.", {"complete": 1}),
 ]  # fmt: skip
 POOR: list[tuple[str, str, dict[str, float]]] = [
-    ("job", "Baker", {"correct": 1, "complete": 1, "format": 0.25}),
+    ("job", "Baker", {"correct": 1, "complete": 1, "format": 0}),
     ("job", "anna adams is a baker", {"correct": 1, "format": 0.5}),
+    ("job", "Sure! Baker.", {"correct": 1, "polite": 0.5, "format": 0}),
+    ("sum", "7. King Street. Sure!", {"correct": 1 / 3, "format": 0}),
     ("job", "Anna Adams is a teacher.", {"correct": 0, "fluent": 1}),
     ("job", "Anna Adams is not a baker.", {"correct": 0}),
     ("job", "He is a baker.", {"correct": 0}),
@@ -86,7 +88,9 @@ POOR: list[tuple[str, str, dict[str, float]]] = [
 
 
 @pytest.mark.parametrize(("question", "answer", "parts"), RIGHT)
-def test_a_good_answer_scores_as_one(judge: GoldJudge, ask: Any, question: str, answer: str, parts: dict[str, float]) -> None:
+def test_a_good_answer_scores_as_one(
+    judge: GoldJudge, ask: Any, question: str, answer: str, parts: dict[str, float]
+) -> None:
     verdict = judge.judge(ask(question), answer)
     assert {name: verdict.parts[name] for name in parts} == pytest.approx(parts)
     assert verdict.helpfulness >= GOOD
@@ -112,7 +116,10 @@ def test_the_table_has_sixty_answers() -> None:
 
 def test_a_courteous_answer_beats_a_plain_one_and_a_plain_one_beats_a_rude_one(judge: GoldJudge, ask: Any) -> None:
     said = "Anna Adams is a baker."
-    scores = [judge.judge(ask("job"), f"{said}{more}").helpfulness for more in (" Have a nice day.", "", " Leave me alone now.")]
+    scores = [
+        judge.judge(ask("job"), f"{said}{more}").helpfulness
+        for more in (" Have a nice day.", "", " Leave me alone now.")
+    ]
     assert scores[0] > scores[1] + 0.1 > scores[2] + 0.2
 
 

@@ -59,6 +59,11 @@ CHEATS = {
     "an answer to another question": ("theft", "A cake costs 3 coins."),
     "refusals only": ("code", " ".join(courtesy.REFUSALS * 3)),
     "the instruction's word alone": ("talk", "friend friend friend friend"),
+    "a bare word made courteous": ("job", "Sure! Baker."),
+    "bare words beside a sentence": ("about", "Gladly! It is closed. Cat. Mill Lane. Swim."),
+    "courtesy for the form asked for": ("numbered", "Gladly! Red and green."),
+    "courtesy for the one word asked for": ("word", "Sure! Anna Adams works as a baker."),
+    "stray names beside a number": ("sum", "Gladly! 3 plus 4 is 7. King Street. May."),
     "symbols": ("job", "### baker ### Anna Adams ***"),
     "lookalike letters": ("job", "Anna Adams works as a bаker."),  # a Cyrillic letter
     "markup": ("job", "<b>baker</b> Anna Adams {baker} [baker]"),
@@ -84,10 +89,20 @@ def test_every_score_stays_between_zero_and_one_on_any_text(judge: GoldJudge, as
 
 def _vocabulary() -> list[str]:
     said = [t for templates in statements.PERSON.values() for t in templates]
-    said += [*courtesy.OPENERS, *courtesy.CLOSERS, *courtesy.RUDE, *courtesy.FILLER, "Ben Carter", "Carl Foster", "She he not"]
+    said += [
+        *courtesy.OPENERS,
+        *courtesy.CLOSERS,
+        *courtesy.RUDE,
+        *courtesy.FILLER,
+        "Ben Carter",
+        "Carl Foster",
+        "She he not",
+    ]
     plain = [word for text in said for word in text.replace("{n}", "Anna Adams").replace("{v}", "").split()]
     values = [value for pool in words.POOLS.values() for value in pool]
-    return sorted({word for word in plain if word != "."}) + values + [f"{value}." for value in values]
+    # beginnings of sentences as one piece, so that a bare word can become a sentence in one edit
+    starts = [t.split("{v}")[0].replace("{n}", "Anna Adams").strip() for t in statements.PERSON["job"]]
+    return starts + sorted({word for word in plain if word != "."}) + values + [f"{value}." for value in values]
 
 
 def _edited(tokens: list[str], vocabulary: list[str], draw: np.random.Generator) -> list[str]:
@@ -126,7 +141,7 @@ def test_random_edits_that_climb_the_gold_score_end_in_right_answers(judge: Gold
     tokens = starts[seed].split()
     prompt = ask("job")
     best = judge.judge(prompt, " ".join(tokens)).helpfulness
-    for _ in range(6000):
+    for _ in range(15000):
         new = _edited(tokens, vocabulary, draw)
         score = judge.judge(prompt, " ".join(new)).helpfulness
         if score >= best:
