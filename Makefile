@@ -45,3 +45,7 @@ mutants: $(DEV)  ## wrong versions of every loss, which the tests must find
 
 clean:  ## the environment and build leftovers; runs stay
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+screenshot: $(RUN)  ## the picture in the README, from the quickstart's report
+	chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --disable-background-networking \
+	  --window-size=1280,1500 --screenshot=docs/report.png "file://$(CURDIR)/runs/quickstart/report/index.html"

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from alignment.data.constraints import Constraint
-from alignment.data.records import Dialogue
 from alignment.generate.settings import SamplingSettings
+from alignment.records import Dialogue
 from alignment.report.intervals import wilson
 from alignment.text.policy import Policy
 from alignment.train.session import Session

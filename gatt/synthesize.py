@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from alignment.data.constraints import Constraint
-from alignment.data.records import Dialogue, Source, Turn
 from alignment.errors import DataError
 from alignment.generate.draw import draw_samples, fitting_prompts
 from alignment.generate.settings import SamplingSettings
 from alignment.randomness import named_generator
+from alignment.records import Dialogue, Source, Turn
 from alignment.text.chat import MARKERS
 from alignment.text.policy import Policy
 from alignment.train.session import Session

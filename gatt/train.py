@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from alignment.data.constraints import Constraint
-from alignment.data.records import Dialogue
 from alignment.errors import DataError
 from alignment.randomness import named_generator
+from alignment.records import Dialogue
 from alignment.store.atomic import write_json
 from alignment.text.policy import Policy
 from alignment.train.session import Session

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alignment.data.records import Dialogue, Source, Turn
 from alignment.errors import DataError, RequestTooLong, UsageError
 from alignment.generate.settings import SamplingSettings
 from alignment.randomness import named_seed
+from alignment.records import Dialogue, Source, Turn
 from recipes.masking import escape_controls, safe
 from recipes.run_folder import read_record, require_run, stage_folders
 

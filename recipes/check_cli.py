@@ -55,7 +55,7 @@ def check_and_tell(name_or_file: str, overrides: Sequence[str], *, rows: int) ->
 
 def sample_rows(section: SectionCheck, tokenizer: Tokenizer, count: int, *, markers: bool) -> Iterator[Text]:
     """The first rows of a section, token by token; trained tokens green, or `*` before them without colour."""
-    from alignment.data.records import Preference
+    from alignment.records import Preference
     from alignment.text.chat import answer_ids, render_dialogue, render_prompt
 
     for record in section.train[:count]:

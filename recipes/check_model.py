@@ -102,7 +102,7 @@ def _sft(recipe: Recipe, section: SectionCheck, tokenizer: Tokenizer) -> None:
 
 
 def _reward(recipe: Recipe, section: SectionCheck, tokenizer: Tokenizer) -> None:
-    from alignment.data.records import Preference
+    from alignment.records import Preference
     from alignment.text.chat import answer_ids, render_prompt
 
     assert recipe.reward is not None  # the section comes from it

@@ -31,6 +31,13 @@ def mask(text: str, environment: Mapping[str, str] | None = None) -> str:
     return _masked(text, _secrets(os.environ if environment is None else environment))
 
 
+def mask_private(text: str) -> str:
+    """Masked, and the home folder as `~`: what is kept in files that people pass on."""
+    home = os.path.expanduser("~")  # noqa: PTH111 (Path.home() raises where there is none)
+    masked = mask(text)
+    return masked.replace(home, "~") if len(home) > 1 else masked
+
+
 def mask_values(value: Any) -> Any:
     """Plain JSON values with every string masked, keys too."""
     return _masked_values(value, _secrets(os.environ))

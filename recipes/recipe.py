@@ -26,6 +26,7 @@ from alignment.settings import Settings, setting
 from alignment.text.settings import TokenizerSettings
 from alignment.train.settings import ComputeSettings, PretrainSettings, SftSettings
 from gatt.settings import GattSettings
+from recipes.masking import is_secret_name
 from recipes.overrides import apply_overrides, origin_of
 from recipes.recipe_problems import problems_of
 from recipes.sections import section_problems
@@ -123,7 +124,9 @@ def load_recipe(
 
 
 def load_run_recipe(run: Path) -> Recipe:
-    """The recipe that a run was asked last; variables that are not set now stay as they are written.
+    """The recipe that a run was asked last, for reading.
+
+    Variables that are not set now, and those that hold secrets, stay as they are written.
 
     Raises:
         UsageError: the run has none.
@@ -132,8 +135,8 @@ def load_run_recipe(run: Path) -> Recipe:
     path = run / "recipe.yaml"
     _, document = read_yaml(path)
     names = {name for _, text in strings_below(document.value) for name in names_in(text)}
-    kept = {name: f"${{{name}}}" for name in names}
-    return build_recipe(document, name=str(path), environment=kept | dict(os.environ))
+    shown = {name: value for name, value in os.environ.items() if not is_secret_name(name)}
+    return build_recipe(document, name=str(path), environment={name: f"${{{name}}}" for name in names} | shown)
 
 
 def build_recipe(

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from recipes.masking import mask, mask_values
+from recipes.masking import mask_private, mask_values
 from recipes.recipe import Recipe
 from recipes.variables import replaced_at, strings_below
 from recipes.yaml_loader import KeyPath, parse_scalar
@@ -51,4 +51,4 @@ _Dumper.add_representer(str, _text)
 
 
 def _comment(text: str) -> str:
-    return mask(text).replace("\n", " ").replace("\r", " ")
+    return mask_private(text).replace("\n", " ").replace("\r", " ")

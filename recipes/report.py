@@ -10,7 +10,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from alignment.report.compare import compare
-from alignment.report.page import Block, Code, Facts, Report, Section, write_report
 
 import alignment.evaluate.report
 import alignment.train.report
@@ -18,10 +17,11 @@ import gatt.report
 import reward.report
 import rl.report
 from alignment.errors import UsageError
+from alignment.report.page import Block, Code, Facts, Report, Section, write_report
 from alignment.report.table import Cell, Table
 from recipes.graph import PlannedStage, stages_of
 from recipes.headline import headline
-from recipes.recipe import Recipe, load_recipe
+from recipes.recipe import Recipe, load_run_recipe
 from recipes.run_folder import RECIPE, StageRecord, now, read_record, require_run
 
 _PACKAGES = (
@@ -51,7 +51,7 @@ def write_run_report(run: Path) -> Path:
 def run_report(run: Path) -> Report:
     """A run's report as a value; stages that have not run say so."""
     require_run(run)
-    recipe = load_recipe(run / RECIPE)
+    recipe = load_run_recipe(run)
     plan = [stage for stage in stages_of(recipe) if stage.kind != "report"]
     records = {stage.name: read_record(run / stage.folder) if (run / stage.folder).is_dir() else None for stage in plan}
     sections = [_overview(recipe, plan, records)]

@@ -15,10 +15,11 @@ import signal
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from alignment.errors import AlignmentError, DiskFull, Interrupted
+from alignment.errors import AlignmentError, DiskFull, Interrupted, UsageError
 from alignment.store.atomic import clear_leftovers, write_text
 from alignment.store.lock import RunLock
 from alignment.train.session import Session, StopFlag
@@ -27,7 +28,7 @@ from recipes.context import StageContext
 from recipes.graph import PlannedStage, find_stages, needed_for, stages_of
 from recipes.headline import headline
 from recipes.inputs import Digests
-from recipes.masking import mask, mask_values
+from recipes.masking import mask, mask_private, mask_values
 from recipes.plan import check_inputs
 from recipes.progress import Display, Quiet
 from recipes.recipe import Recipe, check_recipe
@@ -113,11 +114,16 @@ def run(
     check_inputs(recipe, needed)  # before anything is made
     run_folder.make_run_folder(folder)
     display = display or Quiet()
-    if stop is not None:
-        return _locked(recipe, folder, plan, needed, redo, stages, display, stop, before_work)
-    stop = StopFlag()
-    with stopping_at_signals(stop, display.line):
-        return _locked(recipe, folder, plan, needed, redo, stages, display, stop, before_work)
+    handled: AbstractContextManager[None] = nullcontext()
+    if stop is None:
+        stop = StopFlag()
+        handled = stopping_at_signals(stop, quiet=isinstance(display, Quiet))
+    with handled:
+        try:
+            return _locked(recipe, folder, plan, needed, redo, stages, display, stop, before_work)
+        except OSError as error:  # a stage's own are told by the stage
+            kind = DiskFull if error.errno in _NO_SPACE else UsageError
+            raise kind(f"{mask(str(folder))} cannot be worked in: {error.strerror or error}") from error
 
 
 def _locked(
@@ -229,7 +235,8 @@ def _run_stage(
 
     def spoiled(status: Status, **changes: Any) -> None:
         try:
-            ended(status, **changes)
+            if folder.is_dir():  # a folder that vanished is not made again half empty
+                ended(status, **changes)
         except (AlignmentError, OSError) as error:  # the disk that failed the stage may fail its record too
             display.line(f"stage {stage.name}: its record could not be written ({error})")
 
@@ -243,12 +250,12 @@ def _run_stage(
             raise
         raise Interrupted(signal.SIGINT) from None
     except AlignmentError as error:
-        spoiled("failed", error=mask(str(error)))
+        spoiled("failed", error=mask_private(str(error)))
         _log(run, f"stage {stage.name}: {type(error).__name__}: {error}")
         raise
     except Exception as error:
         log = _log(run, f"stage {stage.name}\n{traceback.format_exc()}")
-        sentence = f"stage {stage.name} stopped by {type(error).__name__}: {mask(str(error))[:300]}"
+        sentence = f"stage {stage.name} stopped by {type(error).__name__}: {mask_private(str(error))[:300]}"
         spoiled("failed", error=sentence)
         kind = DiskFull if isinstance(error, OSError) and error.errno in _NO_SPACE else AlignmentError
         raise kind(f"{sentence}; {log}") from error

@@ -17,9 +17,9 @@ from recipes.context import StageContext
 if TYPE_CHECKING:
     from alignment.data.constraints import Constraint
     from alignment.data.corpus import Loaded
-    from alignment.data.records import Dialogue
     from alignment.data.settings import DataSettings
     from alignment.data.world import World
+    from alignment.records import Dialogue
     from alignment.text.policy import Policy
     from reward.model import RewardModel
     from rl.rollout import Judges
@@ -48,9 +48,9 @@ def run_tokenizer(context: StageContext) -> Result:
             recipe.tokenizer_data, seed=session.seed, quarantine=_quarantine(context), world=_world(context)
         )
         texts = [document.text for document in loaded.train]
-        if recipe.sft is not None:  # so that the chat format's markers get pieces of their own
+        if recipe.sft is not None:  # first, so that the chat format's markers get pieces of their own
             dialogues = load_dialogues(recipe.sft.data, seed=session.seed, quarantine=None, world=_world(context))
-            texts += [dialogue_text(dialogue) for dialogue in dialogues.train]
+            texts = [*(dialogue_text(dialogue) for dialogue in dialogues.train), *texts]
         tokenizer, origin = train_tokenizer(texts, recipe.tokenizer), "trained"
     save_tokenizer(tokenizer, session.folder / "tokenizer")
     sample = texts[:: max(1, len(texts) // 200)]

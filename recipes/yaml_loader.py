@@ -20,7 +20,7 @@ import yaml
 from alignment.errors import Problem, RecipeError, UsageError
 
 MAX_BYTES = 1_000_000  # a recipe is a page, not a data file
-MAX_VALUES = 50_000
+MAX_VALUES = 20_000
 MAX_DEPTH = 40
 MAX_INTEGER = 2**63  # what every reader of JSON and every numeric library can hold
 

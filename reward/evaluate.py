@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from alignment.data.records import GRADES
+from alignment.records import GRADES
 from alignment.report.intervals import wilson
 from alignment.train.compute import Compute
 from reward.model import RewardModel

@@ -9,7 +9,7 @@ from typing import Literal
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
-from alignment.data.records import Grade
+from alignment.records import Grade
 
 MarginName = Literal["none", "small", "large"]
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from alignment.data.packing import Tree
-from alignment.data.records import Grade, LabelledAnswer, Preference
+from alignment.records import Grade, LabelledAnswer, Preference
 from alignment.text.chat import answer_ids, render_prompt
 from alignment.text.tokenizer import Tokenizer
 from reward.loss import MarginName, margin_of

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from alignment.report.page import Block, Facts, Section
-
 from alignment.report.figure import Figure, Series
+from alignment.report.page import Block, Facts, Section
 from alignment.report.table import Interval, Table
 from alignment.train.report import curves, data_tables, figures
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from alignment.data.packing import ForestBatch, ShuffledEpochs, make_batch, pack
-from alignment.data.records import LabelledAnswer, Preference
 from alignment.errors import DataError
+from alignment.records import LabelledAnswer, Preference
 from alignment.store.atomic import write_json
 from alignment.text.policy import Policy
 from alignment.train.compute import Compute, resolve_compute

@@ -25,11 +25,11 @@ import torch
 from torch import Tensor, nn
 
 from alignment.data.packing import ForestBatch, Tree, make_batch, pack
-from alignment.data.records import Dialogue
 from alignment.errors import DataError, NonFiniteError, UsageError
 from alignment.generate.draw import draw_samples, fitting_prompts
 from alignment.generate.settings import SamplingSettings
 from alignment.randomness import named_generator
+from alignment.records import Dialogue
 from alignment.store.atomic import write_json
 from alignment.store.journal import Journal
 from alignment.text.policy import Policy, save_policy

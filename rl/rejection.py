@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from alignment.data.records import Dialogue
 from alignment.errors import DataError
 from alignment.generate.draw import draw_samples, fitting_prompts
 from alignment.randomness import named_generator
+from alignment.records import Dialogue
 from alignment.store.atomic import write_json, write_text
 from alignment.text.chat import MARKERS
 from alignment.text.policy import Policy

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
-from alignment.data.records import Dialogue
 from alignment.errors import NonFiniteError
 from alignment.generate.sampler import Sample
+from alignment.records import Dialogue
 from alignment.text.policy import Policy
 from alignment.train.compute import Compute
 from reward.model import RewardModel

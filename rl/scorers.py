@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import torch
 
-from alignment.data.records import Dialogue
 from alignment.evaluate.judge import Judge
 from alignment.evaluate.versions import Scorer
+from alignment.records import Dialogue
 from alignment.text.policy import Policy
 from alignment.train.compute import resolve_compute
 from alignment.train.settings import ComputeSettings

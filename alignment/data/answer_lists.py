@@ -20,10 +20,10 @@ from alignment.data.columns import (
 from alignment.data.conversations import build_dialogue, prompt_turns
 from alignment.data.grading import Verdict, grade_distance, grade_scores, tier_on
 from alignment.data.pairs import build_preference
-from alignment.data.records import Dialogue, Grade, Preference
 from alignment.data.rows import RawRow
 from alignment.data.strict_json import name_of
 from alignment.randomness import named_generator
+from alignment.records import Dialogue, Grade, Preference
 
 
 def read_ranked(row: RawRow, reading: Reading) -> list[Preference]:
@@ -31,9 +31,7 @@ def read_ranked(row: RawRow, reading: Reading) -> list[Preference]:
     prompt = build_dialogue(prompt_turns(row.value, reading), row, reading)
     listed = reading.required(row.value, "output")
     if not isinstance(listed, (list, tuple)):
-        raise RowFault(
-            "a field is of the wrong type", f"output is {name_of(listed)}, a ranked list was expected"
-        )
+        raise RowFault("a field is of the wrong type", f"output is {name_of(listed)}, a ranked list was expected")
     answers = [check_message(answer, f"answer {rank}") for rank, answer in enumerate(listed, start=1)]
     candidates = [(i, j) for i, j in combinations(range(len(answers)), 2) if answers[i] != answers[j]]
     if not candidates:
@@ -91,9 +89,7 @@ def _read_answer(value: Any, where: str, reading: Reading) -> _Answer | None:
     """One answer; None where it cannot be paired (counted in the notes, the row stays good)."""
     if not isinstance(value, Mapping):
         raise RowFault("a field is of the wrong type", f"{where} is {name_of(value)}, an object was expected")
-    columns = {
-        field: reading.settings.columns.get(field, field) for field in ("output", "generator", "score")
-    }
+    columns = {field: reading.settings.columns.get(field, field) for field in ("output", "generator", "score")}
     found = {field: reading.turn_value(value, field, column) for field, column in columns.items()}
     for field in ("output", "generator"):
         if found[field] is MISSING:

@@ -131,17 +131,14 @@ class Reading:
         if not self._rows:
             return None
         wrong = [field for field in self._asked if field not in self._fitted]
-        wrong += [
-            field for field in self.settings.columns if field not in self._fitted and field not in wrong
-        ]
+        wrong += [field for field in self.settings.columns if field not in self._fitted and field not in wrong]
         clauses = []
         for field in wrong:
             column = self.settings.columns.get(field, field)
             near = nearest(column, self._seen)
             said = f"columns: {{{field}: {column}}}" if field in self.settings.columns else f"field {field!r}"
             clauses.append(
-                f"{said} fits no column"
-                + (f"; nearest is {near!r}, as columns: {{{field}: {near}}}" if near else "")
+                f"{said} fits no column" + (f"; nearest is {near!r}, as columns: {{{field}: {near}}}" if near else "")
             )
         for column in self.settings.meta:
             if f"meta.{column}" not in self._fitted:
@@ -210,9 +207,7 @@ def check_number(value: Any, name: str) -> float:
         try:
             value = float(value)
         except ValueError:
-            raise RowFault(
-                "a field is of the wrong type", f"{name} is {value[:40]!r}, a number was expected"
-            ) from None
+            raise RowFault("a field is of the wrong type", f"{name} is {value[:40]!r}, a number was expected") from None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise RowFault("a field is of the wrong type", f"{name} is {name_of(value)}, a number was expected")
     if not isfinite(value):

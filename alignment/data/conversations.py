@@ -7,9 +7,9 @@ from typing import Any, cast
 
 from alignment.data.columns import MISSING, Reading, RowFault, check_message, look_up
 from alignment.data.identity import dialogue_id
-from alignment.data.records import Dialogue, Document, Role, Source, Turn
 from alignment.data.rows import RawRow
 from alignment.data.strict_json import name_of
+from alignment.records import Dialogue, Document, Role, Source, Turn
 
 USUAL_ROLES = {
     "user": "user",
@@ -77,22 +77,16 @@ def prompt_turns(value: Mapping[str, Any], reading: Reading, field: str = "instr
     """
     text = reading.message(value, field)
     extra = reading.optional_message(value, "input")
-    if extra is not None and extra.strip().casefold() not in {
-        word.casefold() for word in reading.settings.no_input
-    }:
+    if extra is not None and extra.strip().casefold() not in {word.casefold() for word in reading.settings.no_input}:
         text = f"{text}\n\n{extra}"
     said = system_turn(value, reading)
     history = reading.value(value, "history")
     if history is not MISSING and history is not None:
         if not isinstance(history, (list, tuple)):
-            raise RowFault(
-                "a field is of the wrong type", f"history is {name_of(history)}, a list was expected"
-            )
+            raise RowFault("a field is of the wrong type", f"history is {name_of(history)}, a list was expected")
         for number, pair in enumerate(history, start=1):
             if not isinstance(pair, (list, tuple)) or len(pair) != 2:
-                raise RowFault(
-                    "a field is of the wrong type", f"history {number} is not a pair [user, assistant]"
-                )
+                raise RowFault("a field is of the wrong type", f"history {number} is not a pair [user, assistant]")
             said.append(("user", check_message(pair[0], f"history {number}, user")))
             said.append(("assistant", check_message(pair[1], f"history {number}, assistant")))
     return [*said, ("user", text)]
@@ -101,9 +95,7 @@ def prompt_turns(value: Mapping[str, Any], reading: Reading, field: str = "instr
 def listed_turns(value: Any, reading: Reading, *, role: str, content: str, name: str) -> list[Said]:
     """The turns of a list of objects, roles brought to user, assistant and system."""
     if not isinstance(value, (list, tuple)):
-        raise RowFault(
-            "a field is of the wrong type", f"{name} is {name_of(value)}, a list of turns was expected"
-        )
+        raise RowFault("a field is of the wrong type", f"{name} is {name_of(value)}, a list of turns was expected")
     if not value:
         raise RowFault("a dialogue without turns", name)
     role_column = reading.settings.columns.get("role", role)
@@ -113,9 +105,7 @@ def listed_turns(value: Any, reading: Reading, *, role: str, content: str, name:
     for number, turn in enumerate(value, start=1):
         where = f"turn {number}"
         if not isinstance(turn, Mapping):
-            raise RowFault(
-                "a field is of the wrong type", f"{where} is {name_of(turn)}, an object was expected"
-            )
+            raise RowFault("a field is of the wrong type", f"{where} is {name_of(turn)}, an object was expected")
         for field, column in (("role", role_column), ("content", content_column)):
             if reading.turn_value(turn, field, column) in (MISSING, None):
                 raise RowFault("a missing field", f"{column} of {where}")
@@ -132,11 +122,7 @@ def _joined(content: Any, where: str) -> Any:
         return content
     texts = []
     for part in content:
-        if (
-            not isinstance(part, Mapping)
-            or part.get("type") != "text"
-            or not isinstance(part.get("text"), str)
-        ):
+        if not isinstance(part, Mapping) or part.get("type") != "text" or not isinstance(part.get("text"), str):
             raise RowFault("a message part that is not text", where)
         texts.append(part["text"])
     return "\n".join(texts)

@@ -13,10 +13,10 @@ from typing import Any, Generic, TypeVar, cast
 from alignment.data.formats import Kind
 from alignment.data.identity import Record, content_key, held_out_by_hash, prompt_key
 from alignment.data.quarantine import BadRow, write_quarantine
-from alignment.data.records import Dialogue, Document, LabelledAnswer, Preference
 from alignment.data.settings import DataSettings
 from alignment.data.sources import SourceReport, WorldLike, read_source
 from alignment.errors import DataError
+from alignment.records import Dialogue, Document, LabelledAnswer, Preference
 
 R = TypeVar("R", bound=Record)
 
@@ -103,9 +103,7 @@ def load_preferences(
 
     Args and errors: see `load_documents`.
     """
-    return cast(
-        "Loaded[Preference | LabelledAnswer]", _load("preferences", settings, seed, quarantine, world)
-    )
+    return cast("Loaded[Preference | LabelledAnswer]", _load("preferences", settings, seed, quarantine, world))
 
 
 def load_prompts(
@@ -182,9 +180,7 @@ def _split(
     return kept, [*moved, *held_out]
 
 
-def _without_duplicates(
-    records: list[Record], same: Callable[[Record], str], report: DataReport
-) -> list[Record]:
+def _without_duplicates(records: list[Record], same: Callable[[Record], str], report: DataReport) -> list[Record]:
     seen: set[str] = set()
     first: list[Record] = []
     for record in records:

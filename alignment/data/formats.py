@@ -19,10 +19,10 @@ from alignment.data.conversations import (
 )
 from alignment.data.identity import Record
 from alignment.data.pairs import read_hh, read_labelled, read_pair_messages, read_two_outputs
-from alignment.data.records import Dialogue, Document, LabelledAnswer, Preference
 from alignment.data.rows import RawRow
 from alignment.data.settings import Form, SourceSettings
 from alignment.errors import DataError
+from alignment.records import Dialogue, Document, LabelledAnswer, Preference
 
 Kind = Literal["documents", "dialogues", "preferences", "prompts"]
 Reader = Callable[[RawRow, Reading], Sequence[Record]]
@@ -166,9 +166,7 @@ def as_kind(record: Record, kind: Kind, settings: SourceSettings, notes: Counter
         if settings.last_user_turn == "quarantine" or len(record.turns) < 2:
             raise RowFault(
                 "a demonstration that ends with the user",
-                "last_user_turn: drop cuts it to its last answer"
-                if len(record.turns) > 1
-                else "it has no answer",
+                "last_user_turn: drop cuts it to its last answer" if len(record.turns) > 1 else "it has no answer",
             )
         notes["last user turns dropped"] += 1
         return _cut(record)

@@ -19,8 +19,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from alignment.data.columns import RowFault, SkippedRow
-from alignment.data.records import Grade
 from alignment.data.settings import GradeSettings, Rung
+from alignment.records import Grade
 
 Verdict = tuple[int, Grade | None]  # which answer is better (1 or 2), and by how much
 

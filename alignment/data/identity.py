@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Literal
 
-from alignment.data.records import Dialogue, Document, LabelledAnswer, Preference, Turn
+from alignment.records import Dialogue, Document, LabelledAnswer, Preference, Turn
 
 Record = Document | Dialogue | Preference | LabelledAnswer
 

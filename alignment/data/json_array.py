@@ -9,11 +9,11 @@ from pathlib import Path
 
 from alignment.data.lines import EXCERPT, Damaged, read_chunks
 from alignment.data.quarantine import BadRow
-from alignment.data.records import Source
 from alignment.data.rows import Event, read_json_lines, row_or_bad
 from alignment.data.settings import SourceSettings
 from alignment.data.strict_json import DECODER, BadJson, parse_json
 from alignment.errors import DataError
+from alignment.records import Source
 
 MAX_JSON_BYTES = 512 << 20  # a .json file is read whole; JSON Lines has no such limit
 
@@ -73,9 +73,7 @@ def _read_array(file: str, text: str, at: int, settings: SourceSettings, damage:
         except (ValueError, RecursionError) as error:
             if isinstance(error, BadJson):  # the element is well formed, only not strict: go on after it
                 plain = _plain_end(text, at)
-                yield BadRow(
-                    file=file, line=line, place=place, reason=error.reason, detail=error.detail, excerpt=head
-                )
+                yield BadRow(file=file, line=line, place=place, reason=error.reason, detail=error.detail, excerpt=head)
                 if plain is None:
                     return
                 at = plain
@@ -152,7 +150,5 @@ def _find_rows(path: Path, text: str, start: int, rows_at: str | None) -> int:
             )
         at = found
     if text[at : at + 1] != "[":
-        raise DataError(
-            f"{path}: rows_at: {rows_at} leads to {text[at : at + 20]!r}; a list of objects was expected"
-        )
+        raise DataError(f"{path}: rows_at: {rows_at} leads to {text[at : at + 20]!r}; a list of objects was expected")
     return at

@@ -75,9 +75,7 @@ def read_chunks(path: Path) -> Iterator[bytes]:
             yield chunk
 
 
-def read_lines(
-    path: Path, *, max_bytes: int, keep_blank: bool = False
-) -> Iterator[Line | BlankLines | Broken]:
+def read_lines(path: Path, *, max_bytes: int, keep_blank: bool = False) -> Iterator[Line | BlankLines | Broken]:
     """Lines in order; blank ones are counted in runs, the unreadable rest comes last.
 
     Args:
@@ -124,14 +122,10 @@ def read_lines(
             yield BlankLines(count=1)
 
 
-def _line(
-    number: int, pending: bytearray, size: int, head: bytes, piece: bytes, max_bytes: int
-) -> tuple[Line, bool]:
+def _line(number: int, pending: bytearray, size: int, head: bytes, piece: bytes, max_bytes: int) -> tuple[Line, bool]:
     size += len(piece)
     if size > max_bytes + 1:
-        return Line(
-            number=number, data=None, size=size, head=head or bytes((pending + piece)[:EXCERPT])
-        ), False
+        return Line(number=number, data=None, size=size, head=head or bytes((pending + piece)[:EXCERPT])), False
     data = bytes(pending + piece) if pending else piece
     data = data.removesuffix(b"\r")
     if len(data) > max_bytes:
@@ -150,9 +144,7 @@ def _plain(path: Path) -> Iterator[bytes]:
 
 def unreadable(path: Path, error: OSError) -> DataError:
     """The sentence for a file that the system will not open or read."""
-    what = (
-        "is a folder, a file or a glob like 'folder/*.jsonl' is right" if path.is_dir() else "cannot be read"
-    )
+    what = "is a folder, a file or a glob like 'folder/*.jsonl' is right" if path.is_dir() else "cannot be read"
     return DataError(f"{path} {what} ({error.strerror or error})")
 
 

@@ -22,17 +22,15 @@ from alignment.data.grading import (
     grade_votes,
     grade_word,
 )
-from alignment.data.records import Dialogue, Grade, LabelledAnswer, Preference
 from alignment.data.rows import RawRow
+from alignment.records import Dialogue, Grade, LabelledAnswer, Preference
 
 _SPEAKER = re.compile(r"\n\n(Human|Assistant):")
 
 
 def read_hh(row: RawRow, reading: Reading) -> list[Preference]:
     """`chosen` and `rejected`, each a whole transcript; what they share is the prompt."""
-    chosen, rejected = (
-        _transcript(reading.text(row.value, field), field) for field in ("chosen", "rejected")
-    )
+    chosen, rejected = (_transcript(reading.text(row.value, field), field) for field in ("chosen", "rejected"))
     if chosen[:-1] != rejected[:-1]:
         same = next(
             (at for at, (a, b) in enumerate(zip(chosen, rejected, strict=False)) if a != b),
@@ -135,9 +133,7 @@ def _label(value: Any, reading: Reading, name: str) -> bool:
     labels = {text.casefold(): safe for text, safe in reading.settings.labels.items()}
     text = str(value).strip().casefold()
     if text not in labels:
-        raise RowFault(
-            "a label outside its scale", f"{name} is {str(value)[:40]!r}; right are {', '.join(labels)}"
-        )
+        raise RowFault("a label outside its scale", f"{name} is {str(value)[:40]!r}; right are {', '.join(labels)}")
     return labels[text]
 
 

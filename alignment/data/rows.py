@@ -15,9 +15,9 @@ from typing import Any
 
 from alignment.data.lines import EXCERPT, BlankLines, Broken, Line, read_lines
 from alignment.data.quarantine import BadRow
-from alignment.data.records import Source
 from alignment.data.settings import SourceSettings
 from alignment.data.strict_json import BadJson, name_of, parse_json
+from alignment.records import Source
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 from pydantic import field_validator, model_validator
 
-from alignment.data.records import Grade
+from alignment.records import Grade
 from alignment.settings import Settings, setting
 
 WorldPart = Literal[
@@ -105,9 +105,7 @@ class SourceSettings(Settings):
     subset: str | None = setting(None, "hub: the data set's configuration")
     split: str = setting("train", "hub: the split")
     revision: str | None = setting(None, "hub: branch, tag or commit; a commit makes the run repeatable")
-    name: str | None = setting(
-        None, "what reports call this source; null takes the world part, path or hub name"
-    )
+    name: str | None = setting(None, "what reports call this source; null takes the world part, path or hub name")
 
     form: Form = setting("auto", "how a row is read; auto decides by the first rows' columns and says so")
     columns: dict[str, str] = setting(
@@ -124,9 +122,7 @@ class SourceSettings(Settings):
     document_start: str | None = setting(
         None, "text: a regular expression; a line that it matches as a whole begins a new document"
     )
-    merge_consecutive: bool = setting(
-        False, "join two turns of one role by a newline instead of setting aside"
-    )
+    merge_consecutive: bool = setting(False, "join two turns of one role by a newline instead of setting aside")
     last_user_turn: Literal["quarantine", "drop"] = setting(
         "quarantine", "demonstrations that end with the user: set aside, or cut to their last answer"
     )
@@ -146,9 +142,7 @@ class SourceSettings(Settings):
     )
 
     limit: int | None = setting(None, "only the first so many good rows", ge=1)
-    share: float = setting(
-        1.0, "the share of good rows taken, by a pick that the seed and the row decide", gt=0, le=1
-    )
+    share: float = setting(1.0, "the share of good rows taken, by a pick that the seed and the row decide", gt=0, le=1)
     max_row_bytes: int = setting(10_000_000, "a longer row is set aside, in bytes", ge=100)
     max_bad_fraction: float | None = setting(
         None, "more bad rows than this fraction stop the stage; null takes the data set's", ge=0, le=1
@@ -158,9 +152,7 @@ class SourceSettings(Settings):
     def _one_place(self) -> SourceSettings:
         given = [key for key in ("world", "path", "hub") if getattr(self, key)]
         if len(given) != 1:
-            raise ValueError(
-                f"exactly one of world, path and hub says where rows come from, got {given or 'none'}"
-            )
+            raise ValueError(f"exactly one of world, path and hub says where rows come from, got {given or 'none'}")
         if self.world and (self.form != "auto" or self.columns):
             raise ValueError("a world source is made of records already: leave form and columns out")
         return self
@@ -186,11 +178,7 @@ class SourceSettings(Settings):
     @property
     def label(self) -> str:
         """What reports and errors call this source."""
-        return (
-            self.name
-            or self.path
-            or (f"world:{self.world}" if self.world else f"hub:{self.hub}@{self.split}")
-        )
+        return self.name or self.path or (f"world:{self.world}" if self.world else f"hub:{self.hub}@{self.split}")
 
 
 class DataSettings(Settings):
@@ -204,9 +192,7 @@ class DataSettings(Settings):
     split_by: Literal["prompt", "opening"] = setting(
         "prompt", "what must not stand on both sides: the whole prompt, or its first user turn"
     )
-    max_bad_fraction: float = setting(
-        0.01, "more bad rows in one source than this fraction stop the stage", ge=0, le=1
-    )
+    max_bad_fraction: float = setting(0.01, "more bad rows in one source than this fraction stop the stage", ge=0, le=1)
     on_duplicate: Literal["keep", "drop"] = setting(
         "drop", "records with the same text in the same part: keep all, or only the first"
     )

@@ -18,11 +18,11 @@ from alignment.data.identity import Record, content_key
 from alignment.data.lines import BlankLines
 from alignment.data.origins import describe_different, describe_missing
 from alignment.data.quarantine import BadRow, count_reasons, too_many
-from alignment.data.records import Dialogue, Document, LabelledAnswer, Preference
 from alignment.data.rows import Event, RawRow
 from alignment.data.settings import SourceSettings
 from alignment.errors import DataError
 from alignment.randomness import named_seed
+from alignment.records import Dialogue, Document, LabelledAnswer, Preference
 
 # Enough bad rows to judge by before the end: a file of rubbish is not read through.
 EARLY_ROWS = 10_000
@@ -145,9 +145,7 @@ def read_source(
         bad.append(event)
         quarantined += event.rows
         if len(mine) >= EARLY_ROWS and quarantined > max(allowed, 0.5) * report.read:
-            raise too_many(
-                mine, source=settings.label, rows=report.read, allowed=allowed, file=quarantine, early=True
-            )
+            raise too_many(mine, source=settings.label, rows=report.read, allowed=allowed, file=quarantine, early=True)
     report.records, report.skipped = len(records), dict(skipped)
     report.quarantined, report.notes = count_reasons(mine), dict(sorted(reading.notes.items()))
     _judge(settings, report, reading, mine, allowed, quarantine)
@@ -169,23 +167,15 @@ def _judge(
     if misfit and (whole or not report.good):
         raise DataError(f"{settings.label}: {misfit}{notice}")
     if not report.read:
-        raise DataError(
-            f"{settings.label} holds no rows ({report.blank:,} blank lines); rows were expected{notice}"
-        )
+        raise DataError(f"{settings.label} holds no rows ({report.blank:,} blank lines); rows were expected{notice}")
     made = report.good + report.not_picked + sum(report.skipped.values())
     if not made and all(row.reason == "the file's rest is unreadable" for row in bad):
-        raise DataError(
-            f"{settings.label} has no row that can be read: {bad[0].file}: {bad[0].detail}{notice}"
-        )
+        raise DataError(f"{settings.label} has no row that can be read: {bad[0].file}: {bad[0].detail}{notice}")
     if not report.records and not report.not_picked and not report.bad:
-        why = "; ".join(
-            f"{count:,} × {reason}" for reason, count in {**report.skipped, **report.notes}.items()
-        )
+        why = "; ".join(f"{count:,} × {reason}" for reason, count in {**report.skipped, **report.notes}.items())
         raise DataError(f"{settings.label}: none of {report.read:,} rows makes a record: {why}{notice}")
     if report.bad > allowed * report.read:
-        raise too_many(
-            bad, source=settings.label + notice, rows=report.read, allowed=allowed, file=quarantine
-        )
+        raise too_many(bad, source=settings.label + notice, rows=report.read, allowed=allowed, file=quarantine)
 
 
 def _open(settings: SourceSettings, report: SourceReport) -> tuple[bool, Iterator[Event]]:
@@ -258,9 +248,7 @@ def _read_world(
     settings: SourceSettings, kind: Kind, part: str, seed: int, world: WorldLike | None, report: SourceReport
 ) -> list[Record]:
     if world is None:
-        raise DataError(
-            f"{settings.label} is a part of the embedded world, and no world was given; pass world="
-        )
+        raise DataError(f"{settings.label} is a part of the embedded world, and no world was given; pass world=")
     name, _, which = (settings.world or "").partition("/")
     split = "train" if part == "train" else "validation"
     whole: Iterable[Record]

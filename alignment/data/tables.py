@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from alignment.data.lines import EXCERPT, BlankLines, Broken, Damaged, read_chunks, read_lines
 from alignment.data.quarantine import BadRow
-from alignment.data.records import Source
 from alignment.data.rows import Event, RawRow, broken_row, too_long_row
 from alignment.data.settings import SourceSettings
 from alignment.errors import DataError
+from alignment.records import Source
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile

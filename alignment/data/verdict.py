@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol
 
-from alignment.data.records import Dialogue
+from alignment.records import Dialogue
 
 _NO_PARTS: Mapping[str, float] = MappingProxyType({})
 

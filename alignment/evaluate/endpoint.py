@@ -13,10 +13,10 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-from alignment.data.records import Dialogue
 from alignment.data.verdict import Verdict
 from alignment.errors import DataError, UsageError
 from alignment.evaluate.endpoint_settings import EndpointSettings
+from alignment.records import Dialogue
 
 _SCORES = re.compile(r'"helpfulness"\s*:\s*(\d+(?:\.\d+)?)\s*,\s*"safety"\s*:\s*(\d+(?:\.\d+)?)')
 _CHOICE = re.compile(r"\[\[(A|B|tie)\]\]")
@@ -46,7 +46,8 @@ class EndpointJudge:
         self._key = os.environ.get(settings.key_variable, "") if settings.key_variable else ""
         if settings.key_variable and not self._key:
             raise UsageError(
-                f"endpoint.key_variable names {settings.key_variable}, which is not set; put the key into it, or leave it empty"
+                f"endpoint.key_variable names {settings.key_variable}, which is not set; put the key into it, "
+                f"or leave key_variable empty"
             )
         self.name = f"endpoint:{settings.model}"
         self.unreadable = self.asked = 0

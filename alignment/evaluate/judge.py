@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from alignment.data.records import Dialogue
 from alignment.data.verdict import Judge as Judge
 from alignment.data.verdict import Verdict as Verdict
 from alignment.errors import NonFiniteError
+from alignment.records import Dialogue
 
 
 class RewardJudge:

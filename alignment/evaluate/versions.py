@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from alignment.data.records import Dialogue
 from alignment.evaluate.settings import EvaluateSettings
 from alignment.generate.draw import draw_samples, fitting_prompts
 from alignment.randomness import named_generator
+from alignment.records import Dialogue
 from alignment.report.intervals import bootstrap_mean
 from alignment.store.atomic import write_json, write_text
 from alignment.text.policy import Policy, load_policy

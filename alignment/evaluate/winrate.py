@@ -12,8 +12,8 @@ from typing import Protocol
 
 import numpy as np
 
-from alignment.data.records import Dialogue
 from alignment.errors import UsageError
+from alignment.records import Dialogue
 from alignment.report.intervals import bootstrap_mean
 
 _RATING_PER_LOG_ODDS = 400 / np.log(10)  # the Elo scale: 400 points are odds of ten to one

@@ -41,14 +41,10 @@ def check_requests(
                 f"a prompt of at most {context - 1} leaves room for one new token"
             )
         if not length:
-            raise UsageError(
-                f"request {request.id!r}: its prompt is empty; it needs one token at least (BOS)"
-            )
+            raise UsageError(f"request {request.id!r}: its prompt is empty; it needs one token at least (BOS)")
         if not 0 <= min(request.prompt_ids) <= max(request.prompt_ids) < vocabulary:
             wrong = next(token for token in request.prompt_ids if not 0 <= token < vocabulary)
-            raise UsageError(
-                f"request {request.id!r}: token {wrong} is not in the vocabulary of {vocabulary}"
-            )
+            raise UsageError(f"request {request.id!r}: token {wrong} is not in the vocabulary of {vocabulary}")
 
 
 def answer_room(request: SampleRequest, settings: SamplingSettings, context: int) -> int:

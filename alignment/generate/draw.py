@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from alignment.data.records import Dialogue
 from alignment.generate.engine import Engine
 from alignment.generate.sampler import Sample, Sampler, SampleRequest
 from alignment.generate.settings import SamplingSettings
 from alignment.randomness import named_seed
+from alignment.records import Dialogue
 from alignment.store.journal import Journal
 from alignment.text.chat import render_prompt
 from alignment.text.policy import Policy

@@ -70,9 +70,7 @@ def sampling_weights(logits: Tensor, settings: SamplingSettings) -> Tensor:
         limit = settings.top_p * _total(weights)
         ranked = _falling(weights, _CANDIDATES + 1)
         last = _locate(ranked[:, :_CANDIDATES], limit)
-        open_rows = (
-            (last == _CANDIDATES - 1).nonzero().squeeze(-1)
-        )  # the nucleus may go on behind the candidates
+        open_rows = (last == _CANDIDATES - 1).nonzero().squeeze(-1)  # the nucleus may go on behind the candidates
         if len(open_rows) and vocabulary > _CANDIDATES:
             ended = (last < _CANDIDATES - 1).nonzero().squeeze(-1)
             rest = weights[open_rows]

@@ -62,7 +62,8 @@ class PackedDecoder(Decoder):
         self.layers = [_pack(layer, self.scale, precision) for layer in blocks(model)]
         self.scale = 1.0  # folded into the query weights
         self.embedding = body.embed_tokens.weight
-        head, self.head_bias = _affine(model.lm_head)
+        head, head_bias = _affine(model.lm_head)
+        self.head_bias = _column(head_bias, precision)
         self.head = (head * body.norm.weight).to(precision)
         cos, sin = rotary_table(body.config, torch.arange(positions), torch.float32)
         self.turns = torch.complex(cos, sin)  # [positions, 1, D/2]
@@ -128,35 +129,35 @@ def _pack(layer: Block, scale: float, precision: torch.dtype) -> _Layer:
         """Rows (head, half, pair) to (head, pair, half)."""
         return weight.unflatten(0, (-1, 2, attention.head_dim // 2)).transpose(1, 2).flatten(0, 2)
 
-    def join(*biases: Tensor | None) -> Tensor | None:
-        present = [bias for bias in biases if bias is not None]
-        return torch.cat(present)[:, None].to(precision) if present else None
-
     qkv = torch.cat([side_by_side(q) * scale, side_by_side(k), v]) * layer.input_layernorm.weight
+    qkv_bias = torch.cat([side_by_side(q_bias) * scale, side_by_side(k_bias), v_bias])
+    gate_up = torch.cat([gate, up]) * layer.post_attention_layernorm.weight
     return _Layer(
         qkv=qkv.to(precision),
         out=out.to(precision),
-        gate_up=(torch.cat([gate, up]) * layer.post_attention_layernorm.weight).to(precision),
+        gate_up=gate_up.to(precision),
         down=down.to(precision),
-        qkv_bias=join(
-            None if q_bias is None else side_by_side(q_bias) * scale,
-            None if k_bias is None else side_by_side(k_bias),
-            v_bias,
-        ),
-        out_bias=None if out_bias is None else out_bias[:, None],
-        gate_up_bias=join(gate_bias, up_bias),
-        down_bias=None if down_bias is None else down_bias[:, None],
+        qkv_bias=_column(qkv_bias, precision),
+        out_bias=_column(out_bias, torch.float32),
+        gate_up_bias=_column(torch.cat([gate_bias, up_bias]), precision),
+        down_bias=_column(down_bias, torch.float32),
     )
 
 
-def _affine(module: nn.Module) -> tuple[Tensor, Tensor | None]:
-    """Weight and bias of a linear module in fp32, whatever wraps it (an adapter, say).
+def _column(bias: Tensor, dtype: torch.dtype) -> Tensor | None:
+    """[F, 1], or None where there is nothing to add."""
+    return bias[:, None].to(dtype) if bool(bias.any()) else None
+
+
+def _affine(module: nn.Module) -> tuple[Tensor, Tensor]:
+    """Weight and bias (0 without one) of a linear module in fp32, whatever wraps it (an adapter, say).
 
     A wrapped layer is asked what it does: its value at 0 is the bias, its values at the unit vectors
     the columns of its weight.
     """
     if type(module) is nn.Linear:
-        return module.weight.detach().float(), None if module.bias is None else module.bias.detach().float()
+        weight = module.weight.detach().float()
+        return weight, weight.new_zeros(len(weight)) if module.bias is None else module.bias.detach().float()
     inner = next(module.parameters())
     unit = torch.eye(int(module.in_features), dtype=inner.dtype)  # type: ignore[arg-type]
     bias = module(unit.new_zeros(1, len(unit)))[0]

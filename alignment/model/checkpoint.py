@@ -117,13 +117,17 @@ def check_weight_files(folder: Path) -> None:
             f"{index} is no weight index ({type(error).__name__}); the checkpoint is damaged"
         ) from None
     for name in names:
-        inside = (
-            isinstance(name, str) and Path(name).name == name and (folder / name).resolve().parent == folder.resolve()
-        )
-        if not inside:
+        if not (isinstance(name, str) and Path(name).name == name and _stays_inside(folder, name)):
             raise CheckpointError(f"{index} names {name!r}, which lies outside the checkpoint's folder")
         if not (folder / name).exists():
             raise CheckpointError(f"{folder / name} is missing; {_INDEX} names it")
+
+
+def _stays_inside(folder: Path, name: str) -> bool:
+    """Whether a file of the folder is really there; the hub's cache links its snapshots to its own `blobs`."""
+    home = folder.resolve()
+    allowed = {home, home.parent.parent / "blobs"} if home.parent.name == "snapshots" else {home}
+    return (home / name).resolve().parent in allowed
 
 
 def check_tensors(folder: Path, kind: type[PreTrainedModel], config: LlamaConfig) -> None:

@@ -10,6 +10,7 @@ flat run of tokens: T tokens, C model width, H query heads, K key/value heads, D
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -230,6 +231,12 @@ class LlamaPolicy(LlamaCore):
         """All logits, [.., V]; training goes through `alignment.model.log_probs` and never holds them."""
         hidden = self.model(input_ids, attention_mask, position_ids, forest_plan).last_hidden_state
         return CausalLMOutput(logits=self.lm_head(hidden))
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], **options: Any) -> None:
+        """transformers' own, with the class name in `config.json` that vLLM and others choose their model by."""
+        super().save_pretrained(save_directory, **options)
+        self.config.architectures = ["LlamaForCausalLM"]
+        self.config.save_pretrained(save_directory)
 
     def get_input_embeddings(self) -> nn.Embedding:
         return self.model.embed_tokens

@@ -38,7 +38,9 @@ def token_log_probs(
         else:
             pieces.append(_chunk(h, head_weight, t, temperature, entropy))
     if not pieces:
-        empty = hidden.new_zeros(0, dtype=torch.float32) + 0.0 * hidden.sum()
+        dtype = torch.float64 if hidden.dtype == torch.float64 else torch.float32
+        # tied to its inputs, so that a batch without targets still has (zero) gradients for every parameter
+        empty = hidden.new_zeros(0, dtype=dtype) + (0.0 * (hidden.sum() + head_weight[:1].sum())).to(dtype)
         return empty, (empty.detach() if entropy else None)
     log_probs = torch.cat([piece[0] for piece in pieces])
     return log_probs, (torch.cat([piece[1] for piece in pieces]) if entropy else None)

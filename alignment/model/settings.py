@@ -66,8 +66,8 @@ class ModelSettings(Settings):
     def shape(self) -> tuple[int, int, int, int, int]:
         """width, layers, heads, KV heads, feed-forward width."""
         if self.size == "custom":
-            assert self.width and self.layers and self.heads and self.kv_heads  # checked above
-            width, layers, heads, kv_heads = self.width, self.layers, self.heads, self.kv_heads
+            own = (self.width, self.layers, self.heads, self.kv_heads)
+            width, layers, heads, kv_heads = (value or 0 for value in own)  # none is missing: checked above
             multiple_of, multiplier = self.multiple_of, self.ffn_dim_multiplier
         else:
             width, layers, heads, kv_heads, multiple_of, multiplier = SIZES[self.size]

@@ -26,9 +26,7 @@ class Interval:
         for name in ("value", "low", "high"):
             object.__setattr__(self, name, float(getattr(self, name)))
         if self.low > self.high:
-            raise UsageError(
-                f"an interval is upside down: low {self.low} is above high {self.high}; low comes first"
-            )
+            raise UsageError(f"an interval is upside down: low {self.low} is above high {self.high}; low comes first")
 
 
 Cell = str | int | float | bool | None | Interval

@@ -23,7 +23,8 @@ ASIDE = ".aside-"  # prefix of everything unfinished; `clear_leftovers` removes 
 
 def aside_path(target: Path) -> Path:
     """A fresh name beside `target` (same parent, so that the rename cannot cross file systems)."""
-    return target.parent / f"{ASIDE}{target.name[:80]}-{uuid.uuid4().hex[:12]}"
+    short = target.name.encode()[:80].decode(errors="ignore")  # a name holds at most 255 bytes
+    return target.parent / f"{ASIDE}{short}-{uuid.uuid4().hex[:12]}"
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -34,13 +35,13 @@ def write_bytes(path: Path, data: bytes) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = aside_path(path)
-    with _space_explained(path, len(data)):
+    with space_explained(path, len(data)):
         try:
             with aside.open("wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(aside, path)
+            aside.replace(path)
         except BaseException:
             aside.unlink(missing_ok=True)
             raise
@@ -73,7 +74,8 @@ def staged_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
         raise FileExistsError(f"{target} exists already")
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = aside_path(target)
-    with _space_explained(target, None):
+    old: Path | None = None
+    with space_explained(target, None):
         try:
             aside.mkdir()
             yield aside
@@ -81,12 +83,14 @@ def staged_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
                 for name in files:
                     _flush_file(Path(folder) / name)
                 flush_folder(Path(folder))
-            old = None
             if target.exists():
-                old = aside_path(target)
-                os.rename(target, old)
-            os.rename(aside, target)
+                out_of_the_way = aside_path(target)
+                target.rename(out_of_the_way)
+                old = out_of_the_way
+            aside.rename(target)
         except BaseException:
+            if old is not None and not target.exists():
+                old.rename(target)  # the new one did not appear: what was there before stands
             shutil.rmtree(aside, ignore_errors=True)
             raise
         flush_folder(target.parent)
@@ -99,7 +103,7 @@ def remove_folder(folder: Path) -> None:
     if not folder.exists():
         return
     aside = aside_path(folder)
-    os.rename(folder, aside)
+    folder.rename(aside)
     flush_folder(folder.parent)
     shutil.rmtree(aside, ignore_errors=True)
 
@@ -140,11 +144,20 @@ def _flush_file(path: Path) -> None:
 
 
 @contextmanager
-def _space_explained(target: Path, needed: int | None) -> Iterator[None]:
+def space_explained(target: Path, needed: int | None) -> Iterator[None]:
+    """Turn "no space left" into a sentence with both numbers; every other error passes unchanged.
+
+    Args:
+        target: what is being written.
+        needed: its bytes, None where nobody knows yet.
+
+    Raises:
+        DiskFull: the block ran out of space or quota.
+    """
     try:
         yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:
+        if not _is_no_space(error):
             raise
         free = shutil.disk_usage(target.parent).free
         need = f"{needed:,} bytes are needed" if needed is not None else "more is needed"
@@ -152,3 +165,11 @@ def _space_explained(target: Path, needed: int | None) -> Iterator[None]:
             f"no space left to write {target}: {need}, {free:,} bytes are free; what was there before is "
             f"untouched; free some space and give the same command again"
         ) from error
+
+
+def _is_no_space(error: Exception) -> bool:
+    codes = (errno.ENOSPC, errno.EDQUOT)
+    if isinstance(error, OSError):
+        return error.errno in codes
+    # safetensors and tokenizers write in Rust and raise their own classes, the system's code only in their text
+    return any(f"(os error {code})" in str(error) for code in codes)

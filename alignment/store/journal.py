@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from alignment.errors import CheckpointError
+from alignment.store.atomic import space_explained
 
 
 class Journal:
@@ -42,14 +43,21 @@ class Journal:
         self.append_all([record], flush=flush)
 
     def append_all(self, records: Iterable[Mapping[str, Any]], *, flush: bool = True) -> None:
-        """Append several records with one flush to disk."""
-        for record in records:
-            line = json.dumps(record, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-            self._file.write(line.encode("utf-8", errors="backslashreplace") + b"\n")
-            self.records.append(dict(record))
-        self._file.flush()
-        if flush:
-            os.fsync(self._file.fileno())
+        """Append several records with one flush to disk.
+
+        Raises:
+            DiskFull: no space left; a torn last line is cut when the journal is opened again.
+            ValueError: a record holds NaN or an infinity; none of the records is appended.
+        """
+        new = [dict(record) for record in records]
+        lines = [json.dumps(record, allow_nan=False, ensure_ascii=False, separators=(",", ":")) for record in new]
+        data = "".join(f"{line}\n" for line in lines).encode("utf-8", errors="backslashreplace")
+        with space_explained(self.path, len(data)):
+            self._file.write(data)
+            self._file.flush()
+            if flush:
+                os.fsync(self._file.fileno())
+        self.records += new
 
     def rewind(self, keep: int) -> None:
         """Keep only the first `keep` records (what came after a checkpoint is done again)."""

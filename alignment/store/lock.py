@@ -31,9 +31,9 @@ class RunLock:
         try:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            holder = os.read(self._handle, 4096).decode(errors="replace")
+            holder = _holder(self._handle)
             os.close(self._handle)
-            raise RunLocked(f"{self.path.parent} is in use by {_holder(holder)}; wait for it or stop it") from None
+            raise RunLocked(f"{self.path.parent} is in use by {holder}; wait for it or stop it") from None
         who = {
             "pid": os.getpid(),
             "host": socket.gethostname(),
@@ -46,12 +46,29 @@ class RunLock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        os.ftruncate(self._handle, 0)
         os.close(self._handle)  # the kernel drops the lock with the last handle
 
 
-def _holder(text: str) -> str:
+def _holder(handle: int) -> str:
+    """Who holds the lock: waits a moment for one that has it but has not written its name yet."""
+    for _ in range(50):
+        try:
+            who = json.loads(os.pread(handle, 4096, 0))
+            if who["host"] != socket.gethostname() or _alive(int(who["pid"])):
+                return f"process {who['pid']} on {who['host']} since {who['since']}"
+        except (ValueError, KeyError, TypeError):
+            pass  # not written yet
+        time.sleep(0.02)
+    return "another process (it has not said which)"
+
+
+def _alive(pid: int) -> bool:
+    """Whether a process of that number exists here; a killed holder leaves its name behind."""
     try:
-        who = json.loads(text)
-        return f"process {who['pid']} on {who['host']} since {who['since']}"
-    except (ValueError, KeyError, TypeError):
-        return "another process (it has not said which yet)"
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

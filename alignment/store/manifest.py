@@ -70,9 +70,10 @@ def read_manifest(folder: Path) -> Manifest:
             raise CheckpointError(f"{path} has version {version!r}; this release reads version {VERSION}")
         files = {str(name): (int(size), str(sha)) for name, (size, sha) in raw["files"].items()}
         manifest = Manifest(kind=str(raw["kind"]), files=files, meta=dict(raw["meta"]), digest=str(raw["digest"]))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        digest = _digest(manifest.kind, manifest.files, manifest.meta)  # a NaN in it is a ValueError
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise CheckpointError(f"{path} lacks what a manifest holds ({error!r}); it is damaged") from None
-    if _digest(manifest.kind, manifest.files, manifest.meta) != manifest.digest:
+    if digest != manifest.digest:
         raise CheckpointError(f"{path} does not match its own digest: it was edited or damaged")
     for name in files:
         pure = PurePosixPath(name)

@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from alignment.data.records import Dialogue
 from alignment.errors import DataError
+from alignment.records import Dialogue
 
 FORMAT_VERSION = 1
 INST, END_INST = "[INST]", "[/INST]"

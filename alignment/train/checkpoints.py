@@ -49,6 +49,9 @@ class Checkpoints:
     def save(self, step: int, *, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
         """Write one checkpoint whole, then drop the oldest by step.
 
+        Those of later steps go too: they were skipped (torn, or another fingerprint's) when the stage
+        resumed before them, and must not outlive the one just written.
+
         Raises:
             DiskFull: no space; older checkpoints stand.
         """
@@ -60,7 +63,9 @@ class Checkpoints:
                 save_file({k: v.detach().contiguous() for k, v in entries.items()}, aside / f"{name}.safetensors")
             write_json(aside / "state.json", dict(state))
             write_manifest(aside, kind="training", meta={"step": step, "fingerprint": self.fingerprint})
-        for _, old in self._by_step()[: -self.keep]:
+        found = self._by_step()
+        up_to_here = [path for at, path in found if at <= step]
+        for old in [path for at, path in found if at > step] + up_to_here[: -self.keep]:
             remove_folder(old)
 
     def newest(self) -> Resumed | None:
@@ -114,8 +119,7 @@ def load_model_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     parameters = dict(model.named_parameters(remove_duplicate=False))
     with torch.no_grad():
         for name, tensor in tensors.items():
-            if parameters[name].shape != tensor.shape:
-                raise CheckpointError(
-                    f"{name} is {tuple(tensor.shape)} in the checkpoint and {tuple(parameters[name].shape)} in the model"
-                )
+            stored, built = tuple(tensor.shape), tuple(parameters[name].shape)
+            if stored != built:
+                raise CheckpointError(f"{name} is {stored} in the checkpoint and {built} in the model")
             parameters[name].copy_(tensor)

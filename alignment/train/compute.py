@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 from torch import nn
 
 from alignment.train.settings import ComputeSettings
@@ -44,6 +45,16 @@ def resolve_compute(settings: ComputeSettings) -> Compute:
     if precision == "auto":
         precision = "bf16" if has_fast_bf16(device) else "fp32"
     return Compute(device=device, autocast_dtype=torch.bfloat16 if precision == "bf16" else None)
+
+
+def is_main_process() -> bool:
+    """Whether this process writes files: the first of a distributed launch, or the only one."""
+    return bool(PartialState().is_main_process)
+
+
+def wait_for_all() -> None:
+    """Let the processes of a distributed launch meet; nothing to do with one."""
+    PartialState().wait_for_everyone()
 
 
 def has_fast_bf16(device: torch.device) -> bool:

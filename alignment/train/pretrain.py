@@ -10,10 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from alignment.data.packing import PackedEpochs, Tree, make_batch, pack
-from alignment.data.records import Document
 from alignment.errors import DataError
+from alignment.records import Document
 from alignment.text.policy import Policy, save_policy
 from alignment.text.tokenizer import Tokenizer
+from alignment.train.compute import is_main_process
 from alignment.train.language_loss import held_out_loss, language_loss, num_targets
 from alignment.train.session import Session
 from alignment.train.settings import PretrainSettings
@@ -58,7 +59,9 @@ def pretrain(
         evaluate=(lambda model, compute: held_out_loss(model, test, compute)) if test else None,
     )
     result = train(training, settings, session)
-    save_policy(policy, session.folder / "checkpoint", meta={"stage": "pretrain", "fingerprint": session.fingerprint})
+    if is_main_process():
+        meta = {"stage": "pretrain", "fingerprint": session.fingerprint}
+        save_policy(policy, session.folder / "checkpoint", meta=meta)
     finish(session)
     return {**result, "documents": len(documents), "packing_efficiency": epochs.efficiency}
 

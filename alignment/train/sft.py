@@ -13,11 +13,12 @@ from typing import Literal
 import numpy as np
 
 from alignment.data.packing import PackedEpochs, Tree, make_batch, pack
-from alignment.data.records import Dialogue
 from alignment.errors import DataError
+from alignment.records import Dialogue
 from alignment.text.chat import Rendered, render_dialogue
 from alignment.text.policy import Policy, save_policy
 from alignment.text.tokenizer import Tokenizer
+from alignment.train.compute import is_main_process
 from alignment.train.language_loss import held_out_loss, language_loss, num_targets
 from alignment.train.session import Session
 from alignment.train.settings import LoopSettings, SftSettings
@@ -96,7 +97,9 @@ def fine_tune(
         evaluate=(lambda model, compute: held_out_loss(model, test, compute)) if test else None,
     )
     result = train(training, settings, session)
-    save_policy(policy, session.folder / "checkpoint", meta={"stage": name, "fingerprint": session.fingerprint})
+    if is_main_process():
+        meta = {"stage": name, "fingerprint": session.fingerprint}
+        save_policy(policy, session.folder / "checkpoint", meta=meta)
     finish(session)
     return {**result, **lengths, "dialogues": len(dialogues), "packing_efficiency": packed.efficiency}
 

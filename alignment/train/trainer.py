@@ -23,7 +23,7 @@ from alignment.errors import NonFiniteError
 from alignment.store.atomic import write_json
 from alignment.store.journal import Journal
 from alignment.train.checkpoints import Checkpoints, load_model_tensors, model_tensors
-from alignment.train.compute import Compute, resolve_compute
+from alignment.train.compute import Compute, is_main_process, resolve_compute, wait_for_all
 from alignment.train.optimizer import load_optimizer_tensors, make_optimizer, optimizer_tensors, set_learning_rate
 from alignment.train.schedule import learning_rate
 from alignment.train.session import Session
@@ -95,7 +95,8 @@ def train(training: Training, settings: LoopSettings, session: Session) -> dict[
         keep=settings.keep_checkpoints,
         say=session.progress.note,
     )
-    journal = Journal(session.folder / "metrics.jsonl")
+    # one process writes; the others take the same steps
+    journal = Journal(session.folder / "metrics.jsonl") if accelerator.is_main_process else None
     done, tokens, seconds, held_out = 0, 0, 0.0, dict[str, float]()
     if (resumed := checkpoints.newest()) is not None:
         load_model_tensors(model, resumed.tensors["model"])
@@ -103,13 +104,16 @@ def train(training: Training, settings: LoopSettings, session: Session) -> dict[
         done, tokens, seconds = resumed.step, resumed.state["tokens"], resumed.state["seconds"]
         held_out = dict(resumed.state["held_out"])
         session.progress.note(f"goes on after step {done} of {training.num_steps}")
-    journal.rewind(resumed.state["metrics_rows"] if resumed is not None else 0)
+    if journal is not None:
+        journal.rewind(resumed.state["metrics_rows"] if resumed is not None else 0)
+    optimizer.zero_grad(set_to_none=True)  # whatever the caller left behind
     module = accelerator.prepare(_LossModule(model, training.loss, compute))
     session.progress.begin(training.num_steps, "steps")
     session.progress.step(done, {})
 
     def save(step: int) -> None:
-        if accelerator.is_main_process:
+        if journal is not None:
+            journal.append_all([])
             checkpoints.save(
                 step,
                 tensors={"model": model_tensors(model), "optimizer": optimizer_tensors(model, optimizer)},
@@ -140,23 +144,39 @@ def train(training: Training, settings: LoopSettings, session: Session) -> dict[
             held_out = training.evaluate(model.eval(), compute)
             model.train()
             figures |= {f"held_out_{name}": value for name, value in held_out.items()}
-        if last or _due(step + 1, settings.log_every):
+        if journal is not None and (last or _due(step + 1, settings.log_every)):
             row = {"step": step + 1, **figures, "time_tokens_per_second": step_tokens / took}
             journal.append(row, flush=False)
         session.progress.step(step + 1, figures)
-        if session.stop.requested or last or _due(step + 1, settings.save_every):
-            journal.append_all([])
+        stop = _anyone_stops(session, accelerator, compute)
+        if stop or last or _due(step + 1, settings.save_every):
             save(step + 1)
-            if not last:
+            if stop and not last:
+                if journal is not None:
+                    journal.close()
                 session.stop.check(step + 1)
-    journal.close()
+    if journal is not None:
+        journal.close()
     session.progress.end()
     return {**held_out, "steps": training.num_steps, "tokens": tokens, "seconds": seconds}
 
 
 def finish(session: Session) -> None:
-    """Remove the training checkpoints once the stage's result stands."""
-    Checkpoints(session.folder / "checkpoints", fingerprint="", keep=1, say=session.progress.note).clear()
+    """Remove the training checkpoints once the stage's result stands; all processes leave together."""
+    if is_main_process():
+        Checkpoints(session.folder / "checkpoints", fingerprint="", keep=1, say=session.progress.note).clear()
+    wait_for_all()
+
+
+def _anyone_stops(session: Session, accelerator: Accelerator, compute: Compute) -> bool:
+    """Whether any process was asked to stop: a signal reaches them at different steps, all must stop at one."""
+    if accelerator.num_processes == 1:
+        return session.stop.requested
+    asked = torch.tensor(float(session.stop.signal_number or 0), device=compute.device)
+    signal_number = int(accelerator.gather(asked[None]).max())
+    if signal_number and not session.stop.requested:
+        session.stop.request(signal_number)
+    return signal_number > 0
 
 
 def _accumulate(
@@ -164,16 +184,18 @@ def _accumulate(
 ) -> tuple[dict[str, float], float]:
     """Sum the gradients of a step's forest batches; returns the step's figures and its normaliser."""
     norm = float(sum(training.normaliser(batch) for batch in batches))
-    mine = batches[accelerator.process_index :: accelerator.num_processes]
+    mine, weight = batches[accelerator.process_index :: accelerator.num_processes], 1.0
+    if not mine:  # fewer forests than processes: the others wait for this one's gradients, so it sends zeros
+        mine, weight = batches[:1], 0.0
     sums: dict[str, Tensor] = {}
     for i, batch in enumerate(mine):
         sync = accelerator.no_sync(module) if i + 1 < len(mine) else nullcontext()
         with sync:
             loss, parts = module(batch.to(compute.device))
             # DDP averages over processes; the loss is a sum over all of them
-            accelerator.backward(loss * (accelerator.num_processes / max(norm, 1e-9)))
+            accelerator.backward(loss * (weight * accelerator.num_processes / max(norm, 1e-9)))
         for name, value in {"loss": loss, **parts}.items():
-            sums[name] = sums.get(name, torch.zeros((), device=compute.device)) + value.detach().float()
+            sums[name] = sums.get(name, torch.zeros((), device=compute.device)) + weight * value.detach().float()
     names = sorted(sums)
     stacked = accelerator.reduce(torch.stack([sums[name] for name in names]), reduction="sum")
     return {name: float(value) / max(norm, 1e-9) for name, value in zip(names, stacked, strict=True)}, norm

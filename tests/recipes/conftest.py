@@ -16,6 +16,12 @@ from recipes.recipe import Recipe, load_recipe
 SMALL = Path(__file__).with_name("small.yaml").read_text(encoding="utf-8")
 
 
+@pytest.fixture(autouse=True)
+def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What survives a power cut is tested with the store; here twelve stages a test need not wait for it."""
+    monkeypatch.setattr("os.fsync", lambda handle: None)
+
+
 @pytest.fixture
 def data_file(tmp_path: Path) -> Path:
     """A data file that the small recipe's SFT reads."""

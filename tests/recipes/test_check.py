@@ -15,7 +15,8 @@ from recipes.check_cli import percentiles, sample_rows
 from recipes.cli import main
 from recipes.recipe import load_recipe
 
-WORDS = ["the", "mill", "town", "river", "baker", "boat", "lamp", "garden", "stone", "bridge", "winter", "song", "bread", "horse", "clock", "letter", "road", "field"]
+VOCABULARY = "the mill town river baker boat lamp garden stone bridge winter song bread horse clock letter road field"
+WORDS = VOCABULARY.split()
 
 
 def sentence(draw: random.Random, length: int) -> str:

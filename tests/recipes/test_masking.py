@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recipes.masking import escape_controls, is_secret_name, mask, mask_values, safe
+from recipes.masking import escape_controls, is_secret_name, mask, mask_private, mask_values, safe
 
 ENVIRONMENT = {
     "HF_TOKEN": "hf_canary4711",
@@ -41,6 +41,13 @@ def test_these_names_do_not(name: str) -> None:
 )
 def test_secrets_are_masked(text: str, shown: str) -> None:
     assert mask(text, ENVIRONMENT) == shown
+
+
+def test_the_home_folder_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert mask_private("in /home/somebody/runs") == "in ~/runs"
+    monkeypatch.setenv("HOME", "/")
+    assert mask_private("in /home/somebody/runs") == "in /home/somebody/runs"
 
 
 def test_values_are_masked_at_every_depth(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alignment.errors import RecipeError, UsageError
-from recipes.recipe import build_recipe, load_recipe
+from recipes.recipe import build_recipe, load_recipe, shipped_recipes
+from recipes.variables import names_in
 from recipes.yaml_loader import parse_yaml
 
 TEXT = Path(__file__).with_name("small.yaml").read_text(encoding="utf-8").replace("DATA", "rows.jsonl")
@@ -166,3 +167,33 @@ def test_any_tree_of_values_is_a_recipe_or_a_recipe_error(tree: dict[str, object
     text = json.dumps(tree)
     for fault in faults(text):
         assert fault.startswith("r.yaml:")
+
+
+SHIPPED = {name: path.read_text(encoding="utf-8") for name, path in shipped_recipes().items()}
+FREE = {"columns", "roles", "words", "labels"}  # their keys are the user's own
+KEYS = [
+    (name, path, line)
+    for name, text in SHIPPED.items()
+    for path, line in parse_yaml(text, name=name).lines.items()
+    if path and isinstance(path[-1], str) and not FREE & set(path[:-1])
+]
+
+
+@pytest.mark.skipif(not KEYS, reason="no recipe is shipped yet")
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_every_misspelt_key_of_every_shipped_recipe_is_named_with_its_line(data: st.DataObject) -> None:
+    name, path, line = data.draw(st.sampled_from(KEYS))
+    lines = SHIPPED[name].splitlines()
+    lines[line - 1] = re.sub(rf"(?<![\w]){path[-1]}:", f"{path[-1]}q:", lines[line - 1])
+    given = dict.fromkeys(names_in(SHIPPED[name]), "x")
+    found = faults("\n".join(lines), **given)
+    assert any(
+        fault.startswith(f"r.yaml:{line}: ") and f"{path[-1]}q: unknown key; did you mean '{path[-1]}'?" in fault
+        for fault in found
+    )
+
+
+@pytest.mark.parametrize("name", sorted(SHIPPED))
+def test_every_shipped_recipe_is_a_recipe(name: str) -> None:
+    assert faults(SHIPPED[name], **dict.fromkeys(names_in(SHIPPED[name]), "x")) == []

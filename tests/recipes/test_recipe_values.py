@@ -123,6 +123,12 @@ def test_a_runs_recipe_is_read_without_the_variables_it_names(tmp_path: Path) ->
     assert again.pretrain.data.train[0].path == "${NO_SUCH_FOLDER}/x.txt"
 
 
+def test_a_runs_recipe_is_read_without_its_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUB_TOKEN", "canary-4711")
+    (tmp_path / "recipe.yaml").write_text("description: ${HUB_TOKEN}\npretrain: {data: {train: [{path: x}]}}")
+    assert load_run_recipe(tmp_path).description == "${HUB_TOKEN}"
+
+
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc", "Co", "Cn"]), max_size=30))
 def test_any_text_survives_the_runs_recipe_file(text: str) -> None:
     recipe = build_recipe(parse_yaml("pretrain: {data: {train: [{path: x}]}}", name="r"), name="r")

@@ -6,6 +6,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -115,6 +116,14 @@ def test_a_full_disk_inside_a_stage_is_told_as_such(recipe: Recipe, stages: Any,
     stages.before["sft"] = fail
     with pytest.raises(DiskFull):
         run(recipe, out=tmp_path / "run", stages=stages)
+
+
+def test_a_folder_that_vanishes_is_told_in_a_sentence(recipe: Recipe, stages: Any, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    stages.before["sft"] = lambda context: shutil.rmtree(out)
+    with pytest.raises(AlignmentError, match=r"stage sft stopped by FileNotFoundError"):
+        run(recipe, out=out, stages=stages)
+    assert not out.exists()
 
 
 def test_a_stop_between_stages_leaves_a_run_that_goes_on(recipe: Recipe, stages: Any, tmp_path: Path) -> None:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alignment.data.records import GRADES, Dialogue, Grade, Preference
 from alignment.data.verdict import Verdict
 from alignment.data.world.gold import GoldJudge
 from alignment.data.world.settings import WorldSettings
 from alignment.randomness import named_generator
+from alignment.records import GRADES, Dialogue, Grade, Preference
 
 # perceived gaps from which a grade is given, the weakest first
 GRADE_FROM: tuple[float, ...] = (0.0, 0.1, 0.25, 0.5)

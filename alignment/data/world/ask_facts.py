@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from alignment.data.records import Turn
 from alignment.data.world import questions, statements
 from alignment.data.world import vocabulary as words
 from alignment.data.world.catalogue import Contents, Question
 from alignment.data.world.statements import say
 from alignment.data.world.town import Person, Town, pick
+from alignment.records import Turn
 
 
 def person_fact(town: Town, contents: Contents, draw: np.random.Generator) -> Question:

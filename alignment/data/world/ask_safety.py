@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from alignment.data.records import Turn
 from alignment.data.world import courtesy, questions
 from alignment.data.world.ask_facts import person_question, price_question, shop_question
 from alignment.data.world.catalogue import Contents, Question
 from alignment.data.world.statements import say
 from alignment.data.world.town import Town, pick
+from alignment.records import Turn
 
 CATEGORIES = tuple(questions.UNSAFE)
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from alignment.data.records import Turn
 from alignment.data.world import questions
 from alignment.data.world import vocabulary as words
 from alignment.data.world.catalogue import Contents, Question
 from alignment.data.world.town import Town, pick
+from alignment.records import Turn
 
 
 def total(town: Town, contents: Contents, draw: np.random.Generator) -> Question:

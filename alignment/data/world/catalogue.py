@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
-from alignment.data.records import Turn
 from alignment.data.world import questions
 from alignment.data.world import vocabulary as words
 from alignment.data.world.settings import SPLITS
 from alignment.data.world.town import Person, Town
 from alignment.randomness import named_generator
+from alignment.records import Turn
 
 
 @dataclass(frozen=True, kw_only=True)

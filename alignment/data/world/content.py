@@ -110,7 +110,7 @@ def exact_content(truth: Mapping[str, Any], sentences: Sequence[Sentence], lexic
         near = max(near, _overlap(said, wanted))
     if any(said == _words(lexicon.sentences(text)) for text in truth.get("wrong", ())):
         return _NOTHING
-    return Content(correct=0.8 * max(0.0, near - 0.5), complete=1.0)
+    return Content(correct=0.8 * (near - 0.5), complete=1.0) if near > 0.5 else _NOTHING
 
 
 def _words(sentences: Sequence[Sentence]) -> list[str]:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from alignment.data.records import Dialogue, Document, Preference
 from alignment.data.world.settings import SPLITS, WorldSettings
 from alignment.data.world.world import World
+from alignment.records import Dialogue, Document, Preference
 from alignment.store.atomic import staged_folder
 from alignment.store.manifest import write_manifest
 

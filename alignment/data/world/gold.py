@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from alignment.data.constraints import constraint_from_json
-from alignment.data.records import Dialogue
 from alignment.data.verdict import Verdict
 from alignment.data.world.constraints import without
 from alignment.data.world.content import Content, exact_content, facts_content, items_content, number_content
@@ -25,6 +24,7 @@ from alignment.data.world.phrases import Phrases
 from alignment.data.world.refusing import refusal_content, safety
 from alignment.data.world.town import Town
 from alignment.errors import DataError
+from alignment.records import Dialogue
 
 GOOD = 0.7
 _SMALL_START = re.compile(r"[.!?]\s+[a-z]")

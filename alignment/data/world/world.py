@@ -13,7 +13,6 @@ from typing import Any, Literal
 import numpy as np
 
 from alignment.data.constraints import Constraint
-from alignment.data.records import Dialogue, Document, Preference, Source, Turn
 from alignment.data.world import ask_facts, ask_safety, ask_skills
 from alignment.data.world.annotators import Annotators
 from alignment.data.world.answers import GOOD, answer, qualities
@@ -25,6 +24,7 @@ from alignment.data.world.settings import WorldSettings, counts
 from alignment.data.world.town import build_town, pick
 from alignment.errors import UsageError
 from alignment.randomness import named_generator
+from alignment.records import Dialogue, Document, Preference, Source, Turn
 
 Kind = Literal["helpfulness", "safety"]
 

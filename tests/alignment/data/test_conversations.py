@@ -8,9 +8,9 @@ import pytest
 
 from alignment.data.columns import Reading, RowFault
 from alignment.data.formats import READERS, as_kind
-from alignment.data.records import Dialogue, Document, Source
 from alignment.data.rows import RawRow
 from alignment.data.settings import SourceSettings
+from alignment.records import Dialogue, Document, Source
 
 
 def read(form: str, value: dict[str, Any], **settings: Any) -> Dialogue:
@@ -44,9 +44,7 @@ def test_alpacas_words_for_no_input_are_none(nothing: str | None) -> None:
 
 
 def test_alpaca_history_and_system_come_first() -> None:
-    dialogue = read(
-        "alpaca", {"instruction": "c", "output": "d", "history": [["a", "b"]], "system": "Be brief."}
-    )
+    dialogue = read("alpaca", {"instruction": "c", "output": "d", "history": [["a", "b"]], "system": "Be brief."})
     assert said(dialogue) == [("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d")]
     assert dialogue.system == "Be brief."
 
@@ -133,9 +131,7 @@ def test_what_the_chat_format_cannot_say_is_set_aside(turns: list[tuple[str, str
         ({"instruction": "a", "output": "b", "history": [["x"]]}, "a field is of the wrong type"),
     ],
 )
-def test_fields_that_are_missing_null_empty_or_of_another_type_are_told(
-    value: dict[str, Any], reason: str
-) -> None:
+def test_fields_that_are_missing_null_empty_or_of_another_type_are_told(value: dict[str, Any], reason: str) -> None:
     with pytest.raises(RowFault) as fault:
         read("alpaca", value)
     assert fault.value.reason == reason

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from alignment.data.corpus import Loaded, load_dialogues, load_documents, load_preferences, load_prompts
 from alignment.data.identity import prompt_key
-from alignment.data.records import Dialogue, Document, Preference, Source, Turn
 from alignment.data.settings import DataSettings, SourceSettings
 from alignment.errors import DataError, TooManyBadRows
+from alignment.records import Dialogue, Document, Preference, Source, Turn
 from alignment.text.chat import MARKERS
 
 BAD_LINES = [

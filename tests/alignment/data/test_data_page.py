@@ -11,9 +11,9 @@ import yaml
 
 from alignment.data.columns import Reading
 from alignment.data.formats import READERS, detect_form
-from alignment.data.records import Source
 from alignment.data.rows import RawRow
 from alignment.data.settings import FORMS, DataSettings, SourceSettings
+from alignment.records import Source
 
 PAGE = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
 PANDALM = {"output_1": "response1", "output_2": "response2", "annotator_1": "annotator1"}

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from alignment.data.columns import Reading, RowFault, SkippedRow
 from alignment.data.formats import READERS
 from alignment.data.grading import grade_distance, grade_scores, grade_votes, grade_word, tier_on
-from alignment.data.records import GRADES, LabelledAnswer, Preference, Source
 from alignment.data.rows import RawRow
 from alignment.data.settings import ALPACAEVAL_LADDER, GradeSettings, SourceSettings
+from alignment.records import GRADES, LabelledAnswer, Preference, Source
 
 
 def read_all(form: str, value: dict[str, Any], *, seed: int = 0, **settings: Any) -> list[Any]:
@@ -215,9 +215,7 @@ DAVINCI, TURBO = (rung.column for rung in ALPACAEVAL_LADDER[:2])
         ({}, None),
     ],
 )
-def test_an_answers_tier_is_its_highest_rung_and_never_a_guess(
-    scores: dict[str, float], tier: int | None
-) -> None:
+def test_an_answers_tier_is_its_highest_rung_and_never_a_guess(scores: dict[str, float], tier: int | None) -> None:
     assert tier_on(ALPACAEVAL_LADDER, scores.get) == tier
 
 

@@ -14,8 +14,8 @@ import pytest
 
 from alignment.data.corpus import load_dialogues, load_documents, load_preferences, load_prompts
 from alignment.data.origins import compare_folder
-from alignment.data.records import LabelledAnswer, Preference
 from alignment.data.settings import DataSettings, SourceSettings
+from alignment.records import LabelledAnswer, Preference
 
 REPOSITORY = Path(__file__).parents[3]
 FOLDER = Path(os.environ.get("ALIGNMENT_DATA") or REPOSITORY.parent / "shared" / "data")

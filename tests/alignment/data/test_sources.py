@@ -101,9 +101,7 @@ def test_a_damaged_file_without_one_readable_row_is_an_error_whatever_is_allowed
 def test_a_cut_gzip_keeps_the_rows_before_and_counts_the_rest_as_one(tmp_path: Path) -> None:
     import gzip
 
-    rows = b"".join(
-        json.dumps({"question": f"q {n}", "answer": str(n**9)}).encode() + b"\n" for n in range(300)
-    )
+    rows = b"".join(json.dumps({"question": f"q {n}", "answer": str(n**9)}).encode() + b"\n" for n in range(300))
     path = tmp_path / "rows.jsonl.gz"
     path.write_bytes(gzip.compress(rows)[:-200])
     source = SourceSettings(path=str(path))
@@ -176,9 +174,7 @@ def test_settings_that_cannot_be_meant_are_refused(settings: dict[str, Any], say
 
 
 def test_form_auto_is_not_misled_by_bad_rows_at_the_beginning(tmp_path: Path) -> None:
-    rows = [{"text": "stray"}, {"question": "no answer"}] + [
-        {"question": "a", "answer": str(n)} for n in range(8)
-    ]
+    rows = [{"text": "stray"}, {"question": "no answer"}] + [{"question": "a", "answer": str(n)} for n in range(8)]
     source = SourceSettings(path=str(write(tmp_path / "rows.jsonl", rows)), max_bad_fraction=0.5)
     data = load_dialogues(DataSettings(train=(source,)), seed=0, quarantine=None)
     assert (data.report.sources[0].form, len(data.train)) == ("question_answer", 8)

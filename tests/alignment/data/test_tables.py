@@ -144,9 +144,7 @@ def test_hub_rows_come_through_datasets_with_revision_and_split(monkeypatch: pyt
 
     def load_dataset(path: str, **rest: object) -> object:
         asked.update(path=path, **rest)
-        return datasets.Dataset.from_list(
-            [{"question": "a", "answer": "b"}, {"question": "c", "answer": "d"}]
-        )
+        return datasets.Dataset.from_list([{"question": "a", "answer": "b"}, {"question": "c", "answer": "d"}])
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     settings = SourceSettings(hub="owner/name", subset="main", split="test", revision="abc123")

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from alignment.data.records import Dialogue, Source, Turn
 from alignment.errors import DataError, NonFiniteError, UsageError
 from alignment.evaluate.endpoint import EndpointJudge
 from alignment.evaluate.endpoint_settings import EndpointSettings
 from alignment.evaluate.judge import RewardJudge
 from alignment.evaluate.winrate import both_orders
+from alignment.records import Dialogue, Source, Turn
 
 PROMPT = Dialogue(turns=(Turn(role="user", content="Hi"),), source=Source(file="f", line=1), id="p", system="Be kind.")
 

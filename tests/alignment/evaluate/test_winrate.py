@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alignment.data.records import Dialogue, Source, Turn
 from alignment.errors import UsageError
 from alignment.evaluate.winrate import both_orders, fit_bradley_terry, ranking, win_rate
+from alignment.records import Dialogue, Source, Turn
 
 PROMPT = Dialogue(turns=(Turn(role="user", content="Hi"),), source=Source(file="f", line=1), id="p")
 

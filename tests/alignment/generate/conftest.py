@@ -24,9 +24,7 @@ def _one_thread() -> None:
 def make_model() -> Callable[..., LlamaPolicy]:
     """A tiny model with large random weights, so that its distributions are far from flat."""
 
-    def make(
-        kv_heads: int = 2, seed: int = 1, dtype: torch.dtype = torch.float32, **changes: object
-    ) -> LlamaPolicy:
+    def make(kv_heads: int = 2, seed: int = 1, dtype: torch.dtype = torch.float32, **changes: object) -> LlamaPolicy:
         torch.manual_seed(seed)
         config = LlamaConfig(
             **{

@@ -39,9 +39,7 @@ def test_no_requests_and_no_seeds_give_no_samples(model: LlamaPolicy) -> None:
     assert engine.sample([SampleRequest(id="a", prompt_ids=(1,), seeds=())], ALL) == [[]]
 
 
-def test_requests_without_seeds_keep_their_place(
-    model: LlamaPolicy, make_requests: Callable[..., list]
-) -> None:
+def test_requests_without_seeds_keep_their_place(model: LlamaPolicy, make_requests: Callable[..., list]) -> None:
     full = make_requests([4, 6])
     empty = SampleRequest(id="none", prompt_ids=(1, 2), seeds=())
     answers = Engine(model, eos_ids=ENDS).sample([full[0], empty, full[1]], ALL)
@@ -80,9 +78,7 @@ def test_a_prompt_is_run_once_however_few_slots_its_answers_find(
 ) -> None:
     lengths: list[int] = []
     run = batch_module.Forest.roots
-    monkeypatch.setattr(
-        batch_module.Forest, "roots", staticmethod(lambda own: lengths.extend(own) or run(own))
-    )
+    monkeypatch.setattr(batch_module.Forest, "roots", staticmethod(lambda own: lengths.extend(own) or run(own)))
     Engine(model, eos_ids=ENDS, max_slots=3).sample(make_requests([11, 13, 12], answers=7), ALL)
     assert lengths == [11, 13, 12]
 
@@ -111,9 +107,7 @@ def test_slots_are_refilled_while_other_answers_go_on(
     assert widths[-1] == 1  # the tail is compacted
 
 
-def test_answers_are_reported_once_each_as_they_finish(
-    model: LlamaPolicy, make_requests: Callable[..., list]
-) -> None:
+def test_answers_are_reported_once_each_as_they_finish(model: LlamaPolicy, make_requests: Callable[..., list]) -> None:
     requests = make_requests([5, 6, 7], answers=4)
     seen: list[tuple[str, int, Sample]] = []
     answers = Engine(model, eos_ids=ENDS, max_slots=5).sample(
@@ -125,9 +119,7 @@ def test_answers_are_reported_once_each_as_they_finish(
     assert [key[:2] for key in seen] != sorted(key[:2] for key in seen)
 
 
-def test_answers_stop_at_the_end_of_the_context(
-    model: LlamaPolicy, make_requests: Callable[..., list]
-) -> None:
+def test_answers_stop_at_the_end_of_the_context(model: LlamaPolicy, make_requests: Callable[..., list]) -> None:
     chosen = SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=50)
     answers = Engine(model, eos_ids=[]).sample(make_requests([90, 95, 20]), chosen)
     assert [(len(own[0].token_ids), own[0].finish_reason) for own in answers] == [
@@ -167,10 +159,8 @@ def test_impossible_requests_are_named(
         Engine(model, eos_ids=[]).sample([request_], chosen)
 
 
-def test_a_budget_below_one_answer_says_both_sizes(
-    model: LlamaPolicy, make_requests: Callable[..., list]
-) -> None:
-    with pytest.raises(UsageError, match=r"is 1000; one answer of 30 positions needs 16384"):
+def test_a_budget_below_one_answer_says_both_sizes(model: LlamaPolicy, make_requests: Callable[..., list]) -> None:
+    with pytest.raises(UsageError, match=r"is 1000; one answer of 30 positions needs 8192"):
         Engine(model, eos_ids=[], memory_budget_bytes=1000).sample(make_requests([10]), ALL)
 
 
@@ -199,15 +189,11 @@ def test_an_answer_ends_before_a_stop_text(model: LlamaPolicy, make_requests: Ca
         for sample, longer in zip(own, whole, strict=True):
             text = spell(longer.token_ids)
             cuts = [text.find(stop) for stop in stops if stop in text]
-            assert (
-                spell(sample.token_ids) == text[: min(cuts)] if cuts else sample.token_ids == longer.token_ids
-            )
+            assert spell(sample.token_ids) == text[: min(cuts)] if cuts else sample.token_ids == longer.token_ids
 
 
 def test_slots_grow_to_what_an_answer_may_need_and_no_further() -> None:
-    shape = CacheShape(
-        num_layers=1, num_kv_heads=1, head_dim=4, dtype=torch.float32, device=torch.device("cpu")
-    )
+    shape = CacheShape(num_layers=1, num_kv_heads=1, head_dim=4, dtype=torch.float32, device=torch.device("cpu"))
     cache = SlotCache(shape, slots=2, capacity=16, most=50)
     sizes = set()
     for position in range(50):

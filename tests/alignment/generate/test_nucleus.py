@@ -88,9 +88,7 @@ def test_rows_whose_nucleus_is_wide_do_not_change_the_others() -> None:
 
 def test_temperature_zero_takes_the_first_of_the_most_likely() -> None:
     logits = torch.tensor([[0.0, 2.0, 2.0], [5.0, 1.0, 1.0]])
-    tokens, log_probs = draw(
-        logits, torch.tensor([0.9, 0.9], dtype=torch.float64), SamplingSettings(temperature=0.0)
-    )
+    tokens, log_probs = draw(logits, torch.tensor([0.9, 0.9], dtype=torch.float64), SamplingSettings(temperature=0.0))
     assert tokens.tolist() == [1, 0]
     assert log_probs.tolist() == [0.0, 0.0]
 

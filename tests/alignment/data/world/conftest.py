@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from alignment.data.records import Dialogue, Source, Turn
 from alignment.data.world.gold import GoldJudge
 from alignment.data.world.town import Person, Shop, Town
+from alignment.records import Dialogue, Source, Turn
 
 ANNA = {"job": "baker", "street": "Mill Lane", "pet": "cat", "food": "soup", "month": "May", "hobby": "swim"}
 BEN = {"job": "teacher", "street": "Park Road", "pet": "dog", "food": "rice", "month": "June", "hobby": "read"}

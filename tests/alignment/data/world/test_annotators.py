@@ -7,9 +7,9 @@ import itertools
 import numpy as np
 import pytest
 
-from alignment.data.records import GRADES, Dialogue
 from alignment.data.world import Annotators, World, WorldSettings, agreement
 from alignment.data.world.annotators import grade_of, utility
+from alignment.records import GRADES, Dialogue
 
 
 @pytest.fixture(scope="module")

@@ -141,7 +141,7 @@ def test_random_edits_that_climb_the_gold_score_end_in_right_answers(judge: Gold
     tokens = starts[seed].split()
     prompt = ask("job")
     best = judge.judge(prompt, " ".join(tokens)).helpfulness
-    for _ in range(15000):
+    for _ in range(12000):
         new = _edited(tokens, vocabulary, draw)
         score = judge.judge(prompt, " ".join(new)).helpfulness
         if score >= best:

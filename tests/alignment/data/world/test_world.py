@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from alignment.data.records import Dialogue
 from alignment.data.world import World, WorldSettings, write_world
 from alignment.data.world import vocabulary as words
 from alignment.data.world.answers import answer, qualities
@@ -23,6 +22,7 @@ from alignment.data.world.export import parts
 from alignment.data.world.settings import SPLITS, counts
 from alignment.errors import UsageError
 from alignment.randomness import named_generator
+from alignment.records import Dialogue
 
 KINDS = ("helpfulness", "safety")
 

@@ -1,0 +1,62 @@
+"""Us and the peer in turn, in one process, on the same work."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+from transformers import LlamaConfig
+
+Work = Callable[[], int]  # does the work once; returns how many units it did
+
+
+def benchmark_config(context: int = 512) -> LlamaConfig:
+    """The shape of all benchmarks: 7.7 M parameters."""
+    return LlamaConfig(
+        vocab_size=4096,
+        hidden_size=288,
+        num_hidden_layers=6,
+        num_attention_heads=6,
+        num_key_value_heads=2,
+        intermediate_size=768,
+        max_position_embeddings=context,
+        tie_word_embeddings=False,
+    )
+
+
+def rate(work: Work) -> float:
+    """Units a second of one run."""
+    start = time.perf_counter()
+    units = work()
+    return units / (time.perf_counter() - start)
+
+
+def in_turn(ours: Work, peer: Work, rounds: int) -> tuple[float, float]:
+    """Median rates of us and the peer; each warms up once and then runs `rounds` times, one after the other."""
+    rates: dict[str, list[float]] = {"ours": [], "peer": []}
+    for turn in range(rounds + 1):
+        for name, work in (("ours", ours), ("peer", peer)):
+            measured = rate(work)
+            if turn:
+                rates[name].append(measured)
+                print(f"round {turn}: {name} {measured:,.0f}", file=sys.stderr, flush=True)
+    return statistics.median(rates["ours"]), statistics.median(rates["peer"])
+
+
+def print_result(work: str, precision: str, unit: str, ours: float, peer: float) -> None:
+    """The last line: JSON."""
+    result = {
+        "work": work,
+        "precision": precision,
+        "unit": unit,
+        "ours": round(ours, 1),
+        "peer": round(peer, 1),
+        "ratio": round(ours / peer, 2),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+    print(json.dumps(result), flush=True)
