@@ -74,4 +74,6 @@ def train_gatt(
     }
     result = {"before": before, "after": after, "synthesis": synthesis}
     write_json(session.folder / "gatt.json", result)
-    return {**result, **tuned}
+    first, last = before["seen"]["turns"][-1], after["seen"]["turns"][-1]
+    headline = f"instruction kept at turn {last['turn']}: {first['value']:.0%} -> {last['value']:.0%}"
+    return {**result, **tuned, "headline": headline}

@@ -14,6 +14,8 @@ _FIRST = (
     "held_out_accuracy",
     "accuracy",
     "held_out_reward",
+    "best_reward",
+    "kept_reward",
     "reward",
     "consistency",
     "held_out_loss",

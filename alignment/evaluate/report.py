@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from alignment.evaluate.summary import headline
 from alignment.report.figure import Figure, Series
 from alignment.report.page import Block, Exchange, Section, SideBySide
 from alignment.report.table import Cell, Interval, Table
@@ -26,7 +27,7 @@ def section(folder: Path, *, num_examples: int) -> Section:
         tasks = [entry for entry in versions if entry["campaign"] == campaign and entry["task"]]
         blocks += _by_task(campaign, tasks)
     blocks += _examples(folder / "answers.jsonl", num_examples)
-    return Section(id="evaluate", title="Versions on held-out prompts", blocks=tuple(blocks), summary=_summary(whole))
+    return Section(id="evaluate", title="Versions on held-out prompts", blocks=tuple(blocks), summary=headline(whole))
 
 
 def _campaign(campaign: str, rows: Sequence[Mapping[str, Any]]) -> list[Block]:
@@ -101,15 +102,3 @@ def _series(name: str, rows: Sequence[Mapping[str, Any]]) -> Series:
 def _cell(row: Mapping[str, Any], name: str) -> Cell:
     entry = row["figures"].get(name)
     return None if entry is None else Interval(value=entry["value"], low=entry["low"], high=entry["high"])
-
-
-def _summary(rows: Sequence[Mapping[str, Any]]) -> str:
-    for name in ("gold.helpfulness", "reward.combined"):
-        found = [row for row in rows if row["campaign"] == "helpfulness" and name in row["figures"]]
-        if len(found) > 1:
-            first, last = found[0], found[-1]
-            return (
-                f"{name} {first['figures'][name]['value']:.2f} ({first['version']}) → "
-                f"{last['figures'][name]['value']:.2f} ({last['version']})"
-            )
-    return ""

@@ -7,19 +7,16 @@ Answers are greedy by default, journalled as they arrive, and each answer's verd
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from alignment.evaluate.settings import EvaluateSettings
+from alignment.evaluate.summary import headline, summarise
 from alignment.generate.draw import draw_samples, fitting_prompts
 from alignment.randomness import named_generator
 from alignment.records import Dialogue
-from alignment.report.intervals import bootstrap_mean
 from alignment.store.atomic import write_json, write_text
 from alignment.text.policy import Policy, load_policy
 from alignment.train.compute import resolve_compute
@@ -116,26 +113,4 @@ def evaluate_versions(
     write_text(session.folder / "answers.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     result = {"versions": summarise(rows, [version.name for version in versions], seed=session.seed)}
     write_json(session.folder / "evaluation.json", result)
-    return result
-
-
-def summarise(rows: Sequence[Mapping[str, Any]], order: Sequence[str], *, seed: int) -> list[dict[str, Any]]:
-    """Means with 95 % bootstrap intervals by version and campaign, and by task."""
-    groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = defaultdict(list)
-    for row in rows:
-        groups[row["version"], row["campaign"], ""].append(row)
-        if row["task"]:
-            groups[row["version"], row["campaign"], row["task"]].append(row)
-    summary = []
-    for (version, campaign, task), members in sorted(
-        groups.items(), key=lambda item: (order.index(item[0][0]), item[0][1:])
-    ):
-        figures = {}
-        for name in sorted({name for row in members for name in row["scores"]}):
-            values = np.asarray([row["scores"][name] for row in members if name in row["scores"]])
-            interval = bootstrap_mean(values, seed=seed)
-            figures[name] = {"value": interval.value, "low": interval.low, "high": interval.high}
-        summary.append(
-            {"version": version, "campaign": campaign, "task": task, "prompts": len(members), "figures": figures}
-        )
-    return summary
+    return {**result, "headline": headline(result["versions"])}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from alignment.errors import CheckpointError
@@ -85,20 +84,50 @@ def load_model(path: Path | str, *, revision: str | None = None, dtype: torch.dt
         if (local / MANIFEST).exists():
             verify(local)
         check_weight_files(local)
-    elif os.sep in str(path) and not _looks_like_hub_name(str(path)):
+    elif not _looks_like_hub_name(str(path)):
         raise CheckpointError(f"{path} is no folder; a checkpoint's folder or a hub name is needed")
     with quiet_loading():
-        config = AutoConfig.from_pretrained(path, revision=revision)
+        config = read_config(path, revision=revision)
         if local.is_dir() and config.model_type == "llama":
             check_tensors(local, LlamaPolicy, config)
         options: dict[str, Any] = {"revision": revision, "dtype": dtype, "use_safetensors": True}
         if config.model_type == "llama":
             model: PreTrainedModel = LlamaPolicy.from_pretrained(path, **options)
         else:
-            model = AutoModelForCausalLM.from_pretrained(
-                path, attn_implementation=register_forest_attention(), **options
-            )
+            model = _load_foreign(path, options)
     return model
+
+
+def read_config(path: Path | str, *, revision: str | None = None) -> PreTrainedConfig:
+    """A checkpoint's `config.json`.
+
+    Raises:
+        CheckpointError: there is none, or transformers cannot read it.
+    """
+    if Path(path).is_dir() and not (Path(path) / "config.json").exists():
+        raise CheckpointError(f"{path} holds no config.json; a checkpoint's folder in transformers' format is needed")
+    try:
+        config: PreTrainedConfig = AutoConfig.from_pretrained(path, revision=revision)
+    except Exception as error:  # whatever a broken file makes transformers and huggingface_hub raise
+        raise CheckpointError(
+            f"the config.json of {path} cannot be used ({type(error).__name__}: {str(error).splitlines()[0][:200]}); "
+            f"one of a causal language model is needed"
+        ) from error
+    return config
+
+
+def _load_foreign(path: Path | str, options: dict[str, Any]) -> PreTrainedModel:
+    """Another architecture; transformers only warns about what is missing, and draws it at random."""
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            path, attn_implementation=register_forest_attention(), output_loading_info=True, **options
+        )
+    except RuntimeError as error:
+        raise CheckpointError(f"{path} does not fit its config.json: {error}") from error
+    if missing := sorted(report["missing_keys"]):
+        raise CheckpointError(f"{path} lacks the tensor {missing[0]}, which its config.json makes")
+    loaded: PreTrainedModel = model
+    return loaded
 
 
 def check_weight_files(folder: Path) -> None:
@@ -163,13 +192,15 @@ def stored_shapes(folder: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
                 if size > min(file.stat().st_size, 100_000_000):
                     raise ValueError(f"header of {size:,} bytes")
                 header = json.loads(handle.read(size))
-            for name, entry in header.items():
-                if name != "__metadata__":
-                    yield name, tuple(int(n) for n in entry["shape"])
+            shapes = {n: tuple(map(int, e["shape"])) for n, e in header.items() if n != "__metadata__"}
+            end = max((int(e["data_offsets"][1]) for n, e in header.items() if n != "__metadata__"), default=0)
+            if 8 + size + end != file.stat().st_size:
+                raise ValueError(f"{file.stat().st_size:,} bytes, its header says {8 + size + end:,}")
         except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error, RecursionError) as error:
             raise CheckpointError(
                 f"{file} is no whole safetensors file ({error}); it is truncated or damaged"
             ) from None
+        yield from shapes.items()
 
 
 def _looks_like_hub_name(path: str) -> bool:

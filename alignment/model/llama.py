@@ -95,7 +95,7 @@ class Attention(nn.Module):
         key = self.k_proj(x).view(tokens, self.num_kv_heads, self.head_dim)
         value = self.v_proj(x).view(tokens, self.num_kv_heads, self.head_dim)
         query, key = rotate(query, cos, sin).to(value.dtype), rotate(key, cos, sin).to(value.dtype)
-        return self.o_proj(attend(self.layer, query, key, value).reshape(tokens, -1))
+        return self.o_proj(attend(self.layer, query, key, value).flatten(1))
 
 
 class FeedForward(nn.Module):
@@ -231,6 +231,12 @@ class LlamaPolicy(LlamaCore):
         """All logits, [.., V]; training goes through `alignment.model.log_probs` and never holds them."""
         hidden = self.model(input_ids, attention_mask, position_ids, forest_plan).last_hidden_state
         return CausalLMOutput(logits=self.lm_head(hidden))
+
+    def prepare_inputs_for_generation(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, **_: Any
+    ) -> dict[str, Any]:
+        """What PEFT looks for in a causal language model; without a cache, sampling is `alignment.generate`'s."""
+        return {"input_ids": input_ids, "attention_mask": attention_mask}
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **options: Any) -> None:
         """transformers' own, with the class name in `config.json` that vLLM and others choose their model by."""

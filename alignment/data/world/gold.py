@@ -57,7 +57,7 @@ class GoldJudge:
             )
         follows = 1.0
         constraint = dialogue.meta.get("constraint")
-        if dialogue.system and isinstance(constraint, Mapping):
+        if isinstance(constraint, Mapping):
             asked = constraint_from_json(constraint, str(dialogue.source))
             follows = float(asked.satisfied(answer))
             answer = without(asked, answer)

@@ -146,12 +146,16 @@ class World:
         quality = self._quality(question, draw)
         said = answer(question.truth, quality, self.town, draw)
         prompt = self._prompt(question, "dialogues", split, index, quality=quality)
-        if len(prompt.turns) == 1 and question.task != "unsafe" and draw.random() < self.settings.system_share:
+        if question.task != "unsafe" and draw.random() < self.settings.system_share:
             constraint = pick(list(world_constraints(split)), draw)
             said = follow(constraint, said)
             meta = {**prompt.meta, "constraint": constraint.to_json()}
-            system = constraint.short if draw.random() < 0.5 else constraint.instruction
-            prompt = replace(prompt, system=system, meta=meta)
+            wording = constraint.short if draw.random() < 0.5 else constraint.instruction
+            if len(prompt.turns) == 1 and draw.random() < 0.5:
+                prompt = replace(prompt, system=wording, meta=meta)
+            else:
+                # said by the user before every message, as Ghost Attention's synthesis says it
+                prompt = replace(prompt, turns=_instructed(prompt.turns, constraint, wording), meta=meta)
         return prompt.answered(said)
 
     def _quality(self, question: Question, draw: np.random.Generator) -> str:
@@ -203,3 +207,14 @@ class World:
             found = annotators.compare(prompt, first, second, campaign, pick(annotators.names, draw), draw)
             if found is not None:
                 return found
+
+
+def _instructed(turns: tuple[Turn, ...], constraint: Constraint, wording: str) -> tuple[Turn, ...]:
+    """The turns with the instruction before every user message, each answer following it."""
+    wording = wording if wording.endswith(".") else f"{wording}."
+    return tuple(
+        Turn(role="user", content=f"{wording} {turn.content}")
+        if turn.role == "user"
+        else Turn(role="assistant", content=follow(constraint, turn.content))
+        for turn in turns
+    )

@@ -92,7 +92,8 @@ def _one_by_one(model: PreTrainedModel, forest: Forest, call: Callable[[Tensor],
 def _compare(model: PreTrainedModel, forest: Forest, alone: Callable[[Tensor], Tensor]) -> None:
     ids, targets, weight = _inputs(forest)
     if not forest.num_tokens:
-        assert hidden_states(model, ids, plan_attention(forest)).shape == (0, model.config.hidden_size)
+        if isinstance(model, LlamaPolicy):  # transformers' own models cannot run no tokens at all
+            assert hidden_states(model, ids, plan_attention(forest)).shape == (0, model.config.hidden_size)
         return
     results = []
     backends: tuple[Backend, ...] = ("grouped", "dense")

@@ -1,0 +1,47 @@
+"""PEFT wraps the core as it is: LoRA trains on forests, leaves the base alone, and merges."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from alignment.data.packing import Tree, make_batch
+from alignment.text.policy import Policy
+from alignment.train.language_loss import language_loss
+from alignment.train.optimizer import make_optimizer
+from alignment.train.settings import OptimizerSettings
+from tests.tolerances import FP32_SAME_CODE
+
+peft = pytest.importorskip("peft", reason="the extra 'peft' is not installed")
+
+
+def test_lora_trains_on_forests_and_merges_to_the_same_outputs(policy: Policy) -> None:
+    ids = policy.tokenizer.encode("the baker sells bread", bos=True, eos=True)
+    batch = make_batch([Tree.sequence(ids, [True] * len(ids)), Tree.sequence(ids[:4], [True] * 4)])
+    base = {name: parameter.detach().clone() for name, parameter in policy.model.named_parameters()}
+    config = peft.LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj", "up_proj"], task_type="CAUSAL_LM")
+    torch.manual_seed(0)
+    wrapped = peft.get_peft_model(policy.model, config)
+    optimizer = make_optimizer(wrapped, OptimizerSettings(learning_rate=0.02))
+    trained = [p for group in optimizer.param_groups for p in group["params"]]
+    assert len(trained) == 2 * 3 * 2  # layers, modules, the two factors
+    losses = []
+    for _ in range(12):
+        loss, _figures = language_loss(wrapped, batch)
+        losses.append(loss.item())
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert losses[-1] < 0.95 * losses[0]
+    state = dict(wrapped.named_parameters())
+    for name, before in base.items():
+        inside = [key for key in state if key.replace(".base_layer", "").endswith(f"base_model.model.{name}")]
+        assert len(inside) == 1
+        assert torch.equal(state[inside[0]], before), name
+    with torch.no_grad():
+        expected = wrapped(input_ids=batch.token_ids[None], forest_plan=batch.plan()).logits
+        merged = wrapped.merge_and_unload()
+        assert type(merged) is type(policy.model)
+        actual = merged(input_ids=batch.token_ids[None], forest_plan=batch.plan()).logits
+    torch.testing.assert_close(actual, expected, rtol=FP32_SAME_CODE, atol=FP32_SAME_CODE)
+    assert not torch.equal(merged.model.layers[0].self_attn.q_proj.weight, base["model.layers.0.self_attn.q_proj.weight"])
