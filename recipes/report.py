@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from alignment.report.compare import compare
 
 import alignment.evaluate.report
 import alignment.train.report
@@ -69,7 +68,7 @@ def run_report(run: Path) -> Report:
         subtitle=recipe.description,
         sections=tuple(sections),
         lineage=lineage,
-        facts=(("judge", judge), ("seed", recipe.seed), ("recipe", recipe.name)),
+        facts=(*_headlines(run, plan), ("seed", recipe.seed), ("judge", judge), ("recipe", recipe.name)),
         created=now(),
     )
 
@@ -80,6 +79,8 @@ def compare_runs(runs: Sequence[Path], out: Path, *, allow_different_judges: boo
     Raises:
         UsageError: a run has no report yet, or the runs have different judges.
     """
+    from alignment.report.compare import compare
+
     reports = []
     for run in runs:
         require_run(run)
@@ -88,6 +89,23 @@ def compare_runs(runs: Sequence[Path], out: Path, *, allow_different_judges: boo
             raise UsageError(f"{run} has no report yet; `align report {run}` writes it")
         reports.append((run.name, json.loads(path.read_text(encoding="utf-8"))))
     return write_report(compare(reports, allow_different_judges=allow_different_judges), out)
+
+
+def _headlines(run: Path, plan: Sequence[PlannedStage]) -> list[tuple[str, Cell]]:
+    """The figures that people look for first: what the judge says of the first and the last models."""
+    stage = next((stage for stage in plan if stage.kind == "evaluate"), None)
+    path = run / stage.folder / "evaluation.json" if stage else None
+    if path is None or not path.exists():
+        return []
+    versions = [entry for entry in json.loads(path.read_text(encoding="utf-8"))["versions"] if not entry["task"]]
+    facts: list[tuple[str, Cell]] = []
+    for campaign in ("helpfulness", "safety"):
+        rows = [entry for entry in versions if entry["campaign"] == campaign]
+        name = next((n for n in (f"gold.{campaign}", "reward.combined") if rows and n in rows[0]["figures"]), None)
+        if name is not None:
+            chosen = [row for row in rows if row["version"] == "sft"] + rows[-1:]
+            facts += [(f"{name}, {row['version']}", round(row["figures"][name]["value"], 3)) for row in chosen]
+    return facts
 
 
 def _overview(recipe: Recipe, plan: Sequence[PlannedStage], records: Mapping[str, StageRecord | None]) -> Section:

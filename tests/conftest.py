@@ -16,17 +16,17 @@ os.environ.update(
 )
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `from tests.tolerances import …`
 
-import pytest  # noqa: E402
-from hypothesis import settings  # noqa: E402
+import pytest
+from hypothesis import settings
 
-from alignment.model.checkpoint import new_model  # noqa: E402
-from alignment.model.settings import ModelSettings  # noqa: E402
-from alignment.records import Dialogue, Source, Turn  # noqa: E402
-from alignment.text.policy import Policy  # noqa: E402
-from alignment.text.settings import TokenizerSettings  # noqa: E402
-from alignment.text.tokenizer import Tokenizer, train_tokenizer  # noqa: E402
-from alignment.train.session import Session  # noqa: E402
-from alignment.train.settings import ComputeSettings  # noqa: E402
+from alignment.model.checkpoint import new_model
+from alignment.model.settings import ModelSettings
+from alignment.records import Dialogue, Source, Turn
+from alignment.text.policy import Policy
+from alignment.text.settings import TokenizerSettings
+from alignment.text.tokenizer import Tokenizer, train_tokenizer
+from alignment.train.session import Session
+from alignment.train.settings import ComputeSettings
 
 settings.register_profile("suite", deadline=None, print_blob=True)
 settings.load_profile("suite")

@@ -16,6 +16,8 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
+from torch.nn.functional import pad
 
 from alignment.model.forest import Forest
 
@@ -39,7 +41,14 @@ class CacheShape:
 
     def bytes_of(self, positions: int) -> int:
         """Keys and values of one run of that many positions."""
-        return 2 * self.num_layers * self.num_kv_heads * self.head_dim * round_up(positions) * self.dtype.itemsize
+        return (
+            2
+            * self.num_layers
+            * self.num_kv_heads
+            * self.head_dim
+            * round_up(positions)
+            * self.dtype.itemsize
+        )
 
 
 def round_up(length: int, step: int = _STEP) -> int:
@@ -237,14 +246,42 @@ class SlotCache:
             memory.write(layer, places, key, value)
             keys = memory.keys[layer][:rows, :, :length].flatten(0, 1)
             values = memory.values[layer][:rows, :, :length].flatten(0, 1)
-            _, heads, width = query.shape
-            # the queries that share a key/value head are one small matrix: no key is repeated
-            grouped = query.reshape(len(keys), -1, width).to(keys.dtype)
-            scores = torch.bmm(grouped, keys.transpose(1, 2)).view(rows, heads, length)
+            grouped = group_queries(query, memory.shape)
+            scores = torch.bmm(grouped, keys.transpose(1, 2)).view(rows, -1, length)
             weights = softmax_(scores, bias, scale).view(len(keys), -1, length)
-            return torch.bmm(weights, values).view(rows, heads, width).to(query.dtype)
+            return ungroup(torch.bmm(weights, values), query)
 
         return attend
+
+
+def group_queries(query: Tensor, shape: CacheShape) -> Tensor:
+    """Queries of one key/value head as one small matrix, so that no key is repeated.
+
+    [N, K G, D] -> [N K, G', D] in the cache's dtype.  G' is G, or 4 for G = 3 on a CPU in fp32: there
+    a batched product with 4 rows takes little more than half the time of one with 3.
+    """
+    rows, heads, width = query.shape
+    group = heads // shape.num_kv_heads
+    grouped = query.reshape(rows * shape.num_kv_heads, group, width).to(shape.dtype)
+    if group == 3 and shape.dtype == torch.float32 and query.device.type == "cpu":
+        return pad(grouped, (0, 0, 0, 1))
+    return grouped
+
+
+def ungroup(mixed: Tensor, query: Tensor) -> Tensor:
+    """Back from [N K, G', D] to the shape and dtype of the queries."""
+    group = query.shape[0] * query.shape[1] // mixed.shape[0]
+    return mixed[:, :group].reshape(query.shape).to(query.dtype)
+
+
+def pad_group(x: Tensor) -> Tensor:
+    """Rows of a small matrix [.., G, E] that a batched product likes: G, or 4 for G = 3 in fp32 on a CPU.
+
+    There a product with 4 rows takes little more than half the time of one with 3.
+    """
+    if x.shape[-2] == 3 and x.dtype == torch.float32 and x.device.type == "cpu":
+        return pad(x, (0, 0, 0, 1))
+    return x
 
 
 def softmax_(scores: Tensor, bias: Tensor, scale: float) -> Tensor:

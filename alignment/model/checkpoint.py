@@ -88,7 +88,7 @@ def load_model(path: Path | str, *, revision: str | None = None, dtype: torch.dt
         raise CheckpointError(f"{path} is no folder; a checkpoint's folder or a hub name is needed")
     with quiet_loading():
         config = read_config(path, revision=revision)
-        if local.is_dir() and config.model_type == "llama":
+        if local.is_dir() and isinstance(config, LlamaConfig):
             check_tensors(local, LlamaPolicy, config)
         options: dict[str, Any] = {"revision": revision, "dtype": dtype, "use_safetensors": True}
         if config.model_type == "llama":
@@ -119,15 +119,15 @@ def read_config(path: Path | str, *, revision: str | None = None) -> PreTrainedC
 def _load_foreign(path: Path | str, options: dict[str, Any]) -> PreTrainedModel:
     """Another architecture; transformers only warns about what is missing, and draws it at random."""
     try:
-        model, report = AutoModelForCausalLM.from_pretrained(
+        loaded: tuple[PreTrainedModel, dict[str, Any]] = AutoModelForCausalLM.from_pretrained(  # type: ignore[assignment]
             path, attn_implementation=register_forest_attention(), output_loading_info=True, **options
         )
     except RuntimeError as error:
         raise CheckpointError(f"{path} does not fit its config.json: {error}") from error
+    model, report = loaded
     if missing := sorted(report["missing_keys"]):
         raise CheckpointError(f"{path} lacks the tensor {missing[0]}, which its config.json makes")
-    loaded: PreTrainedModel = model
-    return loaded
+    return model
 
 
 def check_weight_files(folder: Path) -> None:

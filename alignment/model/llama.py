@@ -238,9 +238,9 @@ class LlamaPolicy(LlamaCore):
         """What PEFT looks for in a causal language model; without a cache, sampling is `alignment.generate`'s."""
         return {"input_ids": input_ids, "attention_mask": attention_mask}
 
-    def save_pretrained(self, save_directory: str | os.PathLike[str], **options: Any) -> None:
+    def save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **options: Any) -> None:
         """transformers' own, with the class name in `config.json` that vLLM and others choose their model by."""
-        super().save_pretrained(save_directory, **options)
+        super().save_pretrained(save_directory, *args, **options)
         self.config.architectures = ["LlamaForCausalLM"]
         self.config.save_pretrained(save_directory)
 

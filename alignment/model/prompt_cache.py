@@ -14,7 +14,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from alignment.model.cache import Attend, CacheShape, Slots, Store, prompt_store, round_up, softmax_
+from alignment.model.cache import (
+    Attend,
+    CacheShape,
+    Slots,
+    Store,
+    pad_group,
+    prompt_store,
+    round_up,
+    softmax_,
+)
 from alignment.model.forest import Forest
 
 
@@ -124,19 +133,21 @@ class PromptCache:
         def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
             own.write(layer, places, key, value)
             _, heads, width = query.shape
-            dtype, small = own.shape.dtype, heads // kv_heads
-            queries = query.to(dtype)
+            split = (rows, kv_heads, heads // kv_heads, -1)
+            queries = query.to(own.shape.dtype)
             prompt_keys = prompts.keys[layer][:shelves, :, :before].flatten(0, 1)
             own_keys = own.keys[layer][:rows, :, :length].flatten(0, 1)
             shared = torch.bmm(by_shelf(queries), prompt_keys.transpose(1, 2))
-            alone = torch.bmm(queries.reshape(-1, small, width), own_keys.transpose(1, 2))
-            scores = torch.cat([by_row(shared, heads), alone.view(rows, heads, length)], dim=-1)
-            weights = softmax_(scores, bias, scale)
+            alone = torch.bmm(pad_group(queries.view(split)).flatten(0, 1), own_keys.transpose(1, 2))
+            alone = alone.unflatten(0, (rows, kv_heads))[:, :, : split[2]]
+            scores = torch.cat([by_row(shared, heads).view(split), alone], dim=-1)
+            weights = softmax_(scores.view(rows, heads, -1), bias, scale)
             prompt_values = prompts.values[layer][:shelves, :, :before].flatten(0, 1)
             own_values = own.values[layer][:rows, :, :length].flatten(0, 1)
-            mixed = torch.bmm(weights[:, :, before:].reshape(-1, small, length), own_values)
-            shared = torch.bmm(by_shelf(weights[:, :, :before]), prompt_values)
-            return (by_row(shared, heads) + mixed.view(rows, heads, width)).to(query.dtype)
+            shared = by_row(torch.bmm(by_shelf(weights[:, :, :before]), prompt_values), heads)
+            after_weights = pad_group(weights[:, :, before:].unflatten(1, split[1:3])).flatten(0, 1)
+            mixed = torch.bmm(after_weights, own_values)[:, : split[2]].reshape(rows, heads, width)
+            return (shared + mixed).to(query.dtype)
 
         return attend
 

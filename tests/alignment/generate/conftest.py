@@ -29,9 +29,9 @@ def make_model() -> Callable[..., LlamaPolicy]:
         config = LlamaConfig(
             **{
                 "vocab_size": VOCABULARY,
-                "hidden_size": 32,
+                "hidden_size": 48,
                 "num_hidden_layers": 2,
-                "num_attention_heads": 4,
+                "num_attention_heads": 4 if kv_heads != 1 else 3,
                 "num_key_value_heads": kv_heads,
                 "intermediate_size": 48,
                 "max_position_embeddings": CONTEXT,

@@ -44,4 +44,5 @@ def test_lora_trains_on_forests_and_merges_to_the_same_outputs(policy: Policy) -
         assert type(merged) is type(policy.model)
         actual = merged(input_ids=batch.token_ids[None], forest_plan=batch.plan()).logits
     torch.testing.assert_close(actual, expected, rtol=FP32_SAME_CODE, atol=FP32_SAME_CODE)
-    assert not torch.equal(merged.model.layers[0].self_attn.q_proj.weight, base["model.layers.0.self_attn.q_proj.weight"])
+    after = merged.model.layers[0].self_attn.q_proj.weight
+    assert not torch.equal(after, base["model.layers.0.self_attn.q_proj.weight"])

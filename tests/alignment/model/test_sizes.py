@@ -55,7 +55,8 @@ def test_the_feed_forward_width_follows_metas_rule(
 
 def test_the_llama1_sizes_follow_from_the_same_rule() -> None:
     for width, layers, heads, expected in ((6656, 60, 52, 32_528_943_616), (8192, 80, 64, 65_285_660_672)):
-        settings = ModelSettings(size="custom", width=width, layers=layers, heads=heads, kv_heads=heads, multiple_of=256)
+        shape = {"width": width, "layers": layers, "heads": heads, "kv_heads": heads, "multiple_of": 256}
+        settings = ModelSettings.model_validate({"size": "custom", **shape})
         assert count_parameters(meta_model(settings, 32_000)) == expected
 
 

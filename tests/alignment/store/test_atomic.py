@@ -78,9 +78,14 @@ def test_no_space_for_a_file_is_told_with_both_numbers(tmp_path: Path, monkeypat
 def test_no_space_inside_a_staged_folder_is_told_whoever_wrote(tmp_path: Path, code: int, kind: type) -> None:
     rust = f"Error while serializing: I/O error: {os.strerror(code)} (os error {code})"
     error = OSError(code, os.strerror(code)) if kind is OSError else SafetensorError(rust)
-    with pytest.raises(DiskFull, match="bytes are free"), staged_folder(tmp_path / "folder") as aside:
-        (aside / "first").write_text("whole")
-        raise error
+
+    def save() -> None:
+        with staged_folder(tmp_path / "folder") as aside:
+            (aside / "first").write_text("whole")
+            raise error
+
+    with pytest.raises(DiskFull, match="bytes are free"):
+        save()
     assert _names(tmp_path) == []
 
 
@@ -141,9 +146,13 @@ def test_a_staged_folder_appears_as_a_whole(tmp_path: Path) -> None:
 
 
 def test_a_staged_folder_that_fails_never_appears(tmp_path: Path) -> None:
-    with pytest.raises(KeyError), staged_folder(tmp_path / "folder") as aside:
-        (aside / "a").write_text("1")
-        raise KeyError("the writer's own error")
+    def save() -> None:
+        with staged_folder(tmp_path / "folder") as aside:
+            (aside / "a").write_text("1")
+            raise KeyError("the writer's own error")
+
+    with pytest.raises(KeyError):
+        save()
     assert _names(tmp_path) == []
 
 

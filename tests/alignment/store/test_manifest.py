@@ -170,7 +170,9 @@ _JSON = st.recursive(
 )
 
 
-@given(body=st.fixed_dictionaries({k: _JSON for k in ("kind", "files", "meta", "digest")}), version=st.just(1) | _JSON)
+@given(
+    body=st.fixed_dictionaries(dict.fromkeys(("kind", "files", "meta", "digest"), _JSON)), version=st.just(1) | _JSON
+)
 def test_a_manifest_of_any_json_is_refused_with_a_sentence(
     body: dict[str, object], version: object, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
