@@ -35,7 +35,9 @@ def builtin_constraints() -> tuple[list[Constraint], list[Constraint]]:
 
 
 def read_constraints(path: Path) -> tuple[list[Constraint], list[Constraint]]:
-    """A YAML file with the lists `train` and (optional) `held_out`, each entry with id, kind, argument, instruction, short.
+    """Read a YAML file with the lists `train` and (optional) `held_out` of constraints.
+
+    Each entry has id, kind, argument, instruction and short.
 
     Raises:
         DataError: the file cannot be read, or an entry is no constraint; names the entry.

@@ -1,4 +1,4 @@
-"""Does a model keep an instruction over many turns?  Consistency by turn, with intervals (Llama 2 paper, 3.3, table 30)."""
+"""Does a model keep an instruction over many turns?  Consistency by turn (Llama 2 paper, 3.3, table 30)."""
 
 from __future__ import annotations
 

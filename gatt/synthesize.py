@@ -88,7 +88,7 @@ def hold_dialogues(
     """Answer every plan's user turns one after the other, all plans side by side.
 
     Args:
-        repeat_instruction: before every user message (synthesis), or as the system message at the start only (evaluation).
+        repeat_instruction: before every user message (synthesis), or only as the system message (evaluation).
         name: names the draws and the journals.
 
     Returns:

@@ -49,8 +49,9 @@ def train_gatt(
     made, synthesis = synthesize_gatt(policy, dialogues, constraints, settings, session)
     if not made:
         raise DataError(
-            f"GAtt kept none of {int(synthesis['planned'])} dialogues: the model follows no instruction even when it is "
-            f"repeated (share {synthesis['follow_share']:.2f}); set gatt.keep_only_satisfied: false or train the model further"
+            f"GAtt kept none of {int(synthesis['planned'])} dialogues: the model follows no instruction even when "
+            f"it is repeated (share {synthesis['follow_share']:.2f}); train it further, or set "
+            f"gatt.keep_only_satisfied: false"
         )
     extra = min(len(sft_dialogues), round(settings.sft_share * len(made)))
     picked = named_generator(session.seed, "gatt-mix").permutation(len(sft_dialogues))[:extra]

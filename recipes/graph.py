@@ -92,7 +92,9 @@ def stages_of(recipe: Recipe) -> tuple[PlannedStage, ...]:
     if recipe.reward is not None:
         for role in ("helpfulness", "safety"):
             rewards.append(plan.add(f"reward-{role}", "reward", tokenizer, starts_from=chat, role=role))
-    models = [stage.name for stage in plan.stages if stage.kind in ("pretrain", "sft")] if recipe.sft is not None else []
+    models: list[str] = []
+    if recipe.sft is not None:
+        models = [stage.name for stage in plan.stages if stage.kind in ("pretrain", "sft")]
     rejections: list[str] = []
     versions = recipe.rlhf.versions if recipe.rlhf else 0
     gatt_after = (recipe.gatt.after or versions) if recipe.gatt else -1

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-
 import alignment.evaluate.report
 import alignment.train.report
 import gatt.report

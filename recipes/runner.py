@@ -181,6 +181,8 @@ def _walk(
             if not prepared:
                 prepared = True
                 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+                # read when torch loads: waiting threads sleep, or on a busy machine they spin each other to a crawl
+                os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
                 before_work()
                 if stages is None:
                     from recipes.stages import STAGES as stages

@@ -302,8 +302,8 @@ def _start(context: StageContext) -> Policy:
     tokenizer = Tokenizer.load(context.folder_of("tokenizer") / "tokenizer")
     if tokenizer.sha256 != policy.tokenizer.sha256:
         raise UsageError(
-            f"the checkpoint {parent or recipe.model.path} was made with the tokenizer {policy.tokenizer.sha256[:12]}…, "
-            f"the run has {tokenizer.sha256[:12]}…; they must be the same"
+            f"the checkpoint {parent or recipe.model.path} was made with the tokenizer "
+            f"{policy.tokenizer.sha256[:12]}…, the run has {tokenizer.sha256[:12]}…; they must be the same"
         )
     if recipe.model.gradient_checkpointing:
         policy.model.gradient_checkpointing_enable()

@@ -52,7 +52,7 @@ def draw_samples(
 
     Args:
         prompts: dialogues with their prompt tokens.
-        names: name the draws (stage, version, iteration); each sample's seed is named by them, the prompt's id and its index.
+        names: name the draws (stage, version, iteration); each sample's seed adds its prompt's id and its index.
         journal_path: samples are appended as they finish; None keeps no journal.
     """
     known: dict[tuple[str, int], Sample] = {}

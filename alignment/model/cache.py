@@ -17,7 +17,6 @@ from typing import Protocol
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
-from torch.nn.functional import pad
 
 from alignment.model.forest import Forest
 
@@ -41,14 +40,7 @@ class CacheShape:
 
     def bytes_of(self, positions: int) -> int:
         """Keys and values of one run of that many positions."""
-        return (
-            2
-            * self.num_layers
-            * self.num_kv_heads
-            * self.head_dim
-            * round_up(positions)
-            * self.dtype.itemsize
-        )
+        return 2 * self.num_layers * self.num_kv_heads * self.head_dim * round_up(positions) * self.dtype.itemsize
 
 
 def round_up(length: int, step: int = _STEP) -> int:

@@ -37,7 +37,7 @@ class WorldSettings(Settings):
         le=0.7,
     )
     system_share: float = setting(
-        0.2, "share of demonstrations under an instruction (system, or in every user message) that is followed", ge=0, le=1
+        0.2, "share of demonstrations that follow an instruction (system, or in every user message)", ge=0, le=1
     )
     num_annotators: int = setting(8, "simulated annotators, each with a bias of its own", ge=2)
     annotator_noise: float = setting(

@@ -127,13 +127,16 @@ def test_answers_end_with_the_end_token_and_hold_none_before_it(
 @pytest.mark.parametrize("answers", [1, 4], ids=["own prompt", "shared prompt"])
 @pytest.mark.parametrize("engine", [Engine, PlainEngine])
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
+@pytest.mark.parametrize("kv_heads", [2, 1])
 def test_log_probs_equal_those_of_a_scoring_pass(
     answers: int,
     engine: type[Engine],
     temperature: float,
-    model: LlamaPolicy,
+    kv_heads: int,
+    make_model: Callable[..., LlamaPolicy],
     make_requests: Callable[..., list],
 ) -> None:
+    model = make_model(kv_heads)
     requests = make_requests([2, 9, 33], answers)
     drawn = engine(model, eos_ids=[EOS], max_slots=5).sample(
         requests, SamplingSettings(temperature=temperature, top_p=1.0, max_new_tokens=24)

@@ -136,7 +136,23 @@ def _training() -> tuple[Figure | Facts, ...]:
 
 
 def _mask() -> MaskedText:
-    pieces = "[INST] |When |does |the |bakery |open? |[/INST] |The |bakery |opens |at |7 |o'clock|. |</s>".split("|")
+    pieces = [
+        "[INST] ",
+        "When ",
+        "does ",
+        "the ",
+        "bakery ",
+        "open? ",
+        "[/INST] ",
+        "The ",
+        "bakery ",
+        "opens ",
+        "at ",
+        "7 ",
+        "o'clock",
+        ". ",
+        "</s>",
+    ]
     return MaskedText(title="What is trained on", tokens=tuple((piece, n > 6) for n, piece in enumerate(pieces)))
 
 

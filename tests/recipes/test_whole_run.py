@@ -1,0 +1,111 @@
+"""The shipped quickstart, shrunk by overrides to half a minute: every stage, real, end to end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from recipes.graph import stages_of
+from recipes.recipe import Recipe, load_recipe
+from recipes.runner import run
+
+TINY = (
+    "world.size=seconds",
+    "world.biographies_per_person=20",
+    "compute.threads=1",
+    "compute.precision=fp32",
+    "tokenizer.vocab_size=600",
+    "model.width=32",
+    "model.layers=2",
+    "model.heads=2",
+    "model.kv_heads=1",
+    "pretrain.max_steps=4",
+    "pretrain.pack_length=1024",
+    "sft.max_steps=8",
+    "sft.pack_length=1024",
+    "reward.helpfulness.max_steps=3",
+    "reward.safety.max_steps=3",
+    "rlhf.rejection.prompts_per_version=6",
+    "rlhf.rejection.samples_per_prompt=3",
+    "rlhf.rejection.sampling.max_new_tokens=12",
+    "rlhf.rejection.max_steps=2",
+    "rlhf.ppo.iterations=2",
+    "rlhf.ppo.batch_size=8",
+    "rlhf.ppo.minibatch_size=4",
+    "rlhf.ppo.evaluate_every=1",
+    "rlhf.ppo.sampling.max_new_tokens=12",
+    "gatt.num_dialogues=8",
+    "gatt.keep_only_satisfied=false",
+    "gatt.turns=2",
+    "gatt.evaluation_dialogues=4",
+    "gatt.evaluation_turns=2",
+    "gatt.max_steps=2",
+    "gatt.sampling.max_new_tokens=8",
+    "evaluate.num_prompts=6",
+    "evaluate.num_safety_prompts=4",
+    "evaluate.sampling.max_new_tokens=8",
+    "evaluate.num_examples=2",
+)
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Recipe:
+    return load_recipe("quickstart", TINY)
+
+
+@pytest.fixture(scope="module")
+def finished(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    run(recipe, out=folder)
+    return folder
+
+
+def test_every_stage_of_the_recipe_finishes(recipe: Recipe, finished: Path) -> None:
+    names = [stage.name for stage in stages_of(recipe)]
+    assert names[:3] == ["tokenizer", "pretrain", "sft"]
+    assert [f"rlhf-v{v}" for v in range(1, 6)] == [n for n in names if n.startswith("rlhf-v") and "rejection" not in n]
+    for stage in stages_of(recipe):
+        record = json.loads((finished / stage.folder / "stage.json").read_text(encoding="utf-8"))
+        assert record["status"] == "finished", stage.name
+
+
+def test_the_report_has_a_section_for_every_stage(recipe: Recipe, finished: Path) -> None:
+    report = json.loads((finished / "report" / "report.json").read_text(encoding="utf-8"))
+    sections = {section["id"]: section for section in report["sections"]}
+    for stage in stages_of(recipe):
+        if stage.kind != "report":
+            assert sections[stage.name]["status"] == "finished", stage.name
+    assert (finished / "report" / "index.html").stat().st_size > 50_000
+    assert (finished / "report" / "report.md").exists()
+
+
+def test_every_version_is_judged_by_the_gold_judge_and_by_the_reward_models(finished: Path) -> None:
+    folder = next(finished.glob("*-evaluate"))
+    versions = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))["versions"]
+    whole = {entry["version"]: entry["figures"] for entry in versions if not entry["task"]}
+    assert {"pretrain", "sft", "rlhf-v1", "rlhf-v5", "gatt"} <= set(whole)
+    for figures in whole.values():
+        assert {"gold.helpfulness", "gold.safety", "reward.combined"} <= set(figures)
+
+
+def test_a_second_call_does_no_work(recipe: Recipe, finished: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
+    summary = run(recipe, out=finished)
+    assert not summary.worked
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()} == {
+        **before,
+        finished / ".lock": (finished / ".lock").stat().st_mtime_ns,
+    }
+
+
+@pytest.mark.parametrize("name", ["02-pretrain", "03-sft", "06-rlhf-v1", "11-rlhf-v5", "12-gatt"])
+def test_every_policy_loads_in_transformers_and_answers_in_the_chat_format(finished: Path, name: str) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = finished / name / "checkpoint"
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    ids = tokenizer.apply_chat_template([{"role": "user", "content": "Hello!"}], return_tensors="pt", return_dict=True)
+    out = model.generate(**ids, max_new_tokens=3, do_sample=False, pad_token_id=0)
+    assert out.shape[1] > ids["input_ids"].shape[1]
