@@ -20,7 +20,7 @@ from alignment.model.llama import LlamaPolicy
 from alignment.model.settings import ModelSettings
 from alignment.randomness import named_seed
 from alignment.store.manifest import NAME as MANIFEST
-from alignment.store.manifest import verify
+from alignment.store.manifest import is_inside, verify
 
 _INDEX = "model.safetensors.index.json"
 _WEIGHTS = "model.safetensors"
@@ -146,17 +146,10 @@ def check_weight_files(folder: Path) -> None:
             f"{index} is no weight index ({type(error).__name__}); the checkpoint is damaged"
         ) from None
     for name in names:
-        if not (isinstance(name, str) and Path(name).name == name and _stays_inside(folder, name)):
+        if not (isinstance(name, str) and Path(name).name == name and is_inside(folder, folder / name)):
             raise CheckpointError(f"{index} names {name!r}, which lies outside the checkpoint's folder")
         if not (folder / name).exists():
             raise CheckpointError(f"{folder / name} is missing; {_INDEX} names it")
-
-
-def _stays_inside(folder: Path, name: str) -> bool:
-    """Whether a file of the folder is really there; the hub's cache links its snapshots to its own `blobs`."""
-    home = folder.resolve()
-    allowed = {home, home.parent.parent / "blobs"} if home.parent.name == "snapshots" else {home}
-    return (home / name).resolve().parent in allowed
 
 
 def check_tensors(folder: Path, kind: type[PreTrainedModel], config: LlamaConfig) -> None:

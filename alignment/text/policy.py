@@ -95,5 +95,5 @@ def checkpoint_folder(path: Path | str, revision: str | None = None) -> Path:
         raise CheckpointError(f"{name} is no folder; a checkpoint's folder or a hub name ('owner/name') is needed")
     from huggingface_hub import snapshot_download
 
-    patterns = ["*.safetensors", "*.json", MODEL_FILE]
+    patterns = ["*.safetensors", "*.json", "*.jinja", MODEL_FILE]
     return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))

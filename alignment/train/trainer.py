@@ -19,7 +19,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from alignment.data.packing import ForestBatch
-from alignment.errors import NonFiniteError
+from alignment.errors import CheckpointError, NonFiniteError
 from alignment.store.atomic import write_json
 from alignment.store.journal import Journal
 from alignment.train.checkpoints import Checkpoints, load_model_tensors, model_tensors
@@ -106,6 +106,7 @@ def train(training: Training, settings: LoopSettings, session: Session) -> dict[
         session.progress.note(f"goes on after step {done} of {training.num_steps}")
     if journal is not None:
         journal.rewind(resumed.state["metrics_rows"] if resumed is not None else 0)
+    _require_same_step(done, accelerator, compute)
     optimizer.zero_grad(set_to_none=True)  # whatever the caller left behind
     module = accelerator.prepare(_LossModule(model, training.loss, compute))
     session.progress.begin(training.num_steps, "steps")
@@ -124,6 +125,7 @@ def train(training: Training, settings: LoopSettings, session: Session) -> dict[
                     "held_out": held_out,
                 },
             )
+        accelerator.wait_for_everyone()  # a process that left now would make its launcher end the one that saves
 
     for step in range(done, training.num_steps):
         began = time.perf_counter()
@@ -166,6 +168,17 @@ def finish(session: Session) -> None:
     if is_main_process():
         Checkpoints(session.folder / "checkpoints", fingerprint="", keep=1, say=session.progress.note).clear()
     wait_for_all()
+
+
+def _require_same_step(done: int, accelerator: Accelerator, compute: Compute) -> None:
+    """Refuse to go on where the processes found different checkpoints (a folder that they do not share)."""
+    if accelerator.num_processes == 1:
+        return
+    steps = accelerator.gather(torch.tensor([done], device=compute.device)).tolist()
+    if len(set(steps)) > 1:
+        raise CheckpointError(
+            f"the processes would go on after different steps, {steps}; the run folder must be one that all of them see"
+        )
 
 
 def _anyone_stops(session: Session, accelerator: Accelerator, compute: Compute) -> bool:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+from alignment.errors import CheckpointError
 from alignment.model.checkpoint import load_model, save_model
 from alignment.model.llama import LlamaPolicy
 from alignment.text.policy import Policy, load_policy, save_policy
@@ -70,6 +71,25 @@ def test_a_saved_policy_is_a_plain_llama_checkpoint(policy: Policy, tmp_path: Pa
     again = load_policy(tmp_path / "p")
     assert again.tokenizer.sha256 == policy.tokenizer.sha256
     assert torch.equal(_logits(again.model), _logits(policy.model))
+
+
+def test_a_published_policy_loads_and_verifies_from_the_hubs_cache(policy: Policy, tmp_path: Path) -> None:
+    save_policy(policy, tmp_path / "p")
+    cache = tmp_path / "models--owner--name"
+    snapshot = cache / "snapshots" / "0f"
+    snapshot.mkdir(parents=True)
+    (cache / "blobs").mkdir()
+    for number, file in enumerate(sorted((tmp_path / "p").iterdir())):
+        assert file.match("*.safetensors") or file.match("*.json") or file.match("*.jinja") or file.match("*.model")
+        file.rename(cache / "blobs" / str(number))
+        (snapshot / file.name).symlink_to(Path("..") / ".." / "blobs" / str(number))
+    assert torch.equal(_logits(load_policy(snapshot).model), _logits(policy.model))
+    blob = (snapshot / "model.safetensors").resolve()
+    data = bytearray(blob.read_bytes())
+    data[-1] ^= 1
+    blob.write_bytes(data)
+    with pytest.raises(CheckpointError, match="does not match its SHA-256"):
+        load_policy(snapshot)
 
 
 def test_transformers_generates_from_a_saved_policy(policy: Policy, tmp_path: Path) -> None:

@@ -104,6 +104,7 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one_and_stop_and_resume_together(policy: Policy, tmp_path: Path) -> None:
     save_policy(policy, tmp_path / "policy")
     assert len(_run(tmp_path / "one", tmp_path / "policy", 1)[0]) == 1
