@@ -17,7 +17,7 @@ from alignment.errors import DataError
 from alignment.records import LabelledAnswer, Preference
 from alignment.store.atomic import write_json
 from alignment.text.policy import Policy
-from alignment.train.compute import Compute, resolve_compute
+from alignment.train.compute import Compute, is_main_process, resolve_compute
 from alignment.train.session import Session
 from alignment.train.trainer import Training, finish, train
 from reward.evaluate import evaluate_reward
@@ -76,9 +76,10 @@ def train_reward(
         evaluate=(lambda model, compute: _held_out(model, test_batches, loss, compute)) if test_batches else None,
     )
     result: dict[str, Any] = dict(train(training, settings, session))
-    reward_model.save(session.folder / "checkpoint", meta={"stage": name, "fingerprint": session.fingerprint})
     evaluation = evaluate_reward(reward_model, test, resolve_compute(session.compute))
-    write_json(session.folder / "evaluation.json", evaluation)
+    if is_main_process():
+        reward_model.save(session.folder / "checkpoint", meta={"stage": name, "fingerprint": session.fingerprint})
+        write_json(session.folder / "evaluation.json", evaluation)
     finish(session)
     counts = {"pairs": len(pairs.trees), "held_out_pairs": len(test.trees), "too_long": pairs.too_long + test.too_long}
     return {**result, **counts, "evaluation": evaluation}

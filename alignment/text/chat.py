@@ -17,7 +17,7 @@ from alignment.records import Dialogue
 FORMAT_VERSION = 1
 INST, END_INST = "[INST]", "[/INST]"
 SYS, END_SYS = "<<SYS>>\n", "\n<</SYS>>\n\n"
-MARKERS = ("[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", "<s>", "</s>")  # refused inside messages
+MARKERS = ("[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", "<s>", "</s>", "<unk>")  # refused inside messages
 
 # the same format for transformers' `apply_chat_template`
 CHAT_TEMPLATE = (

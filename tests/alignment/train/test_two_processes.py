@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -22,10 +23,12 @@ pytestmark = pytest.mark.skipif(
     reason="this torch has no gloo to talk between processes on a CPU",
 )
 
-# two forests a step, and one in the last: fewer than there are processes.  One is told to stop; both go on later.
-_CHILD = """
-import os, sys
+# Two forests a step, and one in the last: fewer than there are processes.  One of the two is told to stop; both go
+# on later.  A fresh interpreter imports everything once and forks the three, before anything ran.
+_CHILDREN = """
+import os, sys, traceback
 from pathlib import Path
+import torch.distributed
 from alignment.errors import Interrupted
 from alignment.records import Dialogue, Source, Turn
 from alignment.text.policy import load_policy
@@ -33,7 +36,7 @@ from alignment.train.session import Session, Silent, StopFlag
 from alignment.train.settings import ComputeSettings, OptimizerSettings, SftSettings
 from alignment.train.sft import sft
 
-folder, policy_folder, rank = Path(sys.argv[1]), sys.argv[2], os.environ.get("RANK")
+root, port = Path(sys.argv[1]), sys.argv[2]
 dialogues = [
     Dialogue(
         turns=(
@@ -50,7 +53,7 @@ changes = {"context_length": 96, "batch_size": 2, "epochs": 1.0, "save_every": 2
 changes["optimizer"] = OptimizerSettings(learning_rate=1e-2, warmup_steps=2)
 settings = SftSettings.model_construct(**{**defaults, **changes})
 
-def once(told_to_stop):
+def once(folder, told_to_stop):
     stop = StopFlag()
 
     class Watch(Silent):
@@ -60,72 +63,84 @@ def once(told_to_stop):
 
     compute = ComputeSettings(precision="fp32", threads=1)
     session = Session(folder=folder, fingerprint="f", compute=compute, progress=Watch(), stop=stop)
-    return sft(load_policy(policy_folder), dialogues, settings, session, dialogues[:2])
+    return sft(load_policy(root / "policy"), dialogues, settings, session, dialogues[:2])
 
-if rank is not None:
-    try:
-        once(told_to_stop=rank == "1")
-    except Interrupted as error:
-        print(error, (folder / "metrics.jsonl").read_text().count("\\n"), flush=True)
-result = once(told_to_stop=False)
-print(f"steps {result['steps']} loss {result['loss']}", flush=True)
-if rank is not None:
-    import torch.distributed
-    torch.distributed.destroy_process_group()
+def work(name, rank, say):
+    folder = root / name
+    folder.mkdir(exist_ok=True)
+    if rank is not None:
+        os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1")
+        os.environ.update(MASTER_PORT=port, GLOO_SOCKET_IFNAME="lo")
+        try:
+            once(folder, told_to_stop=rank == 1)
+        except Interrupted as error:
+            print(error, (folder / "metrics.jsonl").read_text().count("\\n"), file=say)
+    result = once(folder, told_to_stop=False)
+    print(f"steps {result['steps']} loss {result['loss']}", file=say)
+    if rank is not None:
+        torch.distributed.destroy_process_group()
+
+children = []
+for name, rank in (("one", None), ("two", 0), ("two", 1)):
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            with (root / f"said-{name}-{rank}").open("w") as say:
+                work(name, rank, say)
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    children.append(child)
+sys.exit(max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children))
 """
 
 
-def _run(folder: Path, policy: Path, processes: int) -> list[list[str]]:
-    folder.mkdir(exist_ok=True)
+def _run(root: Path) -> dict[str, list[str]]:
+    """What each of the three said: alone, and the two together."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    children = []
-    for rank in range(processes):
-        env = dict(os.environ)
-        if processes > 1:
-            env |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes)}
-            env |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}
-        command = [sys.executable, "-c", _CHILD, str(folder), str(policy)]
-        children.append(subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
-    said = []
-    try:
-        for child in children:
-            out, err = child.communicate(timeout=120)
-            assert child.returncode == 0, err[-2000:]
-            said.append([line for line in out.splitlines() if line.startswith(("stopped", "steps"))])
-    finally:
-        for child in children:
-            child.kill()
-    return said
+    command = [sys.executable, "-c", _CHILDREN, str(root), str(port)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as parent:
+        try:
+            _, err = parent.communicate(timeout=120)
+        except subprocess.TimeoutExpired:
+            os.killpg(parent.pid, signal.SIGKILL)
+            raise
+    assert parent.returncode == 0, err[-2000:]
+    return {path.name: path.read_text().splitlines() for path in sorted(root.glob("said-*"))}
 
 
 def _rows(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.slow
 def test_two_processes_equal_one_and_stop_and_resume_together(policy: Policy, tmp_path: Path) -> None:
     save_policy(policy, tmp_path / "policy")
-    assert len(_run(tmp_path / "one", tmp_path / "policy", 1)[0]) == 1
-    said = _run(tmp_path / "two", tmp_path / "policy", 2)
+    said = _run(tmp_path)
+    assert len(said["said-one-None"]) == 1
+    first, second = said["said-two-0"], said["said-two-1"]
     # one of the two was told to stop; both stopped after the same step, and only one had written rows
-    assert [lines[0].split(";")[0] for lines in said] == ["stopped by signal 15 after step 2"] * 2
-    assert [lines[0].split()[-1] for lines in said] == ["2", "2"]
-    assert said[0][1] == said[1][1]
+    assert [lines[0].split(";")[0] for lines in (first, second)] == ["stopped by signal 15 after step 2"] * 2
+    assert [lines[0].split()[-1] for lines in (first, second)] == ["2", "2"]
+    assert first[1] == second[1]
     one, two = _rows(tmp_path / "one"), _rows(tmp_path / "two")
     assert len(one) == len(two) > 3
     assert one[-1]["targets"] < one[0]["targets"]
     for a, b in zip(one, two, strict=True):
         for key in a.keys() - {"time_tokens_per_second"}:
             assert b[key] == pytest.approx(a[key], rel=TWO_PROCESSES, abs=TWO_PROCESSES), (key, a["step"])
-    first = load_file(tmp_path / "one" / "checkpoint" / "model.safetensors")
-    second = load_file(tmp_path / "two" / "checkpoint" / "model.safetensors")
+    alone = load_file(tmp_path / "one" / "checkpoint" / "model.safetensors")
+    together = load_file(tmp_path / "two" / "checkpoint" / "model.safetensors")
     start = load_file(tmp_path / "policy" / "model.safetensors")
-    assert first.keys() == second.keys()
+    assert alone.keys() == together.keys()
     moved = 0.0
-    for name, value in first.items():
-        assert float((value - second[name]).abs().max()) < TWO_PROCESSES, name
+    for name, value in alone.items():
+        assert float((value - together[name]).abs().max()) < TWO_PROCESSES, name
         moved = max(moved, float((value - start[name]).abs().max()))
     assert moved > 0.01  # the comparison is of trained weights
     assert not (tmp_path / "two" / "checkpoints").exists()
