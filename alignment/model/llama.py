@@ -232,6 +232,11 @@ class LlamaPolicy(LlamaCore):
         hidden = self.model(input_ids, attention_mask, position_ids, forest_plan).last_hidden_state
         return CausalLMOutput(logits=self.lm_head(hidden))
 
+    @classmethod
+    def can_generate(cls) -> bool:
+        """No: sampling is `alignment.generate`'s, and the checkpoint generates in transformers' own class."""
+        return False
+
     def prepare_inputs_for_generation(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, **_: Any
     ) -> dict[str, Any]:
