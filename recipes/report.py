@@ -67,7 +67,8 @@ def run_report(run: Path) -> Report:
         subtitle=recipe.description,
         sections=tuple(sections),
         lineage=lineage,
-        facts=(*_headlines(run, plan), ("seed", recipe.seed), ("judge", judge), ("recipe", recipe.name)),
+        headline=tuple(_headlines(run, plan)),
+        facts=(("seed", recipe.seed), ("judge", judge), ("recipe", recipe.name)),
         created=now(),
     )
 

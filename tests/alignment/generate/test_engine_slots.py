@@ -206,3 +206,8 @@ def test_slots_grow_to_what_an_answer_may_need_and_no_further() -> None:
     # what was written before a growth is still there: uniform attention over 0 … 49 gives their mean
     out = cache.step(torch.tensor([49, 0]), 1.0)(0, torch.zeros(2, 1, 4), key, key)
     assert out[0, 0, 0].item() == pytest.approx(24.5)
+
+
+def test_an_empty_stop_text_is_refused(model: LlamaPolicy) -> None:
+    with pytest.raises(UsageError, match="a stop text is empty"):
+        Engine(model, eos_ids=[], decode=spell).sample([], SamplingSettings(stop=("",)))

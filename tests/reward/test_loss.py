@@ -1,0 +1,69 @@
+"""The reward models' losses against hand-worked numbers, TRL's formula and finite differences."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch.nn.functional import logsigmoid
+
+from reward.loss import MARGINS, margin_of, ranking_loss, safety_loss
+
+
+def test_margins_are_those_of_the_papers_table_27() -> None:
+    assert dict(MARGINS["small"]) == {"significantly": 1, "better": 2 / 3, "slightly": 1 / 3, "negligibly": 0}
+    assert dict(MARGINS["large"]) == {"significantly": 3, "better": 2, "slightly": 1, "negligibly": 0}
+    assert set(MARGINS["none"].values()) == {0.0}
+    assert margin_of(None, "large") == 0.0
+
+
+def test_the_ranking_loss_is_minus_log_sigma_of_the_gap_less_the_margin() -> None:
+    loss = ranking_loss(torch.tensor([2.0, 0.0]), torch.tensor([1.0, 0.0]), torch.tensor([1.0, 3.0]))
+    assert loss.tolist() == pytest.approx([math.log(2), math.log(1 + math.exp(3))], rel=1e-6)
+
+
+def test_a_larger_margin_makes_the_same_gap_cost_more() -> None:
+    costs = [ranking_loss(torch.tensor([1.0]), torch.tensor([0.0]), torch.tensor([m])).item() for m in (0.0, 1.0, 3.0)]
+    assert costs == sorted(costs)
+    assert costs[0] < costs[2]
+
+
+def test_only_the_difference_of_the_scores_matters() -> None:
+    chosen, rejected, margin = torch.tensor([1.5]), torch.tensor([-0.5]), torch.tensor([1.0])
+    assert ranking_loss(chosen + 7, rejected + 7, margin) == pytest.approx(ranking_loss(chosen, rejected, margin))
+
+
+def test_shapes_that_would_mix_pairs_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"must have one shape"):
+        ranking_loss(torch.zeros(2, 1), torch.zeros(2, 1), torch.zeros(2))
+
+
+@pytest.mark.parametrize("size", [1e4, -1e4])
+def test_extreme_scores_stay_finite(size: float) -> None:
+    scores = torch.tensor([size], requires_grad=True)
+    loss = ranking_loss(scores, torch.zeros(1), torch.zeros(1)) + safety_loss(scores, torch.zeros(1))
+    loss.sum().backward()
+    assert torch.isfinite(loss).all()
+    assert scores.grad is not None
+    assert torch.isfinite(scores.grad).all()
+
+
+def test_it_equals_trls_formula() -> None:
+    generator = torch.Generator().manual_seed(0)
+    chosen, rejected, margin = (torch.randn(16, generator=generator) for _ in range(3))
+    trl = -logsigmoid(chosen - rejected - margin).mean()  # trl.RewardTrainer.compute_loss with a margin column
+    assert ranking_loss(chosen, rejected, margin).mean().item() == pytest.approx(trl.item(), rel=1e-6)
+
+
+def test_the_safety_term_is_binary_cross_entropy_of_the_score() -> None:
+    terms = safety_loss(torch.tensor([2.0, 2.0]), torch.tensor([1.0, 0.0]))
+    assert terms.tolist() == pytest.approx([math.log(1 + math.exp(-2)), math.log(1 + math.exp(2))], rel=1e-5)
+
+
+def test_gradients_agree_with_finite_differences() -> None:
+    generator = torch.Generator().manual_seed(0)
+    chosen, rejected, margin = (torch.randn(5, generator=generator, dtype=torch.float64) for _ in range(3))
+    assert torch.autograd.gradcheck(
+        lambda c, r: ranking_loss(c, r, margin), (chosen.requires_grad_(), rejected.requires_grad_())
+    )
