@@ -1,0 +1,125 @@
+"""PPO on a tiny policy: the first ratio is one, resuming changes nothing, the best model is the result."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from alignment.errors import Interrupted, NonFiniteError, UsageError
+from alignment.generate.settings import SamplingSettings
+from alignment.model.checkpoint import new_model
+from alignment.model.settings import ModelSettings
+from alignment.records import Dialogue
+from alignment.text.policy import Policy
+from alignment.text.tokenizer import Tokenizer
+from alignment.train.checkpoints import model_tensors
+from alignment.train.session import Session
+from alignment.train.settings import OptimizerSettings
+from reward.model import RewardModel
+from rl.ppo import PPOTrainer
+from rl.rollout import Judges
+from rl.settings import PpoSettings
+
+SETTINGS = PpoSettings(
+    iterations=3,
+    batch_size=8,
+    minibatch_size=4,
+    evaluate_every=1,
+    save_every=1,
+    sampling=SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=6),
+    optimizer=OptimizerSettings(learning_rate=1e-3, schedule="constant"),
+)
+
+
+def fresh(tokenizer: Tokenizer) -> Policy:
+    model = new_model(ModelSettings(size="tiny", context_length=256), tokenizer.vocab_size, seed=0)
+    return Policy(model=model, tokenizer=tokenizer)
+
+
+def metrics(folder: Path) -> list[dict[str, float]]:
+    from alignment.store.journal import read_journal
+
+    return [{k: v for k, v in row.items() if not k.startswith("time_")} for row in read_journal(folder / "metrics.jsonl")]
+
+
+def test_the_first_update_starts_from_ratio_one_and_no_kl(
+    policy: Policy, judges: Judges, session: Session, prompts: list[Dialogue]
+) -> None:
+    settings = SETTINGS.model_copy(update={"iterations": 1, "minibatch_size": 8})
+    PPOTrainer(policy, judges, settings, session).train(prompts, prompts)
+    row = metrics(session.folder)[0]
+    assert row["ratio_max"] == pytest.approx(1.0, abs=1e-4)
+    assert row["kl"] == pytest.approx(0.0, abs=1e-4)
+    assert row["clip_fraction"] == 0.0
+
+
+def test_an_update_changes_policy_and_value_but_never_the_reference(
+    policy: Policy, judges: Judges, session: Session, prompts: list[Dialogue]
+) -> None:
+    trainer = PPOTrainer(policy, judges, SETTINGS, session)
+    reference, start = model_tensors(trainer.reference), model_tensors(policy.model)
+    reference, start = ({k: v.clone() for k, v in tensors.items()} for tensors in (reference, start))
+    value = {k: v.clone() for k, v in model_tensors(trainer.value).items()}
+    trainer.train(prompts, prompts)
+    assert all(torch.equal(v, reference[k]) for k, v in model_tensors(trainer.reference).items())
+    assert any(not torch.equal(v, value[k]) for k, v in model_tensors(trainer.value).items())
+    assert len(trainer.held_out) == SETTINGS.iterations + 1
+
+
+def test_the_result_is_the_model_with_the_best_held_out_reward(
+    policy: Policy, judges: Judges, session: Session, prompts: list[Dialogue]
+) -> None:
+    trainer = PPOTrainer(policy, judges, SETTINGS, session)
+    result = trainer.train(prompts, prompts)
+    assert result["best_reward"] == max(entry["reward"] for entry in result["held_out"])
+    saved = load_file(session.folder / "checkpoint" / "model.safetensors")
+    assert all(torch.equal(saved[name], tensor) for name, tensor in trainer.best.items())
+
+
+def test_training_stops_when_patience_runs_out(
+    policy: Policy, judges: Judges, session: Session, prompts: list[Dialogue]
+) -> None:
+    settings = SETTINGS.model_copy(
+        update={"iterations": 9, "patience": 1, "optimizer": OptimizerSettings(learning_rate=1e-12, schedule="constant")}
+    )
+    result = PPOTrainer(policy, judges, settings, session).train(prompts, prompts)
+    assert result["iterations"] == 1  # nothing moves, so the first evaluation brings nothing better
+    assert result["best_iteration"] == 0
+
+
+def test_interrupted_after_each_iteration_it_ends_as_if_undisturbed(
+    tokenizer: Tokenizer, judges: Judges, session: Session, prompts: list[Dialogue], tmp_path: Path
+) -> None:
+    PPOTrainer(fresh(tokenizer), judges, SETTINGS, session).train(prompts, prompts)
+    other = dataclasses.replace(session, folder=tmp_path / "interrupted")
+    other.folder.mkdir()
+    for _ in range(SETTINGS.iterations - 1):
+        other.stop.request(15)
+        with pytest.raises(Interrupted):
+            PPOTrainer(fresh(tokenizer), judges, SETTINGS, other).train(prompts, prompts)
+        other.stop.signal_number = None
+        other.stop.request(15)
+    other.stop.signal_number = None
+    PPOTrainer(fresh(tokenizer), judges, SETTINGS, other).train(prompts, prompts)
+    whole, resumed = (load_file(s.folder / "checkpoint" / "model.safetensors") for s in (session, other))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert metrics(session.folder) == metrics(other.folder)
+
+
+def test_a_reward_that_is_not_finite_stops_before_the_update(
+    policy: Policy, judges: Judges, session: Session, prompts: list[Dialogue], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = {k: v.clone() for k, v in model_tensors(policy.model).items()}
+    monkeypatch.setattr(RewardModel, "score_ids", lambda self, prompts, answers, *_, **__: [[float("nan")]] * len(prompts))
+    with pytest.raises(NonFiniteError, match=r"reward is not finite.*made:1"):
+        PPOTrainer(policy, judges, SETTINGS, session).train(prompts, prompts)
+    assert all(torch.equal(v, start[k]) for k, v in model_tensors(policy.model).items())
+
+
+def test_a_mini_batch_must_divide_the_batch(policy: Policy, judges: Judges, session: Session) -> None:
+    with pytest.raises(UsageError, match=r"minibatch_size 3 does not divide .*8"):
+        PPOTrainer(policy, judges, SETTINGS.model_copy(update={"minibatch_size": 3}), session)

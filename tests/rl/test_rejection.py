@@ -1,0 +1,141 @@
+"""Rejection sampling: which answers are kept, where they come from, and that nothing is drawn twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from alignment.generate.draw import draw_samples, fitting_prompts
+from alignment.generate.sampler import OnSample, Sample, SampleRequest
+from alignment.generate.settings import SamplingSettings
+from alignment.records import Dialogue
+from alignment.text.policy import Policy
+from alignment.train.session import Session
+from rl.rejection import Kept, best_of, best_of_pool, choose_prompts, mix_in, read_kept, rejection_sample
+from rl.rollout import Judges, Rollout
+from rl.settings import RejectionSettings
+
+SAMPLING = SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=6)
+
+
+def rollout(prompt: Dialogue, *options: tuple[str, str, float]) -> Rollout:
+    """Options: text, finish reason, combined reward."""
+    samples = tuple(Sample(token_ids=(5, 2), log_probs=(0.0, 0.0), finish_reason=o[1]) for o in options)  # type: ignore[arg-type]
+    scores = tuple(o[2] for o in options)
+    texts = tuple(o[0] for o in options)
+    return Rollout(
+        prompt=prompt,
+        prompt_ids=(1,),
+        samples=samples,
+        texts=texts,
+        helpfulness=scores,
+        safety=scores,
+        combined=scores,
+    )
+
+
+def kept(prompt_id: str, version: int, combined: float) -> Kept:
+    return Kept(prompt_id=prompt_id, answer="a", version=version, helpfulness=0, safety=0, combined=combined)
+
+
+def test_the_answer_with_the_highest_reward_is_kept(prompts: list[Dialogue]) -> None:
+    best = best_of(rollout(prompts[0], ("bad", "stop", 1.0), ("good", "stop", 3.0), ("fair", "stop", 2.0)), 4)
+    assert best is not None
+    assert (best.answer, best.version, best.combined) == ("good", 4, 3.0)
+
+
+def test_cut_empty_and_marked_answers_are_never_kept(prompts: list[Dialogue]) -> None:
+    options = (("cut", "length", 9.0), ("", "stop", 9.0), ("[INST] no", "stop", 9.0), ("fine", "stop", -9.0))
+    best = best_of(rollout(prompts[0], *options), 1)
+    assert best is not None
+    assert best.answer == "fine"
+    assert best_of(rollout(prompts[0], *options[:3]), 1) is None
+
+
+def test_of_equal_answers_the_first_is_kept(prompts: list[Dialogue]) -> None:
+    best = best_of(rollout(prompts[0], ("first", "stop", 1.0), ("second", "stop", 1.0)), 1)
+    assert best is not None
+    assert best.answer == "first"
+
+
+def test_the_pool_holds_the_best_of_all_versions_for_every_prompt() -> None:
+    pool = best_of_pool([[kept("a", 1, 5.0), kept("b", 1, 1.0)], [kept("b", 2, 2.0), kept("c", 2, 0.0)]])
+    assert [(k.prompt_id, k.version) for k in pool] == [("a", 1), ("b", 2), ("c", 2)]
+
+
+def test_prompts_are_drawn_anew_for_each_version_and_the_same_each_time(prompts: list[Dialogue]) -> None:
+    first, again, other = (
+        [p.id for p in choose_prompts(prompts, 3, seed=0, version=version)] for version in (1, 1, 2)
+    )
+    assert first == again
+    assert len(set(first)) == 3
+    assert first != other
+    assert choose_prompts(prompts, 0, seed=0, version=1) == prompts
+
+
+def test_demonstrations_are_mixed_in_by_their_share(prompts: list[Dialogue]) -> None:
+    answered = [prompt.answered("yes") for prompt in prompts]
+    assert len(mix_in(answered[:4], answered[4:], 0.5, seed=0, version=1)) == 6
+    assert mix_in(answered[:4], answered[4:], 0.0, seed=0, version=1) == answered[:4]
+
+
+class CountingSampler:
+    """Answers at once, and counts how many answers were asked of it."""
+
+    def __init__(self, fail_after: int | None = None) -> None:
+        self.drawn, self.fail_after = 0, fail_after
+
+    def sample(
+        self, requests: Sequence[SampleRequest], settings: SamplingSettings, on_sample: OnSample | None = None
+    ) -> list[list[Sample]]:
+        for request in requests:
+            for index, seed in enumerate(request.seeds):
+                if self.drawn == self.fail_after:
+                    raise KeyboardInterrupt
+                self.drawn += 1
+                assert on_sample is not None
+                on_sample(request, index, Sample(token_ids=(seed % 97, 2), log_probs=(0.0, 0.0), finish_reason="stop"))
+        return []
+
+
+def test_samples_in_the_journal_are_not_drawn_again(policy: Policy, prompts: list[Dialogue], tmp_path: Path) -> None:
+    fitting, _ = fitting_prompts(prompts, policy, SAMPLING)
+    arguments = {"num_samples": 3, "sampling": SAMPLING, "seed": 0, "names": ("test",)}
+    whole = draw_samples(policy, fitting, journal_path=None, sampler=CountingSampler(), **arguments)  # type: ignore[arg-type]
+    journal = tmp_path / "samples.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        draw_samples(policy, fitting, journal_path=journal, sampler=CountingSampler(fail_after=10), **arguments)  # type: ignore[arg-type]
+    rest = CountingSampler()
+    assert draw_samples(policy, fitting, journal_path=journal, sampler=rest, **arguments) == whole  # type: ignore[arg-type]
+    assert rest.drawn == 3 * len(prompts) - 10
+
+
+def test_a_version_is_made_and_its_kept_answers_reach_the_next(
+    policy: Policy, prompts: list[Dialogue], judges: Judges, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import rl.rejection
+
+    monkeypatch.setattr(
+        rl.rejection, "draw_samples", lambda policy, fitting, **_: [CannedSamples.of(policy) for _ in fitting]
+    )
+    settings = RejectionSettings(samples_per_prompt=2, sampling=SAMPLING, context_length=128, batch_size=2)
+    result = rejection_sample(policy, prompts, judges, settings, session, version=1)
+    best = read_kept(session.folder / "kept.jsonl")
+    assert len(best) == len(prompts)
+    assert result["pool_origins"] == {"v1": len(prompts)}
+    assert result["kept_reward"] >= result["mean_reward"]
+    assert (session.folder / "checkpoint" / "model.safetensors").exists()
+
+
+class CannedSamples:
+    """Two finished answers in the tokenizer's pieces."""
+
+    @staticmethod
+    def of(policy: Policy) -> list[Sample]:
+        texts = ("the baker", "the miller")
+        return [
+            Sample(token_ids=(*ids, 2), log_probs=(0.0,) * (len(ids) + 1), finish_reason="stop")
+            for ids in (policy.tokenizer.encode(text) for text in texts)
+        ]
