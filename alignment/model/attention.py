@@ -11,6 +11,7 @@ ancestors is one plain causal call and a group with ancestors needs one mask for
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,14 +24,15 @@ from alignment.model.forest import Forest
 
 Backend = Literal["grouped", "dense"]
 _MIN_FILL = 0.75  # a segment joins a group if it is at least this share of the group's longest
+_MANY_SIBLINGS = 4  # from so many on, siblings share their ancestors' keys instead of each having a copy
 _MAX_GROUP_TOKENS = 4096  # keeps a group's scores in cache
 
 
 @dataclass(frozen=True)
 class _Group:
     own: Tensor  # [N, L] flat indices of the segments' tokens, padded by repeating index 0
-    prefix: Tensor | None  # [P] flat indices of the shared ancestors' tokens
-    mask: Tensor | None  # [L, P + L] booleans, only with a prefix
+    prefix: Tensor | None  # flat indices of the ancestors' tokens: [P] if all rows share them, else [N, P], padded
+    mask: Tensor | None  # only with a prefix: [L, P + L] booleans, or [N, 1, L, P + L]
 
 
 @dataclass(frozen=True)
@@ -59,27 +61,29 @@ def plan_attention(forest: Forest, device: torch.device | str = "cpu", backend: 
     for segment, parent in enumerate(forest.parents):
         if forest.lengths[segment]:
             siblings[parent].append(segment)
+    rows: list[tuple[list[int], list[np.ndarray]]] = []  # each group's segments and their prefixes
+    few: list[tuple[int, np.ndarray]] = []  # segments with few siblings (a pair's answers): grouped across prompts
+    for parent, members in siblings.items():
+        prefix = np.zeros(0, dtype=np.int64) if parent < 0 else forest.path(parent)
+        if len(prefix) and len(members) < _MANY_SIBLINGS:
+            few += [(segment, prefix) for segment in members]
+        else:
+            rows += [(run, [prefix]) for run in _like_lengths(members, forest.lengths)]
+    prefix_of = dict(few)
+    prefix_lengths = {segment: len(prefix) for segment, prefix in few}
+    for alike in _like_lengths(list(prefix_of), prefix_lengths):
+        rows += [(run, [prefix_of[segment] for segment in run]) for run in _like_lengths(alike, forest.lengths)]
     groups: list[_Group] = []
     back = np.zeros(forest.num_tokens, dtype=np.int64)
     done = 0
-    for parent, members in siblings.items():
-        prefix = np.zeros(0, dtype=np.int64) if parent < 0 else forest.path(parent)
-        members.sort(key=lambda segment: (-forest.lengths[segment], segment))
-        for run in _like_lengths(members, forest):
-            longest = forest.lengths[run[0]]
-            own = np.zeros((len(run), longest), dtype=np.int64)
-            for row, segment in enumerate(run):
-                indices = np.asarray(forest.tokens_of(segment), dtype=np.int64)
-                own[row, : len(indices)] = indices
-                back[indices] = done + row * longest + np.arange(len(indices))
-            done += own.size
-            groups.append(
-                _Group(
-                    own=torch.from_numpy(own).to(device),
-                    prefix=torch.from_numpy(prefix).to(device) if len(prefix) else None,
-                    mask=_prefix_mask(longest, len(prefix), device) if len(prefix) else None,
-                )
+    for run, prefixes in rows:
+        own = _padded([np.asarray(forest.tokens_of(segment), dtype=np.int64) for segment in run])
+        for row, segment in enumerate(run):
+            back[forest.starts[segment] : forest.starts[segment + 1]] = (
+                done + row * own.shape[1] + np.arange(forest.lengths[segment])
             )
+        done += own.size
+        groups.append(_group(own, prefixes, device))
     return AttentionPlan(positions, tuple(groups), torch.from_numpy(back).to(device), None)
 
 
@@ -118,12 +122,10 @@ def forest_attention(
         if group.prefix is None:
             out = scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=grouped)
         else:
-            before_k = key.index_select(0, group.prefix).transpose(0, 1).expand(rows, -1, -1, -1)
-            before_v = value.index_select(0, group.prefix).transpose(0, 1).expand(rows, -1, -1, -1)
             out = scaled_dot_product_attention(
                 q,
-                torch.cat([before_k, k], dim=2),
-                torch.cat([before_v, v], dim=2),
+                torch.cat([_before(key, group.prefix, rows), k], dim=2),
+                torch.cat([_before(value, group.prefix, rows), v], dim=2),
                 attn_mask=group.mask,
                 scale=scale,
                 enable_gqa=grouped,
@@ -133,6 +135,14 @@ def forest_attention(
         return query.new_zeros(query.shape)
     assert plan.back is not None
     return torch.cat(outputs).index_select(0, plan.back)
+
+
+def _before(states: Tensor, prefix: Tensor, rows: int) -> Tensor:
+    """The ancestors' keys or values for every row, [N, K, P, D]."""
+    if prefix.dim() == 1:
+        return states.index_select(0, prefix).transpose(0, 1).expand(rows, -1, -1, -1)
+    picked = states.index_select(0, prefix.reshape(-1))
+    return picked.view(*prefix.shape, *states.shape[1:]).transpose(1, 2)
 
 
 def register_forest_attention() -> str:
@@ -177,13 +187,13 @@ def _no_mask(*_: Any, **__: Any) -> None:
     return None
 
 
-def _like_lengths(members: list[int], forest: Forest) -> list[list[int]]:
-    """Cut segments (longest first) into runs whose padding stays small."""
+def _like_lengths(members: list[int], lengths: Mapping[int, int] | Sequence[int]) -> list[list[int]]:
+    """Cut segments, the longest first, into runs whose padding stays small."""
     runs: list[list[int]] = []
-    for segment in members:
-        length = forest.lengths[segment]
+    for segment in sorted(members, key=lambda member: (-lengths[member], member)):
+        length = lengths[segment]
         if runs:
-            longest = forest.lengths[runs[-1][0]]
+            longest = lengths[runs[-1][0]]
             if length >= _MIN_FILL * longest and (len(runs[-1]) + 1) * longest <= _MAX_GROUP_TOKENS:
                 runs[-1].append(segment)
                 continue
@@ -191,6 +201,27 @@ def _like_lengths(members: list[int], forest: Forest) -> list[list[int]]:
     return runs
 
 
-def _prefix_mask(length: int, prefix: int, device: torch.device | str) -> Tensor:
-    full = torch.ones(length, prefix, dtype=torch.bool, device=device)
-    return torch.cat([full, torch.ones(length, length, dtype=torch.bool, device=device).tril()], dim=1)
+def _group(own: np.ndarray, prefixes: list[np.ndarray], device: torch.device | str) -> _Group:
+    """A group of rows with one prefix for all, or one each."""
+    indices = torch.from_numpy(own).to(device)
+    length = own.shape[1]
+    causal = np.tri(length, dtype=bool)
+    if len(prefixes) == 1 and len(prefixes[0]) == 0:
+        return _Group(indices, None, None)
+    if len(prefixes) == 1:
+        mask = np.concatenate([np.ones((length, len(prefixes[0])), dtype=bool), causal], axis=1)
+        return _Group(indices, torch.from_numpy(prefixes[0]).to(device), torch.from_numpy(mask).to(device))
+    padded = _padded(prefixes)
+    real = np.arange(padded.shape[1]) < np.asarray([[len(prefix)] for prefix in prefixes])  # [N, P]
+    before = np.broadcast_to(real[:, None, None, :], (len(prefixes), 1, length, padded.shape[1]))
+    after = np.broadcast_to(causal, (len(prefixes), 1, length, length))
+    mask = np.concatenate([before, after], axis=3)
+    return _Group(indices, torch.from_numpy(padded).to(device), torch.from_numpy(mask).to(device))
+
+
+def _padded(rows: list[np.ndarray]) -> np.ndarray:
+    """Index rows side by side, [N, longest]; padding repeats index 0."""
+    padded = np.zeros((len(rows), max(len(row) for row in rows)), dtype=np.int64)
+    for i, row in enumerate(rows):
+        padded[i, : len(row)] = row
+    return padded
