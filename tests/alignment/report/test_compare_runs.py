@@ -1,0 +1,160 @@
+"""Runs side by side: shared tables and facts with differences, what is missing, what is refused."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import pytest
+
+from alignment.errors import AlignmentError, UsageError
+from alignment.report.as_html import to_html
+from alignment.report.as_json import from_json, to_json
+from alignment.report.as_markdown import to_markdown
+from alignment.report.blocks import Facts, Report, Section
+from alignment.report.compare import compare
+from alignment.report.table import Cell, Interval, Table
+
+HELPFUL = "Held-out helpfulness prompts"
+
+
+def _measured(value: float) -> Interval:
+    return Interval(value=value, low=value - 0.05, high=value + 0.04)
+
+
+def _run(*scores: float, judge: str = "gold", gatt: bool = True, seconds: float = 10.0) -> dict[str, Any]:
+    """A run whose versions sft, rlhf-v1, … have these helpfulness scores, as its report.json."""
+    versions = ("sft", *(f"rlhf-v{n}" for n in range(1, len(scores))))
+    rows = tuple((name, 150, _measured(score)) for name, score in zip(versions, scores, strict=True))
+    table = Table(title=HELPFUL, columns=("version", "prompts", "gold.helpfulness"), rows=rows, note="bootstrap")
+    figures = Facts(title="Figures", items=(("seconds", seconds), ("device", "cpu")))
+    sections = (
+        Section(id="evaluate", title="Versions on held-out prompts", blocks=(table,)),
+        Section(id="sft", title="Fine-tuning", blocks=(figures,)),
+        Section(
+            id="gatt",
+            title="Ghost attention",
+            status="finished" if gatt else "missing",
+            blocks=(figures,) if gatt else (),
+        ),
+    )
+    report = Report(title="a run", sections=sections, facts=(("judge", judge), ("seed", 0)), created="2025-01-01")
+    return json.loads(json.dumps(to_json(report)))
+
+
+def _tables(report: Report, section: str) -> list[Table]:
+    (found,) = (s for s in report.sections if s.id == section)
+    return [block for block in found.blocks if isinstance(block, Table)]
+
+
+def _column_of(report: Report, name: str) -> dict[Cell, dict[str, Cell]]:
+    """The comparison of one figure of the helpfulness table: version -> column -> cell."""
+    (table,) = (t for t in _tables(report, "evaluate") if HELPFUL in t.title and name in (t.title + "".join(t.columns)))
+    return {row[0]: dict(zip(table.columns, row, strict=True)) for row in table.rows}
+
+
+def test_each_version_has_each_runs_figure_with_its_interval_and_the_difference_to_the_first_run() -> None:
+    report = compare([("base", _run(0.2, 0.3)), ("new", _run(0.25, 0.5))], allow_different_judges=False)
+    figures = _column_of(report, "gold.helpfulness")
+    assert list(figures) == ["sft", "rlhf-v1"]
+    cells = list(figures["rlhf-v1"].values())
+    assert cells[1:3] == [_measured(0.3), _measured(0.5)]
+    assert cells[3:] == [pytest.approx(0.2)]
+
+
+def test_three_runs_have_two_differences_both_to_the_first() -> None:
+    report = compare([("a", _run(0.2)), ("b", _run(0.3)), ("c", _run(0.6))], allow_different_judges=False)
+    cells = list(_column_of(report, "gold.helpfulness")["sft"].values())
+    assert cells[4:] == [pytest.approx(0.1), pytest.approx(0.4)]
+
+
+def test_rows_are_matched_by_their_first_cell_and_not_by_their_place() -> None:
+    turned = _run(0.2, 0.3)
+    for block in turned["sections"][0]["blocks"]:
+        block["rows"].reverse()
+    report = compare([("a", _run(0.2, 0.3)), ("b", turned)], allow_different_judges=False)
+    assert [list(cells.values())[-1] for cells in _column_of(report, "gold.helpfulness").values()] == [0, 0]
+
+
+def test_a_version_that_one_run_has_not_got_has_no_difference() -> None:
+    report = compare([("a", _run(0.2, 0.3)), ("b", _run(0.25, 0.35, 0.45))], allow_different_judges=False)
+    cells = list(_column_of(report, "gold.helpfulness")["rlhf-v2"].values())
+    assert cells[1:] == [None, _measured(0.45), None]
+
+
+def test_shared_facts_stand_side_by_side() -> None:
+    report = compare([("a", _run(0.2, seconds=10.0)), ("b", _run(0.2, seconds=12.5))], allow_different_judges=False)
+    (table,) = _tables(report, "sft")
+    rows = {row[0]: row[1:] for row in table.rows}
+    assert rows["seconds"] == (10.0, 12.5, 2.5)
+    assert rows["device"] == ("cpu", "cpu", None)
+
+
+def test_a_stage_that_a_run_has_not_got_is_named_with_the_run() -> None:
+    report = compare([("with", _run(0.2)), ("without", _run(0.2, gatt=False))], allow_different_judges=False)
+    (section,) = (s for s in report.sections if s.id == "gatt")
+    assert section.missing
+    assert "without" in section.lead
+    assert "without" in to_markdown(report).split("## Ghost attention")[1]
+
+
+def test_a_section_that_stands_in_the_later_run_only_is_named_too() -> None:
+    first = _run(0.2)
+    del first["sections"][2]
+    report = compare([("first", first), ("second", _run(0.2))], allow_different_judges=False)
+    (section,) = (s for s in report.sections if s.id == "gatt")
+    assert "first" in section.lead
+
+
+def test_runs_with_different_judges_are_refused_and_both_judges_named() -> None:
+    runs = [("a", _run(0.2, judge="gold")), ("b", _run(0.2, judge="own reward"))]
+    with pytest.raises(UsageError, match="a: gold; b: own reward"):
+        compare(runs, allow_different_judges=False)
+
+
+def test_different_judges_can_be_allowed_and_the_page_says_so() -> None:
+    runs = [("a", _run(0.2, judge="gold")), ("b", _run(0.2, judge="own reward"))]
+    markdown = to_markdown(compare(runs, allow_different_judges=True))
+    assert "gold / own reward" in markdown
+    assert "different judges" in markdown
+
+
+@pytest.mark.parametrize("names", [(), ("a",), ("a", "a")])
+def test_a_comparison_needs_two_runs_of_different_names(names: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError, match="two or more runs"):
+        compare([(name, _run(0.2)) for name in names], allow_different_judges=False)
+
+
+@pytest.mark.parametrize("part", ["sections", "facts", "title", "schema", "version"])
+def test_a_damaged_report_is_refused_by_its_run_and_the_part_that_is_missing(part: str) -> None:
+    damaged = _run(0.2)
+    del damaged[part]
+    with pytest.raises(AlignmentError, match=part) as error:
+        compare([("whole", _run(0.2)), ("broken", damaged)], allow_different_judges=False)
+    assert "broken" in str(error.value)
+    assert error.value.exit_code == 2
+
+
+def test_a_comparison_changes_nothing_of_what_it_was_given_and_is_the_same_each_time() -> None:
+    runs = [("a", _run(0.2, 0.3)), ("b", _run(0.25, 0.5))]
+    kept = copy.deepcopy(runs)
+    first = to_json(compare(runs, allow_different_judges=False))
+    assert runs == kept
+    assert to_json(compare(runs, allow_different_judges=False)) == first
+
+
+def test_a_comparison_of_reports_with_every_kind_of_block_has_all_three_twins(sample_report: Report) -> None:
+    value = json.loads(json.dumps(to_json(sample_report)))
+    report = compare([("a", value), ("b", value)], allow_different_judges=False)
+    assert from_json(to_json(report)) == report
+    assert "a · b" in to_html(report)
+    differences = [
+        row[len(table.columns) - 1]
+        for section in report.sections
+        for table in section.blocks
+        if isinstance(table, Table)
+        for row in table.rows
+    ]
+    assert len(differences) > 30
+    assert {cell for cell in differences if cell is not None} == {0.0}
