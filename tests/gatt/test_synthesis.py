@@ -56,7 +56,9 @@ def test_while_sampling_the_instruction_stands_before_every_user_message(
 def test_in_training_it_stands_at_the_start_only_and_half_are_terse(
     policy: Policy, asked: list[Dialogue], dialogues: list[Dialogue], session: Session
 ) -> None:
-    made, figures = synthesize_gatt(policy, dialogues, [ENDS], SETTINGS.model_copy(update={"num_dialogues": 40}), session)
+    made, figures = synthesize_gatt(
+        policy, dialogues, [ENDS], SETTINGS.model_copy(update={"num_dialogues": 40}), session
+    )
     assert figures["kept"] == len(made) == 40
     assert {d.system for d in made} == {"End with flour.", "End: flour"}
     assert 10 <= sum(d.system == "End: flour" for d in made) <= 30

@@ -43,7 +43,9 @@ def fresh(tokenizer: Tokenizer) -> Policy:
 def metrics(folder: Path) -> list[dict[str, float]]:
     from alignment.store.journal import read_journal
 
-    return [{k: v for k, v in row.items() if not k.startswith("time_")} for row in read_journal(folder / "metrics.jsonl")]
+    return [
+        {k: v for k, v in row.items() if not k.startswith("time_")} for row in read_journal(folder / "metrics.jsonl")
+    ]
 
 
 def test_the_first_update_starts_from_ratio_one_and_no_kl(
@@ -84,7 +86,11 @@ def test_training_stops_when_patience_runs_out(
     policy: Policy, judges: Judges, session: Session, prompts: list[Dialogue]
 ) -> None:
     settings = SETTINGS.model_copy(
-        update={"iterations": 9, "patience": 1, "optimizer": OptimizerSettings(learning_rate=1e-12, schedule="constant")}
+        update={
+            "iterations": 9,
+            "patience": 1,
+            "optimizer": OptimizerSettings(learning_rate=1e-12, schedule="constant"),
+        }
     )
     result = PPOTrainer(policy, judges, settings, session).train(prompts, prompts)
     assert result["iterations"] == 1  # nothing moves, so the first evaluation brings nothing better
@@ -114,7 +120,9 @@ def test_a_reward_that_is_not_finite_stops_before_the_update(
     policy: Policy, judges: Judges, session: Session, prompts: list[Dialogue], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start = {k: v.clone() for k, v in model_tensors(policy.model).items()}
-    monkeypatch.setattr(RewardModel, "score_ids", lambda self, prompts, answers, *_, **__: [[float("nan")]] * len(prompts))
+    monkeypatch.setattr(
+        RewardModel, "score_ids", lambda self, prompts, answers, *_, **__: [[float("nan")]] * len(prompts)
+    )
     with pytest.raises(NonFiniteError, match=r"reward is not finite.*made:1"):
         PPOTrainer(policy, judges, SETTINGS, session).train(prompts, prompts)
     assert all(torch.equal(v, start[k]) for k, v in model_tensors(policy.model).items())

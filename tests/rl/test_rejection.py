@@ -66,9 +66,7 @@ def test_the_pool_holds_the_best_of_all_versions_for_every_prompt() -> None:
 
 
 def test_prompts_are_drawn_anew_for_each_version_and_the_same_each_time(prompts: list[Dialogue]) -> None:
-    first, again, other = (
-        [p.id for p in choose_prompts(prompts, 3, seed=0, version=version)] for version in (1, 1, 2)
-    )
+    first, again, other = ([p.id for p in choose_prompts(prompts, 3, seed=0, version=version)] for version in (1, 1, 2))
     assert first == again
     assert len(set(first)) == 3
     assert first != other
