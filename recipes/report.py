@@ -87,7 +87,10 @@ def compare_runs(runs: Sequence[Path], out: Path, *, allow_different_judges: boo
         path = run / "report" / "report.json"
         if not path.exists():
             raise UsageError(f"{run} has no report yet; `align report {run}` writes it")
-        reports.append((run.name, json.loads(path.read_text(encoding="utf-8"))))
+        try:
+            reports.append((run.name, json.loads(path.read_text(encoding="utf-8"))))
+        except (ValueError, RecursionError) as error:
+            raise UsageError(f"{path} is damaged ({error}); `align report {run}` writes it anew") from None
     return write_report(compare(reports, allow_different_judges=allow_different_judges), out)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from alignment.errors import UsageError
+from alignment.errors import DataError, UsageError
 from alignment.report.as_json import from_json
 from alignment.report.blocks import Block, Facts, Paragraph, Report, Section
 from alignment.report.table import Cell, Table, is_number, midpoint
@@ -23,13 +23,12 @@ def compare(reports: Sequence[tuple[str, Mapping[str, Any]]], *, allow_different
         allow_different_judges: compare figures of different judges all the same; the page says so.
 
     Raises:
-        UsageError: fewer than two runs, two of one name, or different judges.
-        DataError: a file is no report.
+        UsageError: fewer than two runs, two of one name, different judges, or a file that is no report.
     """
     names = [name for name, _ in reports]
     if len(names) < 2 or len(set(names)) < len(names):
         raise UsageError(f"a comparison needs two or more runs of different names; it got {', '.join(names) or 'none'}")
-    runs = [(name, from_json(dict(value), name)) for name, value in reports]
+    runs = [(name, _read(name, value)) for name, value in reports]
     judges = {name: str(dict(report.facts).get("judge", "none named")) for name, report in runs}
     if len(set(judges.values())) > 1 and not allow_different_judges:
         told = "; ".join(f"{name}: {judge}" for name, judge in judges.items())
@@ -46,11 +45,18 @@ def compare(reports: Sequence[tuple[str, Mapping[str, Any]]], *, allow_different
     )
 
 
+def _read(name: str, value: Any) -> Report:
+    try:
+        return from_json(value, f"the report.json of {name}")
+    except DataError as error:
+        raise UsageError(f"{error}; `align report` of that run writes it anew") from error
+
+
 def _overview(runs: Sequence[tuple[str, Report]], judges: Mapping[str, str]) -> Section:
     headlines = Table(
         title="Headline figures",
         columns=("figure", *_columns([name for name, _ in runs])),
-        rows=tuple(_facts_rows([dict(report.headline) for _, report in runs])),
+        rows=tuple(_facts_rows([dict(report.cards()) for _, report in runs])),
     )
     blocks: list[Block] = [headlines] if headlines.rows else []
     if len(set(judges.values())) > 1:
@@ -89,19 +95,39 @@ def _section(identifier: str, runs: Sequence[tuple[str, Report]]) -> Section:
 def _tables(tables: Sequence[Table], names: Sequence[str]) -> list[Block]:
     """One small table a numeric column, so that no table is wider than a page."""
     first = tables[0]
+    row_names = _row_names(tables)
     made: list[Block] = []
     for at, column in enumerate(first.columns):
         if at == 0 or not any(is_number(row[at]) for row in first.rows):
             continue
         by_row = [
-            {str(row[0]): row[table.columns.index(column)] for row in table.rows} if column in table.columns else {}
-            for table in tables
+            dict(zip(names_of_rows, (row[table.columns.index(column)] for row in table.rows), strict=True))
+            if column in table.columns
+            else {}
+            for table, names_of_rows in zip(tables, row_names, strict=True)
         ]
         keys = list(dict.fromkeys(key for rows in by_row for key in rows))
         rows = tuple((key, *_cells([rows.get(key) for rows in by_row])) for key in keys)
         title = f"{first.title}: {column}"
         made.append(Table(title=title, columns=(first.columns[0], *_columns(names)), rows=rows, note=first.note))
     return made
+
+
+def _row_names(tables: Sequence[Table]) -> list[list[str]]:
+    """What each row is matched by: its first cell, with the texts after it where that names several rows."""
+    width = 1
+    while width < min(len(table.columns) for table in tables):
+        firsts = [[row[:width] for row in table.rows] for table in tables]
+        beside = all(not is_number(row[width]) for table in tables for row in table.rows)
+        if all(len(set(rows)) == len(rows) for rows in firsts) or not beside:
+            break
+        width += 1
+    named = [[" · ".join(str(cell) for cell in row[:width]) for row in table.rows] for table in tables]
+    # Rows that even so have one name are told apart by their place among their like.
+    return [
+        [f"{name} ({n})" if (n := rows[: at + 1].count(name)) > 1 else name for at, name in enumerate(rows)]
+        for rows in named
+    ]
 
 
 def _facts_rows(facts: Sequence[Mapping[str, Cell]]) -> list[tuple[Cell, ...]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from alignment.errors import AlignmentError, UsageError
+from alignment.errors import UsageError
 from alignment.report.as_html import to_html
 from alignment.report.as_json import from_json, to_json
 from alignment.report.as_markdown import to_markdown
@@ -130,10 +130,36 @@ def test_a_comparison_needs_two_runs_of_different_names(names: tuple[str, ...]) 
 def test_a_damaged_report_is_refused_by_its_run_and_the_part_that_is_missing(part: str) -> None:
     damaged = _run(0.2)
     del damaged[part]
-    with pytest.raises(AlignmentError, match=part) as error:
+    with pytest.raises(UsageError, match=part) as error:
         compare([("whole", _run(0.2)), ("broken", damaged)], allow_different_judges=False)
     assert "broken" in str(error.value)
     assert error.value.exit_code == 2
+
+
+@pytest.mark.parametrize("value", [None, 3, [1], "text", {}])
+def test_what_is_no_report_at_all_is_refused_by_its_run(value: Any) -> None:
+    with pytest.raises(UsageError, match="broken is not a report"):
+        compare([("whole", _run(0.2)), ("broken", value)], allow_different_judges=False)
+
+
+def test_rows_of_one_first_cell_are_all_kept_and_told_apart_by_the_texts_after_it() -> None:
+    rows = (("safety", "world", "train", 600), ("safety", "world", "held_out", 150))
+    table = Table(title="Data", columns=("set", "source", "part", "rows read"), rows=rows)
+    value = to_json(Report(title="a run", sections=(Section(id="s", title="s", blocks=(table,)),)))
+    (shown,) = _tables(compare([("a", value), ("b", value)], allow_different_judges=False), "s")
+    assert shown.rows == (("safety · world · train", 600, 600, 0.0), ("safety · world · held_out", 150, 150, 0.0))
+
+
+def test_rows_that_nothing_tells_apart_are_all_kept() -> None:
+    table = Table(title="Data", columns=("set", "n"), rows=(("a", 1), ("a", 2)))
+    value = to_json(Report(title="a run", sections=(Section(id="s", title="s", blocks=(table,)),)))
+    (shown,) = _tables(compare([("a", value), ("b", value)], allow_different_judges=False), "s")
+    assert [row[:2] for row in shown.rows] == [("a", 1), ("a (2)", 2)]
+
+
+def test_figures_among_the_facts_of_the_runs_are_the_headline_figures() -> None:
+    report = compare([("a", _run(0.2)), ("b", _run(0.2))], allow_different_judges=False)
+    assert [row for table in _tables(report, "comparison") for row in table.rows] == [("seed", 0, 0, 0.0)]
 
 
 def test_a_comparison_changes_nothing_of_what_it_was_given_and_is_the_same_each_time() -> None:
