@@ -25,7 +25,7 @@ class PairSet:
         trees: one a pair (labels: margin, chosen safe, rejected safe) or a labelled answer (labels: safe);
             a label that is not known is NaN.
         grades: each tree's grade, None for labelled answers and ungraded pairs.
-        sources: each tree's source file.
+        sources: the name of each tree's source file.
         too_long: how many were left out because they do not fit the context.
     """
 
@@ -61,13 +61,18 @@ def pair_set(
             continue
         trees.append(answer_tree(prompt, answers, row=str(record.source), labels=labels))
         grades.append(grade)
-        sources.append(record.source.file)
+        sources.append(_source_name(record.source.file))
     return PairSet(trees=trees, grades=grades, sources=sources, too_long=skipped["too_long"])
 
 
 def is_pair(tree: Tree) -> bool:
     """Whether the tree is a pair (else a single labelled answer)."""
     return len(tree.segments) == 3
+
+
+def _source_name(file: str) -> str:
+    """A file's name without its folders, which differ from machine to machine; a world's part as it is."""
+    return file if file.startswith("world:") else file.replace("\\", "/").rpartition("/")[2]
 
 
 def _label(safe: bool | None) -> float:
