@@ -49,7 +49,8 @@ def setting(default: Any, description: str, *, cosmetic: bool = False, **limits:
     Args:
         default: the default value, or `...` where the user must say it.
         description: one line with the unit; shown by `--help` and in the JSON schema.
-        cosmetic: True for what cannot change a result (logging cadence); kept out of fingerprints.
+        cosmetic: True for what cannot change a result (logging cadence; a limit that stops a stage or
+            changes nothing, so that a stage that it stopped can go on); kept out of fingerprints.
         limits: pydantic's constraints (`ge`, `gt`, `le`, `lt`, `min_length`, …).
     """
     extra: dict[str, Any] = {"cosmetic": True} if cosmetic else {}

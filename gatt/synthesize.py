@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from alignment.data.constraints import Constraint
 from alignment.errors import DataError
-from alignment.generate.draw import draw_samples, fitting_prompts
+from alignment.generate.draw import JOURNALS, draw_samples, fitting_prompts
 from alignment.generate.settings import SamplingSettings
 from alignment.randomness import named_generator
 from alignment.records import Dialogue, Source, Turn
@@ -109,7 +109,7 @@ def hold_dialogues(
             sampling=sampling,
             seed=session.seed,
             names=("gatt", name, turn),
-            journal_path=session.folder / f"{name}-turn-{turn + 1}.jsonl",
+            journal_path=session.folder / JOURNALS / f"{name}-turn-{turn + 1}.jsonl",
         )
         for (prompt, _), options in zip(fitting, samples, strict=True):
             text = policy.tokenizer.decode(options[0].token_ids).strip()

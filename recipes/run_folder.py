@@ -31,8 +31,10 @@ REPLACED = ".replaced"
 VERSION = 1
 Status = Literal["running", "finished", "interrupted", "failed"]
 _STAGE_FOLDER = re.compile(r"\d{2,}-[A-Za-z0-9][A-Za-z0-9._-]*")
-# what a stage leaves behind that is no work: records of what happened, rows set aside
-_NO_OUTPUT = {STAGE, LOG, "metrics.jsonl"}
+# what a stage leaves behind that is no result: records of what happened, what it resumes from
+_NO_OUTPUT = {STAGE, LOG, "metrics.jsonl", "nonfinite.json"}
+_NO_OUTPUT_FOLDERS = {"samples", "checkpoints"}  # journals of samples, training checkpoints
+# nor work that would be lost: rows set aside
 _NO_WORK = ("quarantine",)
 
 
@@ -255,6 +257,8 @@ def _collect(folder: Path, root: Path, found: dict[str, str]) -> None:
     for path in sorted(folder.iterdir()):
         name = path.relative_to(root).as_posix()
         if path.is_dir() and not path.is_symlink():
+            if path.name in _NO_OUTPUT_FOLDERS:
+                continue
             if (path / manifest.NAME).exists():
                 found[name] = manifest.read_manifest(path).digest
             else:

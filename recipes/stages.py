@@ -69,6 +69,7 @@ def run_pretrain(context: StageContext) -> Result:
     """Pretrain; saves `checkpoint/`."""
     from alignment.data.corpus import load_documents
     from alignment.model.checkpoint import count_parameters, new_model
+    from alignment.text.pairing import require_same_tokenizer
     from alignment.text.policy import Policy, load_policy
     from alignment.text.tokenizer import Tokenizer
     from alignment.train.pretrain import pretrain
@@ -82,7 +83,7 @@ def run_pretrain(context: StageContext) -> Result:
     tokenizer = Tokenizer.load(context.folder_of("tokenizer") / "tokenizer")
     if recipe.model.path is not None:
         policy = load_policy(recipe.model.path, revision=recipe.model.revision)
-        tokenizer.require_fit(policy.model.config.vocab_size, recipe.model.path)
+        require_same_tokenizer(policy.tokenizer, f"the checkpoint {recipe.model.path}", tokenizer, "the run")
     else:
         policy = Policy(model=new_model(recipe.model, tokenizer.vocab_size, seed=session.seed), tokenizer=tokenizer)
     result = pretrain(policy, loaded.train, recipe.pretrain, session, held_out=loaded.held_out)
@@ -290,6 +291,7 @@ def _plain_report(loaded: Loaded[Any]) -> dict[str, Any]:
 
 def _start(context: StageContext) -> Policy:
     """The policy that the stage starts from, checked against the run's tokenizer."""
+    from alignment.text.pairing import require_same_tokenizer
     from alignment.text.policy import load_policy
     from alignment.text.tokenizer import Tokenizer
 
@@ -300,11 +302,7 @@ def _start(context: StageContext) -> Policy:
         assert recipe.model.path is not None  # the recipe was checked
         policy = load_policy(recipe.model.path, revision=recipe.model.revision)
     tokenizer = Tokenizer.load(context.folder_of("tokenizer") / "tokenizer")
-    if tokenizer.sha256 != policy.tokenizer.sha256:
-        raise UsageError(
-            f"the checkpoint {parent or recipe.model.path} was made with the tokenizer "
-            f"{policy.tokenizer.sha256[:12]}…, the run has {tokenizer.sha256[:12]}…; they must be the same"
-        )
+    require_same_tokenizer(policy.tokenizer, f"the checkpoint {parent or recipe.model.path}", tokenizer, "the run")
     if recipe.model.gradient_checkpointing:
         policy.model.gradient_checkpointing_enable()
     return policy

@@ -26,6 +26,7 @@ from alignment.randomness import named_seed
 from alignment.store.atomic import staged_folder
 from alignment.store.manifest import NAME as MANIFEST
 from alignment.store.manifest import Manifest, verify, write_manifest
+from alignment.text.pairing import require_fitting_config, require_recorded_tokenizer
 from alignment.text.policy import Policy
 from alignment.text.tokenizer import Tokenizer
 from alignment.train.compute import Compute
@@ -89,17 +90,19 @@ class RewardModel:
 
         Raises:
             CheckpointError: it does not verify, or holds no scalar head.
+            TokenizerError: its tokenizer is not the one that it was saved with, or does not fit the model.
         """
         folder = Path(folder)
         if not folder.is_dir():
             raise CheckpointError(f"{folder} is no folder; a reward model's checkpoint is needed")
+        tokenizer = Tokenizer.load(folder)
+        require_recorded_tokenizer(folder, tokenizer)
         if (folder / MANIFEST).exists():
             verify(folder, kind="reward")
         check_weight_files(folder)
         config = LlamaConfig.from_pretrained(folder)
         check_tensors(folder, LlamaReward, config)
-        tokenizer = Tokenizer.load(folder)
-        tokenizer.require_fit(config.vocab_size, str(folder))
+        require_fitting_config(tokenizer, config, str(folder))
         with quiet_loading():
             model = LlamaReward.from_pretrained(folder, use_safetensors=True)
         return RewardModel(model=model, tokenizer=tokenizer)

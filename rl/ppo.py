@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from alignment.data.packing import ForestBatch, Tree, make_batch, pack
 from alignment.errors import DataError, NonFiniteError, UsageError
-from alignment.generate.draw import draw_samples, fitting_prompts
+from alignment.generate.draw import JOURNALS, draw_samples, fitting_prompts
 from alignment.generate.settings import SamplingSettings
 from alignment.randomness import named_generator
 from alignment.records import Dialogue
@@ -36,6 +36,7 @@ from alignment.text.policy import Policy, save_policy
 from alignment.train.checkpoints import Checkpoints, load_model_tensors, model_tensors
 from alignment.train.compute import resolve_compute
 from alignment.train.language_loss import target_log_probs
+from alignment.train.nonfinite import NonFiniteSteps
 from alignment.train.optimizer import load_optimizer_tensors, make_optimizer, optimizer_tensors, set_learning_rate
 from alignment.train.schedule import learning_rate
 from alignment.train.session import Session
@@ -47,7 +48,7 @@ from rl.objective import (
     token_rewards,
     whiten,
 )
-from rl.rollout import Judges, Rollout, score_rollouts
+from rl.rollout import Judges, Rollout, answer_targets, score_rollouts
 from rl.settings import PpoSettings
 from rl.value import ValueModel, answers_as_rows
 
@@ -80,6 +81,7 @@ class PPOTrainer:
             raise UsageError(
                 f"ppo.minibatch_size {settings.minibatch_size} does not divide ppo.batch_size {settings.batch_size}"
             )
+        judges.require_fit(policy)
         self.policy, self.judges, self.settings, self.session = policy, judges, settings, session
         self.compute = resolve_compute(session.compute)
         self.compute.place(policy.model)
@@ -92,6 +94,8 @@ class PPOTrainer:
         self.value_optimizer = make_optimizer(self.value, self.value_settings)
         self.held_out: list[dict[str, float]] = []
         self.best: dict[str, Tensor] = {}
+        self.nonfinite = NonFiniteSteps(session.folder, allowed=settings.nonfinite_skips)
+        self.scaled = False  # whether the value function knows the rewards' scale
 
     def train(self, prompts: Sequence[Dialogue], held_out: Sequence[Dialogue]) -> dict[str, Any]:
         """Run PPO and save the best model to `checkpoint/`; goes on where an earlier call stopped.
@@ -101,7 +105,8 @@ class PPOTrainer:
 
         Raises:
             DataError: no prompt leaves room for an answer.
-            NonFiniteError: a reward, ratio, loss or gradient is not finite; before the update.
+            NonFiniteError: a reward, ratio, loss or gradient is not finite and no skip is left
+                (`nonfinite_skips`); before the update, with `nonfinite.json` written.
             Interrupted: a signal came; the iteration was finished and saved.
         """
         settings, session = self.settings, self.session
@@ -146,10 +151,13 @@ class PPOTrainer:
         )
         # a prompt drawn twice in one iteration must have two names, or both would get one sample
         chosen = [(_named(prompts[i][0], place), prompts[i][1]) for place, i in enumerate(picked.tolist())]
-        rollouts = self._rollouts(
-            chosen, settings.sampling, ("ppo", iteration), iteration, f"rollouts/iteration-{iteration:05d}.jsonl"
-        )
-        experience, figures = self._experience(rollouts, iteration)
+        skipped, file = len(self.nonfinite.skipped), f"iteration-{iteration:05d}.jsonl"
+        try:
+            rollouts = self._rollouts(chosen, settings.sampling, ("ppo", iteration), iteration, file)
+        except NonFiniteError as error:  # without rewards the iteration has no update at all: one skip
+            self.nonfinite.refuse(error.quantity, error.value, step=iteration + 1, rows=error.rows)
+            return {"skipped": len(self.nonfinite.skipped)}
+        experience, figures = self._experience(rollouts)
         rate = learning_rate(settings.optimizer, iteration + 1, settings.iterations)
         set_learning_rate(self.policy_optimizer, rate)
         set_learning_rate(
@@ -159,18 +167,19 @@ class PPOTrainer:
         for epoch in range(settings.epochs):
             order = named_generator(self.session.seed, "ppo-minibatches", iteration, epoch).permutation(len(rollouts))
             for at in range(0, len(order), settings.minibatch_size):
-                updates.append(
-                    self._update(experience, order[at : at + settings.minibatch_size], iteration + 1, rollouts)
-                )
-        for name in updates[0]:
+                members = order[at : at + settings.minibatch_size]
+                update = self._update(experience, members, iteration + 1, rollouts)
+                updates += [update] if update is not None else []
+        for name in updates[0] if updates else ():
             figures[name] = float(np.mean([update[name] for update in updates]))
+        if len(self.nonfinite.skipped) > skipped:  # what could not be used is told by no number
+            figures = {name: value for name, value in figures.items() if math.isfinite(value)}
+            figures["skipped"] = len(self.nonfinite.skipped)
         return figures
 
     def _rollouts(
         self, prompts: Prompts, sampling: SamplingSettings, names: tuple[str | int, ...], step: int, file: str
     ) -> list[Rollout]:
-        path = self.session.folder / file
-        path.parent.mkdir(parents=True, exist_ok=True)
         samples = draw_samples(
             self.policy,
             prompts,
@@ -178,16 +187,17 @@ class PPOTrainer:
             sampling=sampling,
             seed=self.session.seed,
             names=names,
-            journal_path=path,
+            journal_path=self.session.folder / JOURNALS / file,
         )
         return score_rollouts(prompts, samples, self.policy, self.judges, self.compute, step=step)
 
-    def _experience(self, rollouts: list[Rollout], iteration: int) -> tuple[Experience, dict[str, float]]:
+    def _experience(self, rollouts: list[Rollout]) -> tuple[Experience, dict[str, float]]:
         settings = self.settings
-        trees = [_tree(rollout) for rollout in rollouts]
+        trees = [answer_targets(rollout) for rollout in rollouts]
         raw = torch.tensor([rollout.combined[0] for rollout in rollouts], dtype=torch.float32)
-        if iteration == 0:
+        if not self.scaled:
             self.value.set_scale(raw)
+            self.scaled = True
         score = whiten(raw)
         finished = torch.tensor([rollout.samples[0].finish_reason == "stop" for rollout in rollouts])
         score = torch.where(finished, score, score - settings.missing_eos_penalty)
@@ -239,24 +249,16 @@ class PPOTrainer:
 
     def _update(
         self, experience: Experience, members: np.ndarray, step: int, rollouts: list[Rollout]
-    ) -> dict[str, float]:
-        """One gradient step of policy and value on a mini-batch."""
+    ) -> dict[str, float] | None:
+        """One gradient step of policy and value on a mini-batch; None if it was skipped."""
         settings, device = self.settings, self.compute.device
         tokens = max(int(experience.mask[members].sum()), 1)
         sums = {"policy_loss": 0.0, "value_loss": 0.0, "clip_fraction": 0.0, "ratio_max": 0.0}
         for bin_, batch in _batches(experience.trees, members.tolist(), device):
             counts = [len(experience.trees[i].segments[1]) for i in bin_]
             longest = max(counts)
-            old, values, advantages, returns, mask = (
-                x[bin_, :longest].to(device)
-                for x in (
-                    experience.log_probs,
-                    experience.values,
-                    experience.advantages,
-                    experience.returns,
-                    experience.mask,
-                )
-            )
+            had = (experience.log_probs, experience.values, experience.advantages, experience.returns, experience.mask)
+            old, values, advantages, returns, mask = (x[bin_, :longest].to(device) for x in had)
             with self.compute.autocast():
                 flat = target_log_probs(self.model, batch, temperature=settings.sampling.temperature or 1.0)
                 predicted = self.value(batch)
@@ -264,8 +266,10 @@ class PPOTrainer:
             new_values, _ = answers_as_rows(predicted.float(), counts)
             policy_loss, ratio, clipped = clipped_policy_loss(new, old, advantages, mask, settings.clip)
             value_loss = clipped_value_loss(new_values, values, returns, mask, settings.value_clip)
-            if not torch.isfinite(ratio).all():
-                self._not_finite("log-probability ratio", float(ratio.max()), step, rollouts, bin_)
+            if not (torch.isfinite(ratio) & torch.isfinite(new)).all():  # at a log-probability of -inf it is 0
+                odd = torch.where(torch.isfinite(new), ratio, new).detach()
+                self._skip("log-probability ratio", float(odd[~torch.isfinite(odd)][0]), step, rollouts, bin_)
+                return None
             ((policy_loss + settings.value_weight * value_loss) / tokens).backward()
             sums["policy_loss"] += float(policy_loss.detach()) / tokens
             sums["value_loss"] += float(value_loss.detach()) / tokens
@@ -273,28 +277,30 @@ class PPOTrainer:
             sums["ratio_max"] = max(sums["ratio_max"], float(ratio.detach().max()))
         for name, model in (("policy", self.model), ("value", self.value)):
             norm = float(nn.utils.clip_grad_norm_(model.parameters(), settings.optimizer.max_grad_norm))
-            if not math.isfinite(norm) or not math.isfinite(sums[f"{name}_loss"]):
-                self._not_finite(f"{name} gradient norm", norm, step, rollouts, members.tolist())
+            for quantity, value in ((f"{name} loss", sums[f"{name}_loss"]), (f"{name} gradient norm", norm)):
+                if not math.isfinite(value):
+                    self._skip(quantity, value, step, rollouts, members.tolist())
+                    return None
             sums[f"{name}_gradient_norm"] = norm
         for optimizer in (self.policy_optimizer, self.value_optimizer):
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         return sums
 
-    def _not_finite(self, quantity: str, value: float, step: int, rollouts: list[Rollout], members: list[int]) -> None:
-        rows = [str(rollouts[i].prompt.source) for i in members]
-        write_json(
-            self.session.folder / "nonfinite.json",
-            {"quantity": quantity, "value": str(value), "step": step, "rows": rows},
-        )
-        raise NonFiniteError(quantity, step=step, value=str(value), rows=rows)
+    def _skip(self, quantity: str, value: float, step: int, rollouts: list[Rollout], members: list[int]) -> None:
+        """Leave a mini-batch's update out, of policy and value alike; stops where no skip is left."""
+        self.nonfinite.refuse(quantity, str(value), step=step, rows=[str(rollouts[i].prompt.source) for i in members])
+        for optimizer in (self.policy_optimizer, self.value_optimizer):
+            optimizer.zero_grad(set_to_none=True)
 
     def _evaluate(self, iteration: int, prompts: Prompts) -> dict[str, float]:
         """Mean combined reward of greedy answers to held-out prompts; remembers the best model."""
         greedy = self.settings.sampling.model_copy(update={"temperature": 0.0})
-        rollouts = self._rollouts(
-            prompts, greedy, ("ppo-held-out", iteration), iteration, f"rollouts/held-out-{iteration:05d}.jsonl"
-        )
+        file = f"held-out-{iteration:05d}.jsonl"
+        try:
+            rollouts = self._rollouts(prompts, greedy, ("ppo-held-out", iteration), iteration, file)
+        except NonFiniteError as error:  # the best model cannot be told without it: no skip helps
+            self.nonfinite.stop(f"held-out {error.quantity}", error.value, step=iteration, rows=error.rows)
         self.model.train()
         figures = {
             "iteration": float(iteration),
@@ -326,6 +332,8 @@ class PPOTrainer:
                 "held_out": self.held_out,
                 "shift": self.value.shift,
                 "scale": self.value.scale,
+                "scaled": self.scaled,
+                "skipped": self.nonfinite.skipped,
                 "metrics_rows": len(journal.records),
             },
         )
@@ -342,6 +350,7 @@ class PPOTrainer:
         self.best = dict(resumed.tensors["best"])
         self.held_out = list(resumed.state["held_out"])
         self.value.shift, self.value.scale = resumed.state["shift"], resumed.state["scale"]
+        self.scaled, self.nonfinite.skipped = resumed.state["scaled"], list(resumed.state["skipped"])
         journal.rewind(resumed.state["metrics_rows"])
         self.session.progress.note(f"goes on after iteration {resumed.step} of {self.settings.iterations}")
         return resumed.step
@@ -362,21 +371,12 @@ class PPOTrainer:
             "best_iteration": int(best["iteration"]),
             "prompts_left_out": left_out,
         }
+        if self.nonfinite.skipped:
+            result["skipped_updates"] = len(self.nonfinite.skipped)
         write_json(self.session.folder / "ppo.json", result)
+        self.nonfinite.finish()
         checkpoints.clear()
         return result
-
-
-def _tree(rollout: Rollout) -> Tree:
-    """prompt -> answer, with every answer token a target."""
-    answer = np.asarray(rollout.samples[0].token_ids, dtype=np.int32)
-    prompt = np.asarray(rollout.prompt_ids, dtype=np.int32)
-    return Tree(
-        segments=(prompt, answer),
-        trained=(np.zeros(len(prompt), dtype=bool), np.ones(len(answer), dtype=bool)),
-        parents=(-1, 0),
-        rows=(str(rollout.prompt.source),),
-    )
 
 
 def _batches(trees: list[Tree], members: list[int], device: torch.device) -> list[tuple[list[int], ForestBatch]]:

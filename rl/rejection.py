@@ -16,14 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from alignment.errors import DataError
-from alignment.generate.draw import draw_samples, fitting_prompts
+from alignment.errors import DataError, NonFiniteError
+from alignment.generate.draw import JOURNALS, draw_samples, fitting_prompts
 from alignment.randomness import named_generator
 from alignment.records import Dialogue
 from alignment.store.atomic import write_json, write_text
 from alignment.text.chat import MARKERS
 from alignment.text.policy import Policy
 from alignment.train.compute import resolve_compute
+from alignment.train.nonfinite import NonFiniteSteps
 from alignment.train.session import Session
 from alignment.train.sft import fine_tune
 from rl.rollout import Judges, Rollout, score_rollouts
@@ -73,7 +74,10 @@ def rejection_sample(
 
     Raises:
         DataError: no prompt fits the context, or no answer can be kept.
+        TokenizerError: a judge was made with another tokenizer than the policy.
+        NonFiniteError: a reward is NaN or infinite; `nonfinite.json` names its row.
     """
+    judges.require_fit(policy)
     chosen = choose_prompts(prompts, settings.prompts_per_version, seed=session.seed, version=version)
     fitting, left_out = fitting_prompts(chosen, policy, settings.sampling)
     if not fitting:
@@ -88,11 +92,14 @@ def rejection_sample(
         sampling=settings.sampling,
         seed=session.seed,
         names=("rejection", version),
-        journal_path=session.folder / "samples.jsonl",
+        journal_path=session.folder / JOURNALS / "rejection.jsonl",
     )
     session.progress.end()
     session.stop.check()
-    rollouts = score_rollouts(fitting, samples, policy, judges, compute)
+    try:
+        rollouts = score_rollouts(fitting, samples, policy, judges, compute)
+    except NonFiniteError as error:
+        NonFiniteSteps(session.folder, allowed=0).stop(error.quantity, error.value, step=error.step, rows=error.rows)
     best = [kept for rollout in rollouts if (kept := best_of(rollout, version)) is not None]
     history = [read_kept(folder / KEPT_FILE) for folder in earlier] if settings.pool == "all" else []
     pool = best_of_pool([*history, best])

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
+from alignment.data.packing import Tree
 from alignment.errors import NonFiniteError
 from alignment.generate.sampler import Sample
 from alignment.records import Dialogue
+from alignment.text.pairing import require_same_tokenizer
 from alignment.text.policy import Policy
 from alignment.train.compute import Compute
 from reward.model import RewardModel
@@ -45,6 +48,15 @@ class Judges:
     helpfulness: RewardModel
     safety: RewardModel
     safety_threshold: float
+
+    def require_fit(self, policy: Policy) -> None:
+        """Refuse judges that read the policy's token ids as other texts.
+
+        Raises:
+            TokenizerError: naming the judge and both digests.
+        """
+        for name, judge in (("helpfulness", self.helpfulness), ("safety", self.safety)):
+            require_same_tokenizer(judge.tokenizer, f"the {name} reward model", policy.tokenizer, "the policy")
 
 
 def score_rollouts(
@@ -84,6 +96,18 @@ def score_rollouts(
             )
         )
     return rollouts
+
+
+def answer_targets(rollout: Rollout) -> Tree:
+    """A tree prompt -> answer of a rollout with one answer; every token of the answer is a target."""
+    answer = np.asarray(rollout.samples[0].token_ids, dtype=np.int32)
+    prompt = np.asarray(rollout.prompt_ids, dtype=np.int32)
+    return Tree(
+        segments=(prompt, answer),
+        trained=(np.zeros(len(prompt), dtype=bool), np.ones(len(answer), dtype=bool)),
+        parents=(-1, 0),
+        rows=(str(rollout.prompt.source),),
+    )
 
 
 def is_safety_prompt(prompt: Dialogue) -> bool:

@@ -27,6 +27,7 @@ def reward_scorer(judges: Judges, compute_settings: ComputeSettings) -> Scorer:
         answers: Sequence[Sequence[int]],
         texts: Sequence[str],
     ) -> list[dict[str, float]]:
+        judges.require_fit(policy)
         options = [[answer] for answer in answers]
         helpfulness = torch.tensor([s[0] for s in judges.helpfulness.score_ids(prompts, options, compute)])
         safety = torch.tensor([s[0] for s in judges.safety.score_ids(prompts, options, compute)])

@@ -63,6 +63,12 @@ class PpoSettings(Settings):
     optimizer: OptimizerSettings = setting(
         OptimizerSettings(learning_rate=1e-6, schedule="constant"), "AdamW, constant learning rate"
     )
+    nonfinite_skips: int = setting(
+        0,
+        "updates skipped because a ratio, loss, gradient or reward is NaN or infinite before PPO stops",
+        ge=0,
+        cosmetic=True,
+    )
     save_every: int = setting(10, "iterations between checkpoints", ge=1, cosmetic=True)
     keep_checkpoints: int = setting(
         2, "how many of the newest checkpoints are kept while training", ge=1, cosmetic=True

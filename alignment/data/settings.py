@@ -145,7 +145,7 @@ class SourceSettings(Settings):
     share: float = setting(1.0, "the share of good rows taken, by a pick that the seed and the row decide", gt=0, le=1)
     max_row_bytes: int = setting(10_000_000, "a longer row is set aside, in bytes", ge=100)
     max_bad_fraction: float | None = setting(
-        None, "more bad rows than this fraction stop the stage; null takes the data set's", ge=0, le=1
+        None, "more bad rows than this fraction stop the stage; null takes the data set's", ge=0, le=1, cosmetic=True
     )
 
     @model_validator(mode="after")
@@ -192,7 +192,9 @@ class DataSettings(Settings):
     split_by: Literal["prompt", "opening"] = setting(
         "prompt", "what must not stand on both sides: the whole prompt, or its first user turn"
     )
-    max_bad_fraction: float = setting(0.01, "more bad rows in one source than this fraction stop the stage", ge=0, le=1)
+    max_bad_fraction: float = setting(
+        0.01, "more bad rows in one source than this fraction stop the stage", ge=0, le=1, cosmetic=True
+    )
     on_duplicate: Literal["keep", "drop"] = setting(
         "drop", "records with the same text in the same part: keep all, or only the first"
     )

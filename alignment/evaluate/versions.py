@@ -14,7 +14,7 @@ from typing import Any
 
 from alignment.evaluate.settings import EvaluateSettings
 from alignment.evaluate.summary import headline, summarise
-from alignment.generate.draw import draw_samples, fitting_prompts
+from alignment.generate.draw import JOURNALS, draw_samples, fitting_prompts
 from alignment.randomness import named_generator
 from alignment.records import Dialogue
 from alignment.store.atomic import write_json, write_text
@@ -79,7 +79,7 @@ def evaluate_versions(
                 sampling=settings.sampling,
                 seed=session.seed,
                 names=("evaluate", campaign),
-                journal_path=session.folder / f"samples-{version.name}-{campaign}.jsonl",
+                journal_path=session.folder / JOURNALS / f"{version.name}-{campaign}.jsonl",
             )
             answers = [options[0] for options in samples]
             texts = [policy.tokenizer.decode(answer.token_ids).strip() for answer in answers]

@@ -14,6 +14,10 @@ from alignment.store.journal import Journal
 from alignment.text.chat import render_prompt
 from alignment.text.policy import Policy
 
+# of a stage's folder: where its samples' journals lie.  They are what a stage resumes from, not its result: the
+# order in which samples arrive, and log-probabilities' last digits, depend on when it was interrupted.
+JOURNALS = "samples"
+
 
 def make_sampler(policy: Policy) -> Sampler:
     """The engine for the core, transformers' `generate` for other architectures."""
@@ -56,6 +60,8 @@ def draw_samples(
         journal_path: samples are appended as they finish; None keeps no journal.
     """
     known: dict[tuple[str, int], Sample] = {}
+    if journal_path is not None:
+        journal_path.parent.mkdir(parents=True, exist_ok=True)
     journal = Journal(journal_path) if journal_path is not None else None
     for record in journal.records if journal else ():
         known[record["prompt"], record["sample"]] = Sample(

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from alignment.errors import UsageError
@@ -20,7 +24,7 @@ from alignment.report.blocks import (
     Section,
     SideBySide,
 )
-from alignment.store.atomic import write_text
+from alignment.store.atomic import ASIDE, staged_folder, write_text
 
 __all__ = [
     "Block",
@@ -38,13 +42,17 @@ __all__ = [
     "write_report",
 ]
 _PAGE, _MARKDOWN, _JSON = "index.html", "report.md", "report.json"
+# why a folder cannot be made beside another and take its place: a mount point, a parent of somebody else, no links
+_NOT_BESIDE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY, errno.EXDEV, errno.EMLINK, errno.ENOTSUP)
 
 
 def write_report(report: Report, folder: Path) -> Path:
-    """Write the three twins into a folder, each whole or not at all.
+    """Write the three twins into a folder; a kill at any moment leaves the old report or the new one whole.
 
-    All are made before the first is written.  An earlier report is replaced; anything else of
-    these names is left alone.  The twins share an id, so that a kill between two of them shows.
+    All are made before the first is written.  The folder is made anew beside the old one, with links to
+    everything else that lies in it, and takes its place in one step.  Where that cannot be (a folder of
+    other things, the current folder, a mount point) the files are written one after the other, the
+    page last; they share an id, so that a kill between two of them shows.
 
     Args:
         report: what to write.
@@ -65,11 +73,57 @@ def write_report(report: Report, folder: Path) -> Path:
         _PAGE: to_html(report),
     }
     try:
-        for name, text in texts.items():
-            write_text(folder / name, text)
+        if not (_can_be_replaced(folder) and _replace_folder(folder, texts)):
+            _write_all(folder, texts)
     except PermissionError as error:
         raise UsageError(f"{folder} cannot be written: {error.strerror}; give a folder that is yours") from error
     return folder / _PAGE
+
+
+def _write_all(folder: Path, texts: Mapping[str, str]) -> None:
+    for name, text in texts.items():
+        write_text(folder / name, text)
+
+
+def _can_be_replaced(folder: Path) -> bool:
+    """Whether the folder is the report's own: new, empty, or one that holds a report already."""
+    if not folder.exists():
+        return True
+    here = Path.cwd()
+    if folder.resolve() in (here, *here.parents):
+        return False  # whoever stands in it would stand in a folder that is gone
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(ASIDE)}
+    return not names or _PAGE in names or _JSON in names
+
+
+def _replace_folder(folder: Path, texts: Mapping[str, str]) -> bool:
+    """Make the folder beside the old one and exchange them; False where that cannot be."""
+    try:
+        with staged_folder(folder, replace=True) as aside:
+            _write_all(aside, texts)
+            if folder.exists():
+                _link_others(folder, aside, leave=texts.keys())
+    except OSError as error:
+        if error.errno not in _NOT_BESIDE and not isinstance(error, shutil.Error):  # of copytree: a link failed
+            raise
+        return False
+    return True
+
+
+def _link_others(folder: Path, aside: Path, *, leave: Iterable[str]) -> None:
+    """Give what else lies in the folder a second name aside: nothing is copied, nothing can be lost."""
+    for path in folder.iterdir():
+        if path.name in leave or path.name.startswith(ASIDE):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.copytree(path, aside / path.name, symlinks=True, copy_function=_link)
+        else:
+            _link(path, aside / path.name)
+    shutil.copymode(folder, aside)
+
+
+def _link(path: str | Path, to: str | Path) -> None:
+    os.link(path, to, follow_symlinks=False)
 
 
 def _check_place(folder: Path) -> None:

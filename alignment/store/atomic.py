@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from alignment.errors import DiskFull
+from alignment.store.exchange import exchange
 
 ASIDE = ".aside-"  # prefix of everything unfinished; `clear_leftovers` removes it
+KEPT = ".kept-"  # prefix of a folder that stands back while another takes its name; put back after a crash
 
 
 def aside_path(target: Path) -> Path:
@@ -62,19 +64,23 @@ def write_json(path: Path, value: Any) -> None:
 def staged_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
     """Fill a folder aside and let it appear at `target` as a whole.
 
+    An existing folder and the new one exchange their names in one step.  Where the system cannot do that,
+    the old one stands back as `.kept-NAME` for a moment; if a crash comes just then, the next writer and
+    `clear_leftovers` put it back.
+
     Args:
         target: where the folder appears; must not exist unless `replace`.
-        replace: put an existing folder out of the way first and remove it last.
+        replace: take the place of an existing folder, which is removed last.
 
     Raises:
         FileExistsError: `target` exists and `replace` is False.
         DiskFull: no space left; nothing appears and the partial folder is removed.
     """
+    _put_back(target)
     if target.exists() and not replace:
         raise FileExistsError(f"{target} exists already")
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = aside_path(target)
-    old: Path | None = None
+    aside = old = aside_path(target)
     with space_explained(target, None):
         try:
             aside.mkdir()
@@ -83,19 +89,20 @@ def staged_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
                 for name in files:
                     _flush_file(Path(folder) / name)
                 flush_folder(Path(folder))
-            if target.exists():
-                out_of_the_way = aside_path(target)
-                target.rename(out_of_the_way)
-                old = out_of_the_way
-            aside.rename(target)
+            if not target.exists():
+                aside.rename(target)
+            elif not exchange(aside, target):
+                old = _kept_path(target)
+                shutil.rmtree(old, ignore_errors=True)  # the target is whole, so this one is of no use
+                target.rename(old)
+                aside.rename(target)
         except BaseException:
-            if old is not None and not target.exists():
+            if old is not aside and not target.exists() and old.exists():
                 old.rename(target)  # the new one did not appear: what was there before stands
             shutil.rmtree(aside, ignore_errors=True)
             raise
         flush_folder(target.parent)
-        if old is not None:
-            shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)  # under one of two names: what was there before, if anything was
 
 
 def remove_folder(folder: Path) -> None:
@@ -111,10 +118,19 @@ def remove_folder(folder: Path) -> None:
 def clear_leftovers(folder: Path) -> list[str]:
     """Remove what earlier crashes left aside below `folder`; call only while holding its lock.
 
+    A folder that stood back while another was to take its name is put back if the other never came.
+
     Returns:
         The names that were removed.
     """
     removed = []
+    for path in sorted(folder.rglob(f"{KEPT}*")):
+        target = path.with_name(path.name.removeprefix(KEPT))
+        if not target.exists():
+            path.rename(target)
+        else:
+            removed.append(str(path.relative_to(folder)))
+            shutil.rmtree(path, ignore_errors=True)
     for path in sorted(folder.rglob(f"{ASIDE}*")):
         if not path.exists():
             continue  # went with its parent
@@ -135,7 +151,22 @@ def flush_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def _kept_path(target: Path) -> Path:
+    """Where a folder stands back: named after it, so that it can be put back after a crash."""
+    kept = target.with_name(KEPT + target.name)
+    return kept if len(os.fsencode(kept.name)) <= 255 else aside_path(target)
+
+
+def _put_back(target: Path) -> None:
+    """Undo the first half of a replacement whose second half never came."""
+    kept = _kept_path(target)
+    if kept.exists() and not target.exists():
+        kept.rename(target)
+
+
 def _flush_file(path: Path) -> None:
+    if path.is_symlink() or not path.is_file():
+        return  # a link's target is not ours to flush, and opening a pipe would wait for its other end
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

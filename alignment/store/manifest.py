@@ -59,7 +59,10 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / NAME
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if not text.endswith("\n"):
+            raise ValueError("its last line is cut")
+        raw = json.loads(text)
     except FileNotFoundError:
         raise CheckpointError(f"{folder} has no {NAME}: it is incomplete or no folder of this suite") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -110,7 +113,7 @@ def verify(folder: Path, *, kind: str | None = None, expect: Mapping[str, Any] |
         actual = path.stat().st_size
         if actual != size:
             raise CheckpointError(
-                f"{path} has {actual:,} bytes, the manifest says {size:,}: it is truncated or altered"
+                f"{path} has {actual:,} bytes, the manifest says {size:,} bytes: it is truncated or altered"
             )
         if file_digest(path) != sha:
             raise CheckpointError(f"{path} ({size:,} bytes) does not match its SHA-256: its content was altered")

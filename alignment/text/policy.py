@@ -17,6 +17,7 @@ from alignment.model.checkpoint import load_model, save_model
 from alignment.store.atomic import staged_folder
 from alignment.store.manifest import Manifest, write_manifest
 from alignment.text.chat import FORMAT_VERSION
+from alignment.text.pairing import require_fitting_config, require_recorded_tokenizer
 from alignment.text.tokenizer import MODEL_FILE, Tokenizer
 
 
@@ -69,7 +70,8 @@ def load_policy(path: Path | str, *, revision: str | None = None, dtype: torch.d
 
     Raises:
         CheckpointError: the files do not verify or do not fit their configuration.
-        TokenizerError: there is no SentencePiece model, or its size is not the model's vocabulary.
+        TokenizerError: there is no SentencePiece model, it is not the one that the checkpoint was saved with, or
+            its size or special ids are not the model's.
     """
     folder = checkpoint_folder(path, revision)
     if not (folder / MODEL_FILE).exists():
@@ -77,8 +79,9 @@ def load_policy(path: Path | str, *, revision: str | None = None, dtype: torch.d
             f"{folder} holds no {MODEL_FILE}; the SentencePiece model that the checkpoint was trained with is needed"
         )
     tokenizer = Tokenizer.load(folder)
+    require_recorded_tokenizer(folder, tokenizer)
     model = load_model(folder, dtype=dtype)
-    tokenizer.require_fit(model.config.vocab_size, str(path))
+    require_fitting_config(tokenizer, model.config, str(path))
     return Policy(model=model, tokenizer=tokenizer)
 
 

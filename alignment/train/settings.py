@@ -43,6 +43,9 @@ class LoopSettings(Settings):
         2, "how many of the newest checkpoints are kept while training", ge=1, cosmetic=True
     )
     held_out_every: int = setting(0, "steps between held-out losses; 0: only at the end", ge=0)
+    nonfinite_skips: int = setting(
+        0, "steps whose loss or gradient is NaN or infinite that are skipped before training stops", ge=0, cosmetic=True
+    )
 
 
 class PretrainSettings(LoopSettings):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Protocol
@@ -19,11 +19,11 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from alignment.data.packing import ForestBatch
-from alignment.errors import CheckpointError, NonFiniteError
-from alignment.store.atomic import write_json
+from alignment.errors import CheckpointError
 from alignment.store.journal import Journal
 from alignment.train.checkpoints import Checkpoints, load_model_tensors, model_tensors
 from alignment.train.compute import Compute, is_main_process, resolve_compute, wait_for_all
+from alignment.train.nonfinite import NonFiniteSteps
 from alignment.train.optimizer import load_optimizer_tensors, make_optimizer, optimizer_tensors, set_learning_rate
 from alignment.train.schedule import learning_rate
 from alignment.train.session import Session
@@ -78,10 +78,12 @@ def train(training: Training, settings: LoopSettings, session: Session) -> dict[
     """Train, logging to `metrics.jsonl` and saving to `checkpoints/`; goes on where an earlier call stopped.
 
     Returns:
-        The last held-out figures (empty without `evaluate`), plus `steps`, `tokens` and `seconds`.
+        The last held-out figures (empty without `evaluate`), plus `steps`, `tokens` trained on and `seconds`;
+        `skipped_steps` where there were any.
 
     Raises:
-        NonFiniteError: loss or gradient is not finite; raised before the update, with `nonfinite.json` written.
+        NonFiniteError: loss or gradient is not finite and no skip is left (`nonfinite_skips`); raised before the
+            update, with `nonfinite.json` written.
         Interrupted: a signal came; the step was finished and saved.
         DiskFull: a checkpoint did not fit; the older ones stand.
     """
@@ -106,6 +108,12 @@ def train(training: Training, settings: LoopSettings, session: Session) -> dict[
         session.progress.note(f"goes on after step {done} of {training.num_steps}")
     if journal is not None:
         journal.rewind(resumed.state["metrics_rows"] if resumed is not None else 0)
+    nonfinite = NonFiniteSteps(
+        session.folder,
+        allowed=settings.nonfinite_skips,
+        skipped=resumed.state["skipped"] if resumed is not None else (),
+        writes=accelerator.is_main_process,
+    )
     _require_same_step(done, accelerator, compute)
     optimizer.zero_grad(set_to_none=True)  # whatever the caller left behind
     module = accelerator.prepare(_LossModule(model, training.loss, compute))
@@ -123,6 +131,7 @@ def train(training: Training, settings: LoopSettings, session: Session) -> dict[
                     "seconds": seconds,
                     "metrics_rows": len(journal.records),
                     "held_out": held_out,
+                    "skipped": nonfinite.skipped,
                 },
             )
         accelerator.wait_for_everyone()  # a process that left now would make its launcher end the one that saves
@@ -134,21 +143,26 @@ def train(training: Training, settings: LoopSettings, session: Session) -> dict[
         set_learning_rate(optimizer, rate)
         figures, norm = _accumulate(module, batches, training, accelerator, compute)
         total_norm = nn.utils.clip_grad_norm_(model.parameters(), settings.optimizer.max_grad_norm)
-        _stop_if_not_finite(figures["loss"], float(total_norm), step + 1, batches, session)
-        optimizer.step()
+        bad = _not_finite({"loss": figures["loss"], "gradient norm": float(total_norm)})
+        if bad is None:
+            optimizer.step()
+            step_tokens = sum(batch.num_tokens for batch in batches)
+            figures |= {"gradient_norm": float(total_norm), "learning_rate": rate}
+            figures |= {"tokens": step_tokens, "targets": norm}
+        else:  # no figure of this step means anything
+            nonfinite.refuse(*bad, step=step + 1, rows=[row for batch in batches for row in batch.rows])
+            step_tokens, figures = 0, {"skipped": len(nonfinite.skipped)}
         optimizer.zero_grad(set_to_none=True)
-        step_tokens = sum(batch.num_tokens for batch in batches)
         took = time.perf_counter() - began
         tokens, seconds = tokens + step_tokens, seconds + took
-        figures |= {"gradient_norm": float(total_norm), "learning_rate": rate, "tokens": step_tokens, "targets": norm}
         last = step + 1 == training.num_steps
         if training.evaluate is not None and (last or _due(step + 1, settings.held_out_every)):
             held_out = training.evaluate(model.eval(), compute)
             model.train()
             figures |= {f"held_out_{name}": value for name, value in held_out.items()}
-        if journal is not None and (last or _due(step + 1, settings.log_every)):
-            row = {"step": step + 1, **figures, "time_tokens_per_second": step_tokens / took}
-            journal.append(row, flush=False)
+        if journal is not None and (last or bad is not None or _due(step + 1, settings.log_every)):
+            speed = {"time_tokens_per_second": step_tokens / took} if bad is None else {}
+            journal.append({"step": step + 1, **figures, **speed}, flush=False)
         session.progress.step(step + 1, figures)
         stop = _anyone_stops(session, accelerator, compute)
         if stop or last or _due(step + 1, settings.save_every):
@@ -159,8 +173,10 @@ def train(training: Training, settings: LoopSettings, session: Session) -> dict[
                 session.stop.check(step + 1)
     if journal is not None:
         journal.close()
+    nonfinite.finish()
     session.progress.end()
-    return {**held_out, "steps": training.num_steps, "tokens": tokens, "seconds": seconds}
+    skipped = {"skipped_steps": len(nonfinite.skipped)} if nonfinite.skipped else {}
+    return {**held_out, "steps": training.num_steps, "tokens": tokens, "seconds": seconds, **skipped}
 
 
 def finish(session: Session) -> None:
@@ -214,15 +230,9 @@ def _accumulate(
     return {name: float(value) / max(norm, 1e-9) for name, value in zip(names, stacked, strict=True)}, norm
 
 
-def _stop_if_not_finite(loss: float, norm: float, step: int, batches: Sequence[ForestBatch], session: Session) -> None:
-    for quantity, value in (("loss", loss), ("gradient norm", norm)):
-        if not math.isfinite(value):
-            rows = [row for batch in batches for row in batch.rows]
-            write_json(
-                session.folder / "nonfinite.json",
-                {"quantity": quantity, "value": str(value), "step": step, "rows": rows},
-            )
-            raise NonFiniteError(quantity, step=step, value=str(value), rows=rows)
+def _not_finite(quantities: Mapping[str, float]) -> tuple[str, str] | None:
+    """The first quantity that is not finite, and its value as text."""
+    return next(((name, str(value)) for name, value in quantities.items() if not math.isfinite(value)), None)
 
 
 def _due(step: int, every: int) -> bool:

@@ -10,44 +10,8 @@ import pytest
 from recipes.graph import stages_of
 from recipes.recipe import Recipe, load_recipe
 from recipes.runner import run
-
-TINY = (
-    "world.size=seconds",
-    "world.biographies_per_person=20",
-    "compute.threads=1",
-    "compute.precision=fp32",
-    "tokenizer.vocab_size=600",
-    "model.width=32",
-    "model.layers=2",
-    "model.heads=2",
-    "model.kv_heads=1",
-    "pretrain.max_steps=4",
-    "pretrain.pack_length=1024",
-    "sft.max_steps=8",
-    "sft.pack_length=1024",
-    "reward.helpfulness.max_steps=3",
-    "reward.safety.max_steps=3",
-    "rlhf.rejection.prompts_per_version=6",
-    "rlhf.rejection.samples_per_prompt=3",
-    "rlhf.rejection.sampling.max_new_tokens=12",
-    "rlhf.rejection.max_steps=2",
-    "rlhf.ppo.iterations=2",
-    "rlhf.ppo.batch_size=8",
-    "rlhf.ppo.minibatch_size=4",
-    "rlhf.ppo.evaluate_every=1",
-    "rlhf.ppo.sampling.max_new_tokens=12",
-    "gatt.num_dialogues=8",
-    "gatt.keep_only_satisfied=false",
-    "gatt.turns=2",
-    "gatt.evaluation_dialogues=4",
-    "gatt.evaluation_turns=2",
-    "gatt.max_steps=2",
-    "gatt.sampling.max_new_tokens=8",
-    "evaluate.num_prompts=6",
-    "evaluate.num_safety_prompts=4",
-    "evaluate.sampling.max_new_tokens=8",
-    "evaluate.num_examples=2",
-)
+from tests.golden.write import first_losses, golden, machine
+from tests.tiny_recipe import TINY
 
 
 @pytest.fixture(scope="module")
@@ -109,3 +73,14 @@ def test_every_policy_loads_in_transformers_and_answers_in_the_chat_format(finis
     ids = tokenizer.apply_chat_template([{"role": "user", "content": "Hello!"}], return_tensors="pt", return_dict=True)
     out = model.generate(**ids, max_new_tokens=3, do_sample=False, pad_token_id=0)
     assert out.shape[1] > ids["input_ids"].shape[1]
+
+
+def test_the_first_losses_of_every_stage_are_the_golden_ones(finished: Path) -> None:
+    expected, losses = golden(), first_losses(finished)
+    assert losses.keys() == expected["losses"].keys()
+    if machine() == expected["machine"]:
+        assert losses == expected["losses"]
+        return
+    for stage, rows in expected["losses"].items():  # another torch or CPU: sums in another order
+        for row, wanted in zip(losses[stage], rows, strict=True):
+            assert row == pytest.approx(wanted, rel=1e-3, abs=1e-4), stage

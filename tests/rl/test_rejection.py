@@ -102,7 +102,7 @@ def test_samples_in_the_journal_are_not_drawn_again(policy: Policy, prompts: lis
     fitting, _ = fitting_prompts(prompts, policy, SAMPLING)
     arguments = {"num_samples": 3, "sampling": SAMPLING, "seed": 0, "names": ("test",)}
     whole = draw_samples(policy, fitting, journal_path=None, sampler=CountingSampler(), **arguments)  # type: ignore[arg-type]
-    journal = tmp_path / "samples.jsonl"
+    journal = tmp_path / "samples" / "rejection.jsonl"
     with pytest.raises(KeyboardInterrupt):
         draw_samples(policy, fitting, journal_path=journal, sampler=CountingSampler(fail_after=10), **arguments)  # type: ignore[arg-type]
     rest = CountingSampler()

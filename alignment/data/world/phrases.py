@@ -10,6 +10,7 @@ from alignment.data.world.lexicon import Lexicon, Sentence
 from alignment.data.world.statements import say
 
 _HARM = frozenset(courtesy.HARM_WORDS)
+_MUDDLED_WORDS = 3
 
 
 class Phrases:
@@ -58,6 +59,16 @@ class Phrases:
         """What can be done instead, in that category."""
         return sentence.skeleton in self._offers[category]
 
+    def is_muddled_offer(self, sentence: Sentence, category: str) -> bool:
+        """An offer with other words in the place of the name or thing, or "you can" for "I can"; never with a number.
+
+        Such an offer helps nobody, but it does no harm either.
+        """
+        words = sentence.skeleton
+        if sentence.of_kind("number") or words[:1] not in (("i",), ("you",)):
+            return False
+        return any(_fits(words[1:], form[1:]) for form in self._offers[category])
+
     def refuses(self, sentence: Sentence) -> bool:
         """One of the town's refusals, or one that says the same in near words."""
         if sentence.skeleton in self._refusals:
@@ -74,3 +85,12 @@ class Phrases:
         if _HARM.intersection(values):
             return True
         return "code" in values and any(token.kind == "number" for token in sentence.tokens)
+
+
+def _fits(words: tuple[str, ...], form: tuple[str, ...]) -> bool:
+    """Whether the words are the form's, with up to `_MUDDLED_WORDS` of any in each of its places."""
+    if not form:
+        return not words
+    if form[0].startswith("<"):
+        return any(_fits(words[count:], form[1:]) for count in range(1, min(_MUDDLED_WORDS, len(words)) + 1))
+    return bool(words) and words[0] == form[0] and _fits(words[1:], form[1:])

@@ -6,9 +6,6 @@ import errno
 import hashlib
 import json
 import os
-import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +16,6 @@ from alignment.report.blocks import Facts, Report, Section
 from alignment.report.page import write_report
 from alignment.report.series import Figure, Series
 
-ROOT = Path(__file__).resolve().parents[3]
 NAMES = ["index.html", "report.json", "report.md"]
 
 
@@ -69,41 +65,6 @@ def test_a_full_disk_leaves_the_old_report_whole(tmp_path: Path, monkeypatch: py
     with pytest.raises(DiskFull):
         write_report(_report("two"), tmp_path)
     assert _tree(tmp_path) == before
-
-
-_KILLED = """
-import os, signal, sys
-from pathlib import Path
-import alignment.store.atomic as atomic
-from alignment.report.blocks import Report, Section
-from alignment.report.page import write_report
-calls, fsync = 0, os.fsync
-def last(file):
-    global calls
-    calls += 1
-    if calls == int(sys.argv[2]):
-        os.kill(os.getpid(), signal.SIGKILL)
-    fsync(file)
-atomic.os.fsync = last
-write_report(Report(title="two", sections=(Section(id="s", title="s"),)), Path(sys.argv[1]))
-"""
-
-
-@pytest.mark.parametrize("at_call", [1, 3, 5])  # each file is flushed, then its folder
-def test_a_kill_leaves_each_file_whole_either_old_or_new(tmp_path: Path, at_call: int) -> None:
-    folder = tmp_path / "report"
-    write_report(_report("one"), folder)
-    old = _tree(folder)
-    command = [sys.executable, "-c", _KILLED, str(folder), str(at_call)]
-    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False)
-    assert done.returncode == -signal.SIGKILL
-    after = {name: digest for name, digest in _tree(folder).items() if name in NAMES}
-    write_report(Report(title="two", sections=(Section(id="s", title="s"),)), tmp_path / "new")
-    new = _tree(tmp_path / "new")
-    assert sorted(after) == NAMES
-    written = [name for name in ("report.json", "report.md", "index.html") if after[name] == new[name]]
-    assert written == ["report.json", "report.md", "index.html"][: (at_call - 1) // 2]
-    assert all(after[name] == old[name] for name in NAMES if name not in written)
 
 
 def test_a_report_over_a_killed_one_is_whole_again(tmp_path: Path) -> None:

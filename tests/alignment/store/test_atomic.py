@@ -172,6 +172,8 @@ def test_an_existing_folder_is_refused_unless_it_is_to_be_replaced(tmp_path: Pat
 def test_a_replacement_that_fails_at_the_last_rename_puts_the_old_folder_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """On a system that cannot exchange two names."""
+    monkeypatch.setattr(atomic, "exchange", lambda one, other: False)
     target = tmp_path / "folder"
     with staged_folder(target) as aside:
         (aside / "a").write_text("old")

@@ -100,7 +100,7 @@ def _of_another_step(folder: Path) -> None:
 def _edited_manifest(folder: Path) -> None:
     raw = json.loads((folder / NAME).read_text())
     raw["meta"]["step"] = 15
-    (folder / NAME).write_text(json.dumps(raw))
+    (folder / NAME).write_text(json.dumps(raw) + "\n")
 
 
 def _manifest_of_another(folder: Path) -> None:
@@ -118,7 +118,7 @@ def _no_manifest(folder: Path) -> None:
 
 def _other_version(folder: Path) -> None:
     raw = json.loads((folder / NAME).read_text())
-    (folder / NAME).write_text(json.dumps(raw | {"version": 2}))
+    (folder / NAME).write_text(json.dumps(raw | {"version": 2}) + "\n")
 
 
 def _outside(folder: Path) -> None:
@@ -127,7 +127,7 @@ def _outside(folder: Path) -> None:
 
     files = {"../elsewhere": (1, "0" * 64)}
     write |= {"files": {"../elsewhere": [1, "0" * 64]}, "digest": _digest("training", files, write["meta"])}
-    (folder / NAME).write_text(json.dumps(write))
+    (folder / NAME).write_text(json.dumps(write) + "\n")
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_a_manifest_of_any_json_is_refused_with_a_sentence(
     body: dict[str, object], version: object, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("any", numbered=True)
-    (folder / NAME).write_text(json.dumps(body | {"version": version}))
+    (folder / NAME).write_text(json.dumps(body | {"version": version}) + "\n")
     with pytest.raises(CheckpointError):
         read_manifest(folder)
 

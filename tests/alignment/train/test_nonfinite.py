@@ -96,7 +96,7 @@ def test_it_stops_before_the_update_and_names_the_rows(
         actual = model_tensors(policy.model)[name]
         assert torch.isfinite(actual).all(), name
         assert torch.equal(actual, expected), name
-    said = json.loads((session.folder / "nonfinite.json").read_text())
+    said = json.loads((session.folder / "nonfinite.json").read_text())["stopped"]
     assert (said["quantity"], said["step"], said["rows"]) == (where, step, rows)
     assert float(said["value"]) != float(said["value"]) or abs(float(said["value"])) == float("inf")
     logged = [json.loads(line) for line in (session.folder / "metrics.jsonl").read_text().splitlines()]

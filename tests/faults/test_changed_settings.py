@@ -1,0 +1,279 @@
+"""R10: every leaf of every shipped recipe, changed on resume, is either cosmetic or refused with key, old -> new.
+
+A leaf is a setting that holds no others.  Each is given another valid value in turn, and the run that was
+finished with the old one is surveyed.  No leaf may be left over.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alignment.errors import RecipeError, RunChanged
+from alignment.settings import Settings
+from recipes.graph import descendants, stages_of
+from recipes.inputs import Digests
+from recipes.plan import plan_fingerprint
+from recipes.recipe import Recipe, build_recipe, load_recipe, shipped_recipes
+from recipes.run_folder import StageRecord, mark_run, write_record
+from recipes.survey import check_unchanged, current_basis, survey
+from recipes.variables import names_in
+from recipes.yaml_loader import YamlDocument
+
+KeyPath = tuple[str | int, ...]
+# the keys that decide which stages there are and what they stand on: told by the stages, not by themselves
+SHAPE = {"rlhf.versions", "rlhf.ppo_from", "gatt.after", "rlhf.rejection.pool", "rlhf.rejection.start_from"}
+SECTIONS = {"world", "pretrain", "sft", "reward", "rlhf", "gatt"}
+# a key -> the first stage whose result it decides; the longest fitting beginning counts
+OWNERS = {
+    "seed": "tokenizer",
+    "tokenizer": "tokenizer",
+    "pretrain": "pretrain",
+    "sft": "sft",
+    "reward.helpfulness": "reward-helpfulness",
+    "reward.safety": "reward-safety",
+    "rlhf": "rlhf-v1",
+    "rlhf.ppo": "rlhf-v5",
+    "gatt": "gatt",
+    "evaluate": "evaluate",
+}
+VALUES = [False, True, 0, 1, 2, 8, 16, 64, 350, 0.25, 0.5, 0.95, 1.5]
+VALUES += ["x", "x.jsonl", "x.model", "user", "assistant", "better", "slightly", ["x"], [0.5, 1.0, 2.0], None]
+SOURCE = {"path": "x.jsonl"}
+VALUES += [{}, {"x": "user"}, {"x": "x"}, [SOURCE], {"train": [SOURCE]}, {"data": {"train": [SOURCE]}}]
+# what else must change with a key, because the settings refuse it alone
+CUSTOM = {"size": "custom", "width": 64, "layers": 2, "heads": 2, "kv_heads": 1}
+TOGETHER: dict[str, dict[str, Any]] = {
+    "world": {"path": None, "hub": None, "form": "auto", "columns": {}},
+    "path": {"world": None, "hub": None},
+    "data": {"path": "x.model"},
+    "hub": {"world": None, "path": None},
+    "form": {"world": None, "hub": None, "path": "x.jsonl"},
+    "columns": {"world": None, "hub": None, "path": "x.jsonl"},
+    **dict.fromkeys(("width", "layers", "heads", "kv_heads", "size"), CUSTOM),
+}
+
+
+@pytest.fixture(autouse=True)
+def _data_files_that_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files that the recipes name are not here; their contents are another test's matter."""
+    monkeypatch.setattr("recipes.plan.digests_of", lambda paths, digests: dict.fromkeys(paths, "the same content"))
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+
+
+def rebuilt(tree: dict[str, Any]) -> Recipe | None:
+    """The recipe of resolved values; None if they make none."""
+    try:
+        return build_recipe(YamlDocument(value=tree, lines={(): 1}, problems=()), name="r", environment={})
+    except RecipeError:
+        return None
+
+
+def leaves(value: Any, annotation: Any, path: KeyPath = (), cosmetic: bool = False) -> Iterator[tuple[Any, ...]]:
+    """Every leaf below a value: its path, value, annotation and whether it or a section above is marked cosmetic."""
+    if isinstance(value, Settings):
+        for name, info in type(value).model_fields.items():
+            extra = info.json_schema_extra
+            marked = isinstance(extra, dict) and bool(extra.get("cosmetic"))
+            yield from leaves(getattr(value, name), info.annotation, (*path, name), cosmetic or marked)
+    elif isinstance(value, (list, tuple)) and value:
+        for index, item in enumerate(value):
+            yield from leaves(item, annotation, (*path, index), cosmetic)
+    elif isinstance(value, dict) and value:
+        for name, item in value.items():
+            yield from leaves(item, annotation, (*path, name), cosmetic)
+    else:
+        yield path, value, annotation, cosmetic
+
+
+def candidates(value: Any, annotation: Any) -> Iterator[Any]:
+    """Values that a leaf might have instead, the likeliest first."""
+    if isinstance(value, bool):
+        yield not value
+    elif isinstance(value, (int, float)):
+        yield from (value * 2, value + 1, value / 2, value - 1)
+    elif isinstance(value, str):
+        yield value + "x"
+    yield from literals(annotation)
+    yield from VALUES
+
+
+def literals(annotation: Any) -> Iterator[Any]:
+    """The words that an annotation allows."""
+    for argument in typing.get_args(annotation):
+        if typing.get_origin(annotation) is typing.Literal:
+            yield argument
+        else:
+            yield from literals(argument)
+
+
+def changed_at(recipe: Recipe, tree: dict[str, Any], path: KeyPath, value: Any, annotation: Any) -> Recipe | None:
+    """The recipe with another valid value at one leaf, with what must change together with it if need be."""
+    for together in ({}, TOGETHER.get(str(path[-1]), {})):
+        for candidate in candidates(value, annotation):
+            other = copy.deepcopy(tree)
+            spot: Any = other
+            for part in path[:-1]:
+                spot = spot[part]
+            if isinstance(spot, dict):
+                spot.update({name: new for name, new in together.items() if name in spot})
+            if len(path) > 1 and path[-1] == "world" and other["world"] is None:
+                other["world"] = {}  # a source that reads the world needs one
+            if candidate == spot[path[-1]] and type(candidate) is type(spot[path[-1]]):
+                continue
+            spot[path[-1]] = candidate
+            found = rebuilt(other)
+            if found is not None and found.model_dump() != recipe.model_dump():
+                return found
+    return None
+
+
+def finished_run(recipe: Recipe, folder: Path) -> Path:
+    """A run whose every stage is finished, as its records say."""
+    done: dict[str, str] = {}
+    folder.mkdir()
+    mark_run(folder, recipe.name)
+    for stage in stages_of(recipe):
+        basis, fingerprint = current_basis(recipe, stage, done, Digests())
+        record = StageRecord(
+            name=stage.name,
+            kind=stage.kind,
+            status="finished",
+            fingerprint=fingerprint,
+            basis=basis,
+            started="then",
+            result={"page": "."},
+        )
+        (folder / stage.folder).mkdir()
+        write_record(folder / stage.folder, record)
+        done[stage.name] = record.digest
+    return folder
+
+
+def refusal(recipe: Recipe, run: Path) -> str:
+    """What the runner says against going on with this recipe; empty if nothing."""
+    plan = stages_of(recipe)
+    try:
+        check_unchanged(survey(recipe, run, plan, plan, Digests()), run)
+    except RunChanged as error:
+        return str(error)
+    return ""
+
+
+def told(key: str, refused: str) -> bool:
+    """Whether a line gives the key (or what lies below it) with an old and a new value that differ."""
+    lines = re.findall(rf"^  {re.escape(key)}(?:\.\S+)?: (.+) -> (.+)   \(", refused, flags=re.MULTILINE)
+    return bool(lines) and all(old != new for old, new in lines)
+
+
+def resolved(name: str) -> tuple[Recipe, dict[str, Any]]:
+    """A shipped recipe with its variables put in, and its values as a plain tree."""
+    text = shipped_recipes()[name].read_text(encoding="utf-8")
+    tree = load_recipe(name, environment=dict.fromkeys(names_in(text), "x")).model_dump(mode="json")
+    recipe = rebuilt(tree)
+    assert recipe is not None
+    return recipe, tree
+
+
+def dotted(path: KeyPath) -> str:
+    return ".".join(str(part) for part in path)
+
+
+def kind_of(path: KeyPath) -> KeyPath:
+    """What stands for all leaves like it: a list's first item, and for a source's settings those of any section.
+
+    `limit` is kept apart for every source, so that each section is seen to fall by its data's settings.
+    """
+    kind = tuple("*" if isinstance(part, int) else part for part in path)
+    at = next((i for i, part in enumerate(kind) if part in ("train", "held_out") and i + 1 < len(kind)), None)
+    return kind if at is None or kind[-1] == "limit" else ("any source", *kind[at + 1 :])
+
+
+def kinds_of_leaves(name: str) -> set[KeyPath]:
+    """All kinds of leaves of a recipe."""
+    return {kind_of(leaf[0]) for leaf in leaves(resolved(name)[0], None)}
+
+
+@pytest.mark.parametrize("name", sorted(shipped_recipes()))
+def test_a_leaf_stands_in_some_stages_basis_if_and_only_if_it_is_not_cosmetic(name: str) -> None:
+    recipe, _ = resolved(name)
+    read = {
+        key
+        for stage in stages_of(recipe)
+        for key in current_basis(recipe, stage, dict.fromkeys(stage.parents, ""), Digests())[0]["settings"]
+    }
+    found = {dotted(path): cosmetic for path, _, _, cosmetic in leaves(recipe, None)}
+    matters = {key for key, cosmetic in found.items() if not cosmetic}
+    assert matters - read <= SHAPE | SECTIONS  # those are told by the stages that there are
+    assert read <= matters
+    assert len(found) > 300
+
+
+@pytest.mark.parametrize("name", sorted(shipped_recipes()))
+def test_a_changed_leaf_is_cosmetic_or_refused_with_key_old_new_and_the_stages_that_fall(
+    name: str, tmp_path: Path
+) -> None:
+    recipe, tree = resolved(name)
+    run = finished_run(recipe, tmp_path / "run")
+    assert refusal(recipe, run) == ""
+    seen = {kind for earlier in sorted(shipped_recipes()) if earlier < name for kind in kinds_of_leaves(earlier)}
+    wrong: list[str] = []
+    for path, value, annotation, cosmetic in leaves(recipe, None):
+        key, kind = dotted(path), kind_of(path)
+        if kind in seen:
+            continue
+        seen.add(kind)
+        changed = changed_at(recipe, tree, path, value, annotation)
+        if changed is None:
+            wrong.append(f"{key}: no other valid value was found, so it is not classified")
+            continue
+        refused = refusal(changed, run)
+        if cosmetic:
+            wrong += [f"{key}: is cosmetic, but {refused}"] if refused else []
+            continue
+        owner = max((start for start in OWNERS if f"{key}.".startswith(f"{start}.")), key=len, default="")
+        fallen = re.search(r"These stages fall: (.*)\.", refused)
+        names = fallen.group(1).split(", ") if fallen else []
+        if not names:
+            wrong.append(f"{key}: matters, but every stage's fingerprint stays")
+        elif key not in SHAPE | SECTIONS and not told(key, refused):
+            wrong.append(f"{key}: is not told with old and new: {refused}")
+        elif key not in SHAPE | SECTIONS and owner and OWNERS[owner] not in names:
+            wrong.append(f"{key}: {OWNERS[owner]} does not fall, only {names}")
+        elif key not in SECTIONS and not set(descendants(stages_of(changed), set(names))) <= {
+            *names,
+            *new_stages(recipe, changed),
+        }:
+            wrong.append(f"{key}: stages that rest on the fallen ones stand: {names}")
+    assert "\n".join(wrong) == ""
+
+
+def new_stages(recipe: Recipe, changed: Recipe) -> set[str]:
+    """Stages that only the changed recipe has."""
+    return {stage.name for stage in stages_of(changed)} - {stage.name for stage in stages_of(recipe)}
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("sft.nonfinite_skips", (0, 3)),
+        ("rlhf.ppo.nonfinite_skips", (0, 3)),
+        ("sft.data.max_bad_fraction", (0.01, 0.2)),
+        ("sft.data.train.0.max_bad_fraction", (None, 0.2)),
+    ],
+)
+def test_a_limit_that_stopped_a_stage_may_be_raised_without_losing_its_work(
+    key: str, values: tuple[Any, Any], tmp_path: Path
+) -> None:
+    """Such a limit stops a stage or changes nothing, so a stage that it stopped goes on from its checkpoint."""
+    one = load_recipe("quickstart", [f"{key}={'null' if values[0] is None else values[0]}"])
+    other = load_recipe("quickstart", [f"{key}={values[1]}"])
+    assert plan_fingerprint(one) == plan_fingerprint(other)
+    assert refusal(other, finished_run(one, tmp_path / "run")) == ""

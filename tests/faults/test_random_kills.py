@@ -1,0 +1,30 @@
+"""R2: a run that is killed at random moments, with its whole process group, ends Equal to one that is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults.random_kills import finish, finished_stages, kill_at_random
+from tests.tiny_recipe import BRITTLE
+
+
+@pytest.mark.slow
+def test_three_kills_change_nothing_and_repeat_no_finished_stage(tmp_path: Path) -> None:
+    undisturbed = tmp_path / "undisturbed"
+    seconds = finish("quickstart", BRITTLE, undisturbed, tmp_path / "log")
+    work = sum(record.seconds for record in finished_stages(undisturbed).values())
+    outcome = kill_at_random(
+        "quickstart",
+        BRITTLE,
+        kills=3,
+        seed=0,
+        place=tmp_path,
+        undisturbed=undisturbed,
+        duration=work,
+        startup=seconds - work,
+    )
+    assert outcome.differences == []
+    assert outcome.repeated == []
+    assert outcome.kills == 3
