@@ -181,8 +181,10 @@ def _walk(
             if not prepared:
                 prepared = True
                 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-                # read when torch loads: waiting threads sleep, or on a busy machine they spin each other to a crawl
-                os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+                if "OMP_WAIT_POLICY" not in os.environ:
+                    # read when torch loads: how long a waiting thread spins.  For long (the default), and threads beside
+                    # another busy process spin each other to a crawl; not at all, and an idle machine loses a third
+                    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
                 before_work()
                 if stages is None:
                     from recipes.stages import STAGES as stages
