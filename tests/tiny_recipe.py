@@ -5,6 +5,7 @@ from __future__ import annotations
 # a whole run in about fifteen seconds
 TINY = (
     "world.size=seconds",
+    "world.num_people=40",
     "world.biographies_per_person=20",
     "compute.threads=1",
     "compute.precision=fp32",
