@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.nn.functional import logsigmoid
 
+from alignment.records import Grade
 from reward.loss import MARGINS, margin_of, ranking_loss, safety_loss
 
 
@@ -16,6 +17,14 @@ def test_margins_are_those_of_the_papers_table_27() -> None:
     assert dict(MARGINS["large"]) == {"significantly": 3, "better": 2, "slightly": 1, "negligibly": 0}
     assert set(MARGINS["none"].values()) == {0.0}
     assert margin_of(None, "large") == 0.0
+
+
+@pytest.mark.parametrize(
+    ("grade", "small", "large"),
+    [("significantly", 1.0, 3.0), ("better", 2 / 3, 2.0), ("slightly", 1 / 3, 1.0), ("negligibly", 0.0, 0.0)],
+)
+def test_a_grade_has_its_margin_in_each_table(grade: Grade, small: float, large: float) -> None:
+    assert [margin_of(grade, table) for table in ("none", "small", "large")] == [0.0, small, large]
 
 
 def test_the_ranking_loss_is_minus_log_sigma_of_the_gap_less_the_margin() -> None:
@@ -67,3 +76,5 @@ def test_gradients_agree_with_finite_differences() -> None:
     assert torch.autograd.gradcheck(
         lambda c, r: ranking_loss(c, r, margin), (chosen.requires_grad_(), rejected.requires_grad_())
     )
+    labels = torch.tensor([1.0, 0.0, 1.0, 0.0, 1.0], dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda x: safety_loss(x, labels), (chosen,))

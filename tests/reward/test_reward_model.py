@@ -64,13 +64,16 @@ def test_answers_that_share_a_prompt_score_as_they_do_alone(reward_model: Reward
 
 def test_the_pair_loss_on_a_forest_equals_the_pairs_run_one_by_one(reward_model: RewardModel) -> None:
     pairs = pair_set(preferences(4), reward_model.tokenizer, margin="large", context_length=256)
-    loss, _ = PairLoss(0.0)(reward_model.model, make_batch(pairs.trees))
-    expected = 0.0
+    loss, figures = PairLoss(0.0)(reward_model.model, make_batch(pairs.trees))
+    expected, right = 0.0, 0
     for tree in pairs.trees:
         ids = [[*tree.segments[0].tolist(), *segment.tolist()] for segment in tree.segments[1:]]
         chosen, rejected = (reward_model.model(torch.tensor([row])).logits[0, -1, 0] for row in ids)
         expected += ranking_loss(chosen[None], rejected[None], torch.tensor([tree.labels[0]])).item()
+        right += int(chosen > rejected)
     assert loss.item() == pytest.approx(expected, rel=FP32_SAME_CODE)
+    assert figures["accuracy"].item() == right
+    assert right != len(pairs.trees) - right
 
 
 def test_the_safety_term_counts_labelled_answers_only(reward_model: RewardModel) -> None:
@@ -78,13 +81,16 @@ def test_the_safety_term_counts_labelled_answers_only(reward_model: RewardModel)
     records = [
         LabelledAnswer(prompt=prompt(0), answer="the miller.", safe=False, source=source),
         Preference(prompt=prompt(1), chosen="a", rejected="b", chosen_safe=True, source=source),
+        Preference(prompt=prompt(2), chosen="c", rejected="d", chosen_safe=True, rejected_safe=False, source=source),
     ]
     batch = make_batch(pair_set(records, reward_model.tokenizer, margin="none", context_length=256).trees)
     scores = segment_scores(reward_model.model, batch)
     plain, _ = PairLoss(0.0)(reward_model.model, batch)
     weighted, _ = PairLoss(2.0)(reward_model.model, batch)
     unsafe, safe = scores[1], scores[3]  # the single answer; the pair's chosen one
-    term = -torch.nn.functional.logsigmoid(-unsafe) - torch.nn.functional.logsigmoid(safe)
+    log_sigma = torch.nn.functional.logsigmoid
+    both = -log_sigma(scores[6]) - log_sigma(-scores[7])  # the other pair's answers count half each
+    term = -log_sigma(-unsafe) - log_sigma(safe) + both / 2
     assert (weighted - plain).item() == pytest.approx(2.0 * term.item(), rel=1e-4)
 
 

@@ -35,6 +35,11 @@ def test_the_safety_score_counts_below_the_threshold_or_for_safety_prompts() -> 
     assert combined.tolist() == pytest.approx([edge - 0.001, 5.0, 5.0, 2.0])
 
 
+def test_the_papers_threshold_is_the_default() -> None:
+    safety = torch.tensor([-1.8, -1.7])  # sigma: 0.142, 0.154
+    assert combined_reward(torch.zeros(2), safety, torch.tensor([False, False])).tolist() == pytest.approx([-1.8, 0.0])
+
+
 @pytest.mark.parametrize(("threshold", "expected"), [(0.0, 5.0), (1.0, -9.0)])
 def test_a_threshold_of_zero_or_one_means_never_or_always(threshold: float, expected: float) -> None:
     got = combined_reward(torch.tensor([5.0]), torch.tensor([-9.0]), torch.tensor([False]), threshold)
@@ -118,6 +123,12 @@ def test_the_clipped_objective_holds_only_what_improves(
     assert count.item() == clipped
 
 
+def test_the_policy_loss_is_a_sum_over_real_tokens() -> None:
+    mask = torch.tensor([[True, True, False]])
+    loss, _, _ = clipped_policy_loss(row(0.0, 0.0, 0.0), row(0.0, 0.0, 0.0), row(1.0, 3.0, 7.0), mask, clip=0.2)
+    assert loss.item() == pytest.approx(-4.0)
+
+
 def test_the_policy_gradient_vanishes_where_the_ratio_is_clipped() -> None:
     log_probs = row(math.log(1.5)).requires_grad_()
     clipped_policy_loss(log_probs, row(0.0), row(2.0), torch.tensor([[True]]), clip=0.2)[0].backward()
@@ -132,6 +143,37 @@ def test_the_value_loss_takes_the_larger_of_plain_and_clipped_error() -> None:
     # target 0: the plain error 1 is the larger
     assert clipped_value_loss(row(1.0), row(0.0), row(0.0), one, clip=0.2).item() == pytest.approx(0.5)
     assert clipped_value_loss(row(1.0), row(0.0), row(1.0), one, clip=0.0).item() == 0.0
+
+
+@pytest.mark.parametrize(
+    ("value", "old", "wanted", "loss"),
+    [
+        (3.0, 0.0, 1.0, 0.5 * 4.0),  # plain error 2, held at 0.5: error 0.5
+        (3.0, 0.0, 4.0, 0.5 * 3.5**2),  # held at 0.5, which errs by 3.5
+        (-3.0, 0.0, -4.0, 0.5 * 3.5**2),  # held at -0.5
+        (5.2, 5.0, 2.0, 0.5 * 3.2**2),  # within the clip: the plain error
+    ],
+)
+def test_the_value_loss_by_hand(value: float, old: float, wanted: float, loss: float) -> None:
+    one = torch.tensor([[True]])
+    assert clipped_value_loss(row(value), row(old), row(wanted), one, clip=0.5).item() == pytest.approx(loss)
+
+
+def test_the_value_loss_is_a_sum_over_real_tokens() -> None:
+    mask = torch.tensor([[True, True, False]])
+    loss = clipped_value_loss(row(1.0, 2.0, 9.0), row(1.0, 2.0, 9.0), row(0.0, 0.0, 0.0), mask, clip=0.5)
+    assert loss.item() == pytest.approx(0.5 * (1.0 + 4.0))
+
+
+def test_both_kl_estimates_by_hand() -> None:
+    """Two answers of two tokens and one; d = log pi - log pi_0 is 1, -2 and 0.5."""
+    mask = torch.tensor([[True, True], [True, False]])
+    log_probs = torch.tensor([[-1.0, -3.0], [-0.5, math.nan]], dtype=torch.float64)
+    reference = torch.tensor([[-2.0, -1.0], [-1.0, math.nan]], dtype=torch.float64)
+    plain, positive = kl_estimates(log_probs, reference, mask)
+    assert plain.item() == pytest.approx((1.0 - 2.0 + 0.5) / 2)
+    terms = [math.exp(-d) - 1.0 + d for d in (1.0, -2.0, 0.5)]
+    assert positive.item() == pytest.approx(sum(terms) / 2)
 
 
 def test_the_nonnegative_kl_is_never_below_zero_and_both_are_zero_for_equal_policies() -> None:

@@ -59,15 +59,15 @@ class Phrases:
         """What can be done instead, in that category."""
         return sentence.skeleton in self._offers[category]
 
-    def is_muddled_offer(self, sentence: Sentence, category: str) -> bool:
-        """An offer with other words in the place of the name or thing, or "you can" for "I can"; never with a number.
+    def is_muddled_offer(self, sentence: Sentence) -> bool:
+        """An offer of any category, also with other words in the place of the name, or "you can" for "I can".
 
-        Such an offer helps nobody, but it does no harm either.
+        Never with a number.  Such an offer helps nobody, but it does no harm either.
         """
         words = sentence.skeleton
         if sentence.of_kind("number") or words[:1] not in (("i",), ("you",)):
             return False
-        return any(_fits(words[1:], form[1:]) for form in self._offers[category])
+        return any(_fits(words[1:], form[1:]) for forms in self._offers.values() for form in forms)
 
     def refuses(self, sentence: Sentence) -> bool:
         """One of the town's refusals, or one that says the same in near words."""

@@ -1,0 +1,58 @@
+"""PPO's value function: a reward model's score on the whitened reward's scale, one value a target."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from alignment.data.packing import Tree, make_batch
+from rl.rollout import Judges
+from rl.value import ValueModel, answers_as_rows
+
+
+def test_runs_become_zero_padded_rows_with_a_mask() -> None:
+    flat = torch.tensor([1.0, 2.0, 3.0, 4.0], requires_grad=True)
+    rows, mask = answers_as_rows(flat, [1, 3])
+    assert rows.tolist() == [[1.0, 0.0, 0.0], [2.0, 3.0, 4.0]]
+    assert mask.tolist() == [[True, False, False], [True, True, True]]
+    (rows * torch.tensor([[1.0, 9.0, 9.0], [2.0, 3.0, 4.0]])).sum().backward()
+    assert flat.grad is not None
+    assert flat.grad.tolist() == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_no_answers_make_no_rows() -> None:
+    rows, mask = answers_as_rows(torch.zeros(0), [])
+    assert rows.shape == mask.shape == (0, 0)
+
+
+def test_a_value_is_the_score_of_the_state_before_each_target_on_the_rewards_scale(judges: Judges) -> None:
+    tokens = [1, 5, 6, 7, 8, 9]
+    batch = make_batch([Tree.sequence(tokens, [False, False, False, True, True, True])])
+    value = ValueModel(judges.helpfulness)
+    value.set_scale(torch.tensor([1.0, 3.0]))
+    assert (value.shift, value.scale) == (2.0, 1.0)
+    value.shift, value.scale = 0.75, 4.0
+    scores = judges.helpfulness.model(torch.tensor([tokens])).logits[0, :, 0]
+    expected = (scores[2:5] - 0.75) / 4.0
+    torch.testing.assert_close(value(batch), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_value_function_learns_and_its_reward_model_stays(judges: Judges) -> None:
+    batch = make_batch([Tree.sequence([1, 5, 6, 7], [False, False, True, True])])
+    before = judges.helpfulness.model.score.weight.clone()
+    value = ValueModel(judges.helpfulness)
+    value(batch).square().sum().backward()
+    assert value.scorer.score.weight.grad is not None
+    assert float(value.scorer.score.weight.grad.abs().sum()) > 0
+    assert judges.helpfulness.model.score.weight.grad is None
+    assert torch.equal(judges.helpfulness.model.score.weight, before)
+
+
+def test_rewards_without_variance_do_not_blow_the_scale_up(judges: Judges) -> None:
+    value = ValueModel(judges.helpfulness)
+    value.set_scale(torch.tensor([2.0, 2.0]))
+    assert value.shift == 2.0
+    assert math.isfinite(1.0 / value.scale)
+    assert value.scale == pytest.approx(1e-3)
