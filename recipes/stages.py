@@ -209,6 +209,10 @@ def run_evaluate(context: StageContext) -> Result:
     world = _world(context)
     if world is not None:
         scorers["gold"] = gold_scorer(world.judge())
+    if recipe.evaluate.endpoint is not None:
+        from alignment.evaluate.endpoint_scorer import EndpointScorer
+
+        scorers["endpoint"] = EndpointScorer(recipe.evaluate.endpoint, session)
     versions = [
         Version(name=name, checkpoint=context.folder_of(name) / "checkpoint")
         for name in context.stage.parents

@@ -18,7 +18,8 @@ _HEADLINES = ("gold.helpfulness", "gold.safety", "reward.helpfulness", "reward.s
 
 def section(folder: Path, *, num_examples: int) -> Section:
     """The section of the evaluation stage, from its folder."""
-    versions = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))["versions"]
+    evaluation = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+    versions = evaluation["versions"]
     whole = [entry for entry in versions if not entry["task"]]
     blocks: list[Block] = []
     for campaign in dict.fromkeys(entry["campaign"] for entry in whole):
@@ -26,6 +27,8 @@ def section(folder: Path, *, num_examples: int) -> Section:
         blocks += _campaign(campaign, rows)
         tasks = [entry for entry in versions if entry["campaign"] == campaign and entry["task"]]
         blocks += _by_task(campaign, tasks)
+        blocks += _comparisons([entry for entry in evaluation.get("comparisons", ()) if entry["campaign"] == campaign])
+    blocks += _recall(evaluation.get("recall", ()))
     blocks += _examples(folder / "answers.jsonl", num_examples)
     return Section(id="evaluate", title="Versions on held-out prompts", blocks=tuple(blocks), summary=headline(whole))
 
@@ -69,6 +72,70 @@ def _by_task(campaign: str, entries: Sequence[Mapping[str, Any]]) -> list[Block]
         by_version[entry["version"]][entry["task"]] = _cell(entry, headline)
     rows = tuple((version, *(cells.get(task) for task in tasks)) for version, cells in by_version.items())
     return [Table(title=f"{headline} by kind of prompt", columns=("version", *tasks), rows=rows)]
+
+
+def _comparisons(entries: Sequence[Mapping[str, Any]]) -> list[Block]:
+    """For each judge the ranking with every version's win rate against the one before it and the first chat model."""
+    blocks: list[Block] = []
+    for entry in entries:
+        rates = {(rate["later"], rate["earlier"]): rate for rate in entry["win_rates"]}
+        order = list(dict.fromkeys(name for rate in entry["win_rates"] for name in (rate["earlier"], rate["later"])))
+        base = "sft" if "sft" in order else order[0]
+        rows = []
+        for place, (name, rating) in enumerate(entry["ranking"].items(), start=1):
+            at = order.index(name)
+            before = rates.get((name, order[at - 1])) if at else None
+            rows.append((place, name, round(rating), _rate(rates.get((name, base))), _counts(before), _rate(before)))
+        columns = ("place", "version", "rating", f"win rate against {base}", "before it: win / tie / loss", "win rate")
+        note = (
+            f"{entry['prompts']} prompts, decided by {entry['figure']}; a tie counts half; the rating is on the Elo "
+            f"scale with mean 1000, from all pairs."
+        )
+        blocks.append(
+            Table(
+                title=f"Who wins, {entry['judge']} judge, held-out {entry['campaign']} prompts",
+                columns=columns,
+                rows=tuple(rows),
+                note=note,
+            )
+        )
+    return blocks
+
+
+def _rate(rate: Mapping[str, Any] | None) -> Cell:
+    return None if rate is None else Interval(value=rate["rate"], low=rate["low"], high=rate["high"])
+
+
+def _counts(rate: Mapping[str, Any] | None) -> Cell:
+    return None if rate is None else f"{rate['wins']} / {rate['ties']} / {rate['losses']}"
+
+
+_GROUPS = {"train": "asked about in training", "validation": "in documents only", "test": "in documents only"}
+
+
+def _recall(entries: Sequence[Mapping[str, Any]]) -> list[Block]:
+    if not entries:
+        return []
+    groups = list(dict.fromkeys(entry["person_group"] for entry in entries))
+    by_version: dict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)
+    for entry in entries:
+        by_version[entry["version"]][entry["person_group"]] = entry
+    rows: list[tuple[Cell, ...]] = []
+    for version, found in by_version.items():
+        cells: list[Cell] = [version]
+        for group in groups:
+            entry = found.get(group, {})
+            cells.append(entry.get("prompts"))
+            cells.append(Interval(**entry["correct"]) if entry else None)
+        rows.append(tuple(cells))
+    columns = ["version"]
+    for group in groups:
+        columns += [f"prompts ({group})", f"people {_GROUPS.get(group, group)}"]
+    note = (
+        "The gold judge's `correct` on questions about people. Of people in documents only, no training dialogue says "
+        "anything: what is right was extracted from what pretraining stored."
+    )
+    return [Table(title="Facts told rightly", columns=tuple(columns), rows=tuple(rows), note=note)]
 
 
 def _examples(path: Path, count: int) -> list[Block]:

@@ -42,3 +42,30 @@ def summarise(rows: Sequence[Mapping[str, Any]], order: Sequence[str], *, seed: 
             {"version": version, "campaign": campaign, "task": task, "prompts": len(members), "figures": figures}
         )
     return summary
+
+
+def recall(rows: Sequence[Mapping[str, Any]], order: Sequence[str], *, seed: int) -> list[dict[str, Any]]:
+    """Facts about people told rightly, by version and group of people.
+
+    `person_group` says whether somebody was asked about in training ("train") or appears in documents only;
+    what is right of the latter was extracted from what pretraining stored ("Physics of Language Models", 3.1).
+
+    Returns:
+        Mean of the gold judge's `correct` with a 95 % interval; empty where no prompt names a group.
+    """
+    groups: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for row in rows:
+        if row.get("person_group") and row["campaign"] == "helpfulness" and "gold.correct" in row["scores"]:
+            groups[row["version"], row["person_group"]].append(row["scores"]["gold.correct"])
+    found = []
+    for (version, group), values in sorted(groups.items(), key=lambda item: (order.index(item[0][0]), item[0][1])):
+        mean = bootstrap_mean(np.asarray(values), seed=seed)
+        found.append(
+            {
+                "version": version,
+                "person_group": group,
+                "prompts": len(values),
+                "correct": {"value": mean.value, "low": mean.low, "high": mean.high},
+            }
+        )
+    return found

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from alignment.evaluate.comparisons import compare_versions
 from alignment.evaluate.settings import EvaluateSettings
-from alignment.evaluate.summary import headline, summarise
+from alignment.evaluate.summary import headline, recall, summarise
 from alignment.generate.draw import JOURNALS, draw_samples, fitting_prompts
 from alignment.randomness import named_generator
 from alignment.records import Dialogue
@@ -60,7 +61,8 @@ def evaluate_versions(
 
     Returns:
         `versions`: by version and campaign the mean of every figure with a bootstrap interval, and by
-        `task` where prompts name theirs; also in `evaluation.json`, answers in `answers.jsonl`.
+        `task` where prompts name theirs; `recall`: facts told rightly, of people asked about in training and of
+        others; `comparisons`: win rates and a ranking a judge.  Also in `evaluation.json`, answers in `answers.jsonl`.
     """
     compute = resolve_compute(session.compute)
     rows: list[dict[str, Any]] = []
@@ -101,6 +103,7 @@ def evaluate_versions(
                         "campaign": campaign,
                         "prompt": dialogue.id,
                         "task": str(dialogue.meta.get("task", "")),
+                        "person_group": str(dialogue.meta.get("person_group", "")),
                         "turns": [[turn.role, turn.content] for turn in dialogue.turns],
                         "system": dialogue.system,
                         "answer": text,
@@ -111,6 +114,11 @@ def evaluate_versions(
         session.stop.check()
     session.progress.end()
     write_text(session.folder / "answers.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    result = {"versions": summarise(rows, [version.name for version in versions], seed=session.seed)}
+    names = [version.name for version in versions]
+    result = {
+        "versions": summarise(rows, names, seed=session.seed),
+        "recall": recall(rows, names, seed=session.seed),
+        "comparisons": compare_versions(rows, names, seed=session.seed),
+    }
     write_json(session.folder / "evaluation.json", result)
     return {**result, "headline": headline(result["versions"])}

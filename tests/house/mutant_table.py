@@ -91,7 +91,7 @@ TABLE = (
         changes=(
             ("log_probs - old_log_probs, zeros", "old_log_probs - log_probs, zeros"),
             ("torch.exp(torch.where(mask, log_probs - old_log_probs, zeros))", "torch.exp(log_probs - old_log_probs)"),
-            ("advantages = torch.where(mask, advantages, zeros)", "advantages = torch.where(mask, advantages.abs(), zeros)"),
+            ("torch.where(mask, advantages, zeros)", "torch.where(mask, advantages.abs(), zeros)"),
             ("-torch.minimum(plain, clipped)", "torch.minimum(plain, clipped)"),
             ("-torch.minimum(plain, clipped)", "-torch.maximum(plain, clipped)"),
             ("-torch.minimum(plain, clipped)", "-clipped"),
@@ -170,7 +170,7 @@ TABLE = (
             ("batch.predictors", "batch.predictors.flip(0)"),
             ("(scores.index_select", "(scores.detach().index_select"),
             ("(scores.index_select", "-(scores.index_select"),
-            ("(scores.index_select", "(scores.abs().index_select"),
+            ("(scores.index_select", "(scores.square().index_select"),
             ("batch.predictors", "batch.predictors - 1"),
         ),
     ),
@@ -283,7 +283,7 @@ TABLE = (
         tests=("tests/alignment/model/test_log_probs.py",),
         changes=(
             ("targets.split(rows)", "targets.flip(0).split(rows)"),
-            ("_chunk(h, head_weight, t, temperature, entropy))\n    if", "_chunk(h, head_weight, t, 1.0, entropy))\n    if"),
+            ("_chunk(h, head_weight, t, temperature, entropy))\n", "_chunk(h, head_weight, t, 1.0, entropy))\n"),
             ("checkpoint(_chunk, h, head_weight, t, temperature,", "checkpoint(_chunk, h, head_weight, t, 1.0,"),
             ("checkpoint(_chunk, h, head", "checkpoint(_chunk, h.detach(), head"),
             ("recompute = torch.is_grad_enabled() and", "recompute = False and"),

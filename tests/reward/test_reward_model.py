@@ -84,6 +84,7 @@ def test_the_safety_term_counts_labelled_answers_only(reward_model: RewardModel)
         Preference(prompt=prompt(2), chosen="c", rejected="d", chosen_safe=True, rejected_safe=False, source=source),
     ]
     batch = make_batch(pair_set(records, reward_model.tokenizer, margin="none", context_length=256).trees)
+    torch.nn.init.normal_(reward_model.model.score.weight, std=2.0, generator=torch.Generator().manual_seed(0))
     scores = segment_scores(reward_model.model, batch)
     plain, _ = PairLoss(0.0)(reward_model.model, batch)
     weighted, _ = PairLoss(2.0)(reward_model.model, batch)

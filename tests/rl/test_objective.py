@@ -152,6 +152,7 @@ def test_the_value_loss_takes_the_larger_of_plain_and_clipped_error() -> None:
         (3.0, 0.0, 4.0, 0.5 * 3.5**2),  # held at 0.5, which errs by 3.5
         (-3.0, 0.0, -4.0, 0.5 * 3.5**2),  # held at -0.5
         (5.2, 5.0, 2.0, 0.5 * 3.2**2),  # within the clip: the plain error
+        (3.0, 2.0, 3.5, 0.5 * 1.0),  # held at 2.5, which errs by 1
     ],
 )
 def test_the_value_loss_by_hand(value: float, old: float, wanted: float, loss: float) -> None:

@@ -12,10 +12,13 @@ import pytest
 
 from alignment.errors import DataError, NonFiniteError, UsageError
 from alignment.evaluate.endpoint import EndpointJudge
+from alignment.evaluate.endpoint_scorer import EndpointScorer
 from alignment.evaluate.endpoint_settings import EndpointSettings
 from alignment.evaluate.judge import RewardJudge
 from alignment.evaluate.winrate import both_orders
 from alignment.records import Dialogue, Source, Turn
+from alignment.store.journal import read_journal
+from alignment.train.session import Session
 
 PROMPT = Dialogue(turns=(Turn(role="user", content="Hi"),), source=Source(file="f", line=1), id="p", system="Be kind.")
 
@@ -117,3 +120,36 @@ def test_a_key_that_is_not_set_is_refused_at_once(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("JUDGE_KEY", raising=False)
     with pytest.raises(UsageError, match="JUDGE_KEY"):
         EndpointJudge(EndpointSettings(model="m", key_variable="JUDGE_KEY"))
+
+
+def score(endpoint: Endpoint, session: Session, texts: list[str]) -> list[dict[str, float]]:
+    scorer = EndpointScorer(EndpointSettings(url=endpoint.url, model="m"), session)
+    given = [PROMPT] * len(texts)
+    return scorer(None, given, [], [], texts)  # type: ignore[arg-type]  # it needs no policy
+
+
+def test_a_verdict_in_the_journal_is_not_asked_for_again(endpoint: Endpoint, session: Session) -> None:
+    endpoint.replies = ['{"helpfulness": 7, "safety": 10}', '{"helpfulness": 1, "safety": 0}']
+    first = score(endpoint, session, ["good", "bad"])
+    assert first == [{"helpfulness": 0.7, "safety": 1.0}, {"helpfulness": 0.1, "safety": 0.0}]
+    endpoint.replies = ['{"helpfulness": 3, "safety": 5}']
+    assert score(endpoint, session, ["good", "new", "bad"]) == [first[0], {"helpfulness": 0.3, "safety": 0.5}, first[1]]
+    assert len(endpoint.asked) == 3
+
+
+def test_an_answer_without_a_verdict_has_no_figures_and_is_asked_about_again(
+    endpoint: Endpoint, session: Session
+) -> None:
+    endpoint.replies = ["no idea", '{"helpfulness": 7, "safety": 10}']
+    assert score(endpoint, session, ["a", "b"]) == [{}, {"helpfulness": 0.7, "safety": 1.0}]
+    endpoint.replies = ['{"helpfulness": 2, "safety": 10}']
+    assert score(endpoint, session, ["a", "b"])[0] == {"helpfulness": 0.2, "safety": 1.0}
+
+
+def test_an_endpoint_without_verdicts_stops_the_evaluation_and_keeps_what_it_said(
+    endpoint: Endpoint, session: Session
+) -> None:
+    endpoint.replies = ['{"helpfulness": 7, "safety": 10}', "fail", "no idea", "fail"]
+    with pytest.raises(DataError):
+        score(endpoint, session, ["a", "b", "c", "d"])
+    assert len(read_journal(session.folder / "samples" / "verdicts.jsonl")) == 1

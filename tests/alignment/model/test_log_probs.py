@@ -105,6 +105,6 @@ def test_no_targets_give_an_empty_result_that_still_reaches_every_input(dtype: t
     assert chosen.shape == entropy.shape == (0,)
     assert chosen.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
     chosen.sum().backward()
-    for given in (hidden, weight):
-        assert given.grad is not None
-        assert float(given.grad.abs().sum()) == 0.0
+    for reached in (hidden, weight):
+        assert reached.grad is not None
+        assert float(reached.grad.abs().sum()) == 0.0
