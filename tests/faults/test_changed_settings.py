@@ -45,7 +45,19 @@ OWNERS = {
     "evaluate": "evaluate",
 }
 VALUES = [False, True, 0, 1, 2, 8, 16, 64, 350, 0.25, 0.5, 0.95, 1.5]
-VALUES += ["x", "x.jsonl", "x.model", "user", "assistant", "better", "slightly", ["x"], [0.5, 1.0, 2.0], None, {"model": "judge"}]
+VALUES += [
+    "x",
+    "x.jsonl",
+    "x.model",
+    "user",
+    "assistant",
+    "better",
+    "slightly",
+    ["x"],
+    [0.5, 1.0, 2.0],
+    None,
+    {"model": "judge"},
+]
 SOURCE = {"path": "x.jsonl"}
 VALUES += [{}, {"x": "user"}, {"x": "x"}, [SOURCE], {"train": [SOURCE]}, {"data": {"train": [SOURCE]}}]
 # what else must change with a key, because the settings refuse it alone
