@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from typing import Any
 
 _SECRET_NAME = re.compile(r"(TOKEN|KEY|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
-_CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^\s/@'\"]+@")
+# with one slash too: a path swallows the other one
+_CREDENTIALS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/(?:/[^\s/@'\"]+|[^\s/@'\":]+:[^\s/@'\"]*)@")
 _PARAMETER = re.compile(r"(?P<name>[?&][\w.-]*(?:token|key|secret|password|signature)=)[^&\s'\"]+", re.IGNORECASE)
 _SHORTEST = 6  # a shorter value would mask ordinary words
 
@@ -53,9 +54,14 @@ def _masked(text: str, secrets: list[tuple[str, str]]) -> str:
     for value, name in secrets:
         if value in text:
             text = text.replace(value, f"${{{name}}}")
-    if "://" in text:
-        text = _CREDENTIALS.sub(r"\g<scheme>***@", text)
+    if ":/" in text:
+        text = _CREDENTIALS.sub(_without_credentials, text)
     return _PARAMETER.sub(r"\g<name>***", text) if "=" in text else text
+
+
+def _without_credentials(found: re.Match[str]) -> str:
+    scheme, _, rest = found.group().partition(":/")
+    return f"{scheme}:/{'/' if rest.startswith('/') else ''}***@"
 
 
 def _masked_values(value: Any, secrets: list[tuple[str, str]]) -> Any:

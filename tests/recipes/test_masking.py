@@ -81,3 +81,8 @@ def test_nothing_that_steers_a_terminal_is_left(text: str) -> None:
         (ord(character) >= 0x20 and not 0x7F <= ord(character) < 0xA0) or character in "\n\t" for character in shown
     )
     shown.encode()  # no lone surrogate either
+
+
+def test_a_urls_credentials_are_masked_also_where_a_path_swallowed_a_slash() -> None:
+    assert mask("https:/ada:sesame@example.org/rows", {}) == "https:/***@example.org/rows"
+    assert mask("https:/example.org/a@b", {}) == "https:/example.org/a@b"
