@@ -30,7 +30,7 @@ def compare_versions(rows: Sequence[Mapping[str, Any]], order: Sequence[str], *,
         order: the versions, the earliest first.
 
     Returns:
-        By campaign and judge: `figure` that decides, `ranking` (version -> rating, the best first), and
+        By campaign and judge: `figure` that decides, `ranking` ([version, rating], the best first), and
         `win_rates` of the later version against the earlier, with 95 % intervals over prompts.
     """
     scores: dict[tuple[str, str], dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
@@ -59,7 +59,7 @@ def compare_versions(rows: Sequence[Mapping[str, Any]], order: Sequence[str], *,
                 "judge": judge,
                 "figure": DECIDING[judge][campaign],
                 "prompts": len(prompts),
-                "ranking": ranking(lists, tie=TIE),
+                "ranking": [[name, rating] for name, rating in ranking(lists, tie=TIE).items()],
                 "win_rates": rates,
             }
         )

@@ -82,7 +82,7 @@ def _comparisons(entries: Sequence[Mapping[str, Any]]) -> list[Block]:
         order = list(dict.fromkeys(name for rate in entry["win_rates"] for name in (rate["earlier"], rate["later"])))
         base = "sft" if "sft" in order else order[0]
         rows = []
-        for place, (name, rating) in enumerate(entry["ranking"].items(), start=1):
+        for place, (name, rating) in enumerate(entry["ranking"], start=1):
             at = order.index(name)
             before = rates.get((name, order[at - 1])) if at else None
             rows.append((place, name, round(rating), _rate(rates.get((name, base))), _counts(before), _rate(before)))

@@ -26,7 +26,7 @@ def test_the_later_version_is_compared_with_the_earlier_one() -> None:
     assert (rate["wins"], rate["ties"], rate["losses"]) == (2, 1, 1)
     assert rate["rate"] == pytest.approx(2.5 / 4)
     assert rate["low"] <= rate["rate"] <= rate["high"]
-    assert list(found["ranking"]) == ["v1", "sft"]
+    assert [name for name, _ in found["ranking"]] == ["v1", "sft"]
 
 
 def test_a_difference_below_the_tie_is_a_tie() -> None:
