@@ -80,12 +80,12 @@ def kill_at_random(
     place: Path,
     undisturbed: Path,
     duration: float,
-    startup: float = 0.0,
+    startup: float = 8.0,
 ) -> Outcome:
     """Kill a run `kills` times, each time after a random while, then let it end and compare.
 
     Args:
-        duration: seconds of the undisturbed run; the kills are spread over it.
+        duration: seconds of the undisturbed run; the kills are spread over it, with room for what is done again.
         startup: seconds before a run begins to work; most of it passes before a kill.
     """
     outcome = Outcome()
@@ -96,7 +96,7 @@ def kill_at_random(
     while outcome.kills < kills:
         process = start(recipe, overrides, run, log)
         try:
-            process.wait(startup * 0.9 + float(draws.uniform(0.0, 2.0 * duration / (kills + 1))))
+            process.wait(startup * 0.9 + float(draws.uniform(0.0, 3.0 * duration / (kills + 1))))
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from alignment.data.verdict import Verdict
-from alignment.data.world.annotators import agreement
+from alignment.data.world.agreement import held_out_agreement
 from alignment.data.world.answers import GOOD, answer, qualities
 from alignment.data.world.entropy import world_bits
 from alignment.data.world.settings import SPLITS, WorldSettings, counts
@@ -124,13 +124,10 @@ def _agreement(world: World) -> Iterator[str]:
     yield f"| campaign | pairs | between two annotators | Gwet's AC1 | with the judge | with the judge: {heads} |"
     yield "|---|---|---|---|---|" + "---|" * len(GRADES)
     for kind in _KINDS:
-        pairs = []
-        for p in islice(world.preferences(kind, "test"), 400):
-            first, second = sorted((p.chosen, p.rejected))  # any order that does not tell the choice
-            pairs.append((p.prompt, first, second))
-        found = agreement(world.annotators(), pairs, kind, seed=world.settings.seed)
+        found = held_out_agreement(world, kind, 400)
         cells = " | ".join(f"{share:.2f} ({number})" for number, share in found.by_grade.values())
-        yield f"| {kind} | {len(pairs)} | {found.between:.2f} | {found.ac1:.2f} | {found.with_judge:.2f} | {cells} |"
+        figures = f"{found.comparisons} | {found.between:.2f} | {found.ac1:.2f} | {found.with_judge:.2f}"
+        yield f"| {kind} | {figures} | {cells} |"
 
 
 _SECTIONS = (_numbers, _documents, _dialogues, _system, _preferences, _agreement)
