@@ -14,6 +14,7 @@ from transformers import GenerationConfig, PreTrainedModel
 from alignment.errors import CheckpointError, TokenizerError
 from alignment.model.attention import AttentionPlan
 from alignment.model.checkpoint import load_model, save_model
+from alignment.model.meta_checkpoint import is_meta_checkpoint, read_meta_checkpoint
 from alignment.store.atomic import staged_folder
 from alignment.store.manifest import Manifest, write_manifest
 from alignment.text.chat import FORMAT_VERSION
@@ -66,7 +67,7 @@ def save_policy(policy: Policy, folder: Path, *, meta: Mapping[str, Any] | None 
 
 
 def load_policy(path: Path | str, *, revision: str | None = None, dtype: torch.dtype = torch.float32) -> Policy:
-    """Read a policy from a checkpoint's folder (ours, or any Llama one with a `tokenizer.model`) or the hub.
+    """Read a policy from a checkpoint's folder (ours, any Llama one with a `tokenizer.model`, Meta's) or the hub.
 
     Raises:
         CheckpointError: the files do not verify or do not fit their configuration.
@@ -80,7 +81,7 @@ def load_policy(path: Path | str, *, revision: str | None = None, dtype: torch.d
         )
     tokenizer = Tokenizer.load(folder)
     require_recorded_tokenizer(folder, tokenizer)
-    model = load_model(folder, dtype=dtype)
+    model = read_meta_checkpoint(folder, dtype=dtype) if is_meta_checkpoint(folder) else load_model(folder, dtype=dtype)
     require_fitting_config(tokenizer, model.config, str(path))
     return Policy(model=model, tokenizer=tokenizer)
 

@@ -81,12 +81,14 @@ def kill_at_random(
     undisturbed: Path,
     duration: float,
     startup: float = 8.0,
+    spread: float = 3.0,
 ) -> Outcome:
     """Kill a run `kills` times, each time after a random while, then let it end and compare.
 
     Args:
         duration: seconds of the undisturbed run; the kills are spread over it, with room for what is done again.
         startup: seconds before a run begins to work; most of it passes before a kill.
+        spread: times the share of a kill in `duration` that a run lives at most; above 2 a run may end before the last.
     """
     outcome = Outcome()
     run, log = place / "disturbed", place / "disturbed.log"
@@ -96,7 +98,7 @@ def kill_at_random(
     while outcome.kills < kills:
         process = start(recipe, overrides, run, log)
         try:
-            process.wait(startup * 0.9 + float(draws.uniform(0.0, 3.0 * duration / (kills + 1))))
+            process.wait(startup * 0.9 + float(draws.uniform(0.0, spread * duration / (kills + 1))))
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()

@@ -220,7 +220,7 @@ def test_an_end_token_is_learnt_although_it_is_the_padding_token(tokenizer: Toke
         loss.backward()
         gradient = policy.model.get_output_embeddings().weight.grad
         assert gradient is not None
-        found.append((float(loss), gradient.clone()))
+        found.append((float(loss.detach()), gradient.clone()))
     assert found[0][0] == found[1][0]
     assert torch.equal(found[0][1], found[1][1])
     assert found[0][1][tokenizer.eos_id].abs().sum() > 0
