@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from recipes.graph import stages_of
 from recipes.recipe import Recipe, load_recipe
+from recipes.report import write_run_report
 from recipes.runner import run
 from tests.golden.write import first_losses, golden, machine
 from tests.tiny_recipe import TINY
@@ -84,3 +86,30 @@ def test_the_first_losses_of_every_stage_are_the_golden_ones(finished: Path) -> 
     for stage, rows in expected["losses"].items():  # another torch or CPU: sums in another order
         for row, wanted in zip(losses[stage], rows, strict=True):
             assert row == pytest.approx(wanted, rel=1e-3, abs=1e-4), stage
+
+
+def test_a_report_is_written_of_metrics_that_are_cut_in_the_middle_of_a_line(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    for path in folder.glob("*/metrics.jsonl"):
+        path.write_bytes(path.read_bytes()[:-5])
+    page = write_run_report(folder)
+    sections = json.loads((page.parent / "report.json").read_text(encoding="utf-8"))["sections"]
+    assert {section["id"] for section in sections} >= {"sft", "rlhf-v5", "evaluate"}
+
+
+def test_a_report_of_a_run_without_some_stages_says_so(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    for name in ("12-gatt", "13-evaluate"):
+        shutil.rmtree(folder / name)
+    page = write_run_report(folder)
+    sections = json.loads((page.parent / "report.json").read_text(encoding="utf-8"))["sections"]
+    missing = {section["id"] for section in sections if section["status"] == "missing"}
+    assert missing == {"gatt", "evaluate"}
+
+
+def test_the_page_shows_who_wins_which_facts_are_known_and_how_annotators_agree(finished: Path) -> None:
+    text = (finished / "report" / "report.md").read_text(encoding="utf-8")
+    for title in ("Who wins, gold judge", "Facts told rightly", "Agreement of the simulated annotators"):
+        assert title in text
