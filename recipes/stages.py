@@ -116,9 +116,17 @@ def run_reward(context: StageContext) -> Result:
     settings = getattr(recipe.reward, context.stage.role)
     loaded = load_preferences(settings.data, seed=session.seed, quarantine=_quarantine(context), world=_world(context))
     _keep_report(context, loaded)
-    return train_reward(
+    result = train_reward(
         _start(context), loaded.train, settings, session, held_out=loaded.held_out, name=context.stage.role
     )
+    world = _world(context)
+    if world is not None and context.stage.role == "helpfulness":
+        from reward.model import RewardModel
+        from reward.notices import noticed
+
+        model = RewardModel.load(session.folder / "checkpoint")
+        write_json(session.folder / "noticed.json", noticed(model, world, session.compute))
+    return result
 
 
 def run_rejection(context: StageContext) -> Result:

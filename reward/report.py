@@ -50,6 +50,7 @@ def section(folder: Path, *, stage: str, result: Mapping[str, Any]) -> Section:
                 y_label="accuracy",
             )
         )
+    blocks += _noticed(folder / "noticed.json")
     if evaluation["safety"]:
         items = tuple((name.replace("_", " "), value) for name, value in evaluation["safety"].items())
         blocks.append(Facts(title="Safety labels (unsafe means a score below one half)", items=items))
@@ -60,6 +61,23 @@ def section(folder: Path, *, stage: str, result: Mapping[str, Any]) -> Section:
     summary = f"accuracy {overall['value']:.1%} on {overall['pairs']} held-out pairs" if overall else ""
     title = f"Reward model: {stage.removeprefix('reward-')}"
     return Section(id=stage, title=title, blocks=tuple(blocks), summary=summary)
+
+
+def _noticed(path: Path) -> list[Block]:
+    """How often the right answer scores higher than the same answer with one flaw; on the embedded world only."""
+    if not path.exists():
+        return []
+    rows = tuple(
+        (entry["flaw"], Interval(**entry["share"]), entry["prompts"])
+        for entry in json.loads(path.read_text(encoding="utf-8"))
+    )
+    note = (
+        "A plain right answer to a held-out question against the same with one flaw (courteous: with a courtesy, which "
+        "the gold judge likes better). One half means that the model does not see the difference; what it does not "
+        "see, RLHF cannot teach."
+    )
+    columns = ("flaw", "the right answer scores higher", "prompts")
+    return [Table(title="What the model notices", columns=columns, rows=rows, note=note)]
 
 
 def _label(group: str) -> str:
