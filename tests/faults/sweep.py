@@ -196,7 +196,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2)
     asked = parser.parse_args()
     warm_up()
-    failed = 0
+    failed = tried = swept = 0
     with tempfile.TemporaryDirectory() as folder:
         stages = swept_stages(Path(folder).resolve() / "undisturbed")
         unknown = set(asked.stage or ()) - {stage.name for stage in stages}
@@ -221,6 +221,9 @@ def main() -> int:
             )
             for text in swing.failures:
                 print(f"    {text}", flush=True)
+            tried += swing.tried
+            swept += 1
+    print(f"{tried - failed} of {tried} points of {swept} stages Equal")
     return 1 if failed else 0
 
 

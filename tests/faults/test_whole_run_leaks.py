@@ -1,163 +1,86 @@
-"""S7, S8, S12: a whole run tells no secret, calls nobody, and leaves files as the umask says.
-
-One run of the tiny recipe with canary secrets in its environment, every connection recorded and refused, in an empty
-network namespace where the machine allows one; and one that fails on data whose address holds a password.
-"""
+"""S7, S8, S12: a whole run tells no secret, calls nobody, and leaves files as the umask says."""
 
 from __future__ import annotations
 
-import os
 import stat
-import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.faults.watched import HOME, PASSWORD, SECRETS, UMASK, Watched, watched_place, why_no_namespace
 from tests.tiny_recipe import BRITTLE
 
-ROOT = Path(__file__).resolve().parents[2]
-SECRETS = {
-    "HF_TOKEN": "hf_canaryAAAA1111",
-    "OPENAI_API_KEY": "sk-canaryBBBB2222",
-    "MY_SECRET_KEY": "canaryCCCC3333",
-    "AWS_SECRET_ACCESS_KEY": "canaryDDDD4444",
-}
-PASSWORD = "canaryEEEE5555"
-HOME = "home-of-canaryFFFF6666"
-# loaded by Python before anything else: writes down and refuses every connection, and notes the first heavy import
-SITECUSTOMIZE = """
-import os, socket, sys
-
-def note(text):
-    with open(os.environ["CANARY_LOG"], "a") as file:
-        file.write(text + "\\n")
-
-def refuse(name):
-    def call(*arguments, **_):
-        note(f"{name} {arguments[-1]!r}")
-        raise OSError("this run may call nobody")
-    return call
-
-socket.socket.connect = refuse("connect")
-socket.socket.connect_ex = refuse("connect_ex")
-socket.getaddrinfo = refuse("getaddrinfo")
-socket.create_connection = refuse("create_connection")
-
-class Watch:
-    def find_spec(self, name, *_):
-        if name in ("torch", "transformers", "datasets", "accelerate", "huggingface_hub"):
-            off = os.environ.get("HF_HUB_DISABLE_TELEMETRY")
-            note(f"import {name} telemetry-off={off}")
-        return None
-
-sys.meta_path.insert(0, Watch())
-"""
+CANARIES = [*SECRETS.values(), PASSWORD, HOME]
 
 
-@dataclass(frozen=True)
-class Done:
-    """A run in a process of its own: exit code, all that it said, its folder, and what was noted about it."""
-
-    code: int
-    said: str
-    folder: Path
-    notes: list[str]
-    temporary: Path
+def test_a_whole_run_needs_no_network_and_calls_nobody(watched: Watched) -> None:
+    assert watched.codes == [0, 0, 0, 0], watched.said
+    assert [note for note in watched.notes if not note.startswith("import")] == []
 
 
-def run_watched(place: Path, *arguments: str) -> Done:
-    """`align run` with canaries all around it."""
-    home, temporary, site = place / HOME, place / "temporary", place / "site"
-    for folder in (home, temporary, site):
-        folder.mkdir(parents=True)
-    (site / "sitecustomize.py").write_text(SITECUSTOMIZE)
-    log = place / "notes.txt"
-    log.touch()
-    command = [sys.executable, "-m", "recipes.cli", "run", *arguments, "--out", str(place / "run")]
-    if no_network() is None:
-        command = ["unshare", "-rn", *command]
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(home),
-        "TMPDIR": str(temporary),
-        "PYTHONPATH": f"{site}:{ROOT}",
-        "CANARY_LOG": str(log),
-        "OMP_NUM_THREADS": "1",
-        **SECRETS,
-    }
-    ended = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, umask=0o027)
-    notes = log.read_text().splitlines()
-    return Done(ended.returncode, ended.stdout + ended.stderr, place / "run", notes, temporary)
-
-
-def no_network() -> str | None:
-    """Why no empty network namespace can be made here; None if one can."""
-    try:
-        tried = subprocess.run(["unshare", "-rn", "true"], capture_output=True, text=True)
-    except OSError as error:
-        return str(error)
-    return None if tried.returncode == 0 else tried.stderr.strip()
-
-
-def hits(done: Done, canaries: list[str]) -> list[str]:
-    """Where a canary shows: in what was said, or in a file of the run."""
-    found = [f"output: {canary}" for canary in canaries if canary in done.said]
-    for path in done.folder.rglob("*"):
-        if path.is_file():
-            data = path.read_bytes()
-            found += [f"{path}: {canary}" for canary in canaries if canary.encode() in data]
-    return found
-
-
-@pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
-    return run_watched(tmp_path_factory.mktemp("leaks").resolve(), "quickstart", *BRITTLE)
-
-
-def test_a_whole_run_needs_no_network_and_calls_nobody(done: Done) -> None:
-    assert done.code == 0, done.said
-    assert [note for note in done.notes if not note.startswith("import")] == []
-
-
-def test_telemetry_is_off_before_the_first_import_that_could_send_any(done: Done) -> None:
-    imports = [note for note in done.notes if note.startswith("import")]
+def test_telemetry_is_off_before_the_first_import_that_could_send_any(watched: Watched) -> None:
+    imports = [note for note in watched.notes if note.startswith("import")]
     assert any("torch" in note for note in imports)
     assert [note for note in imports if not note.endswith("telemetry-off=1")] == []
 
 
-def test_no_secret_of_the_environment_is_told_or_written(done: Done) -> None:
-    assert len(list(done.folder.rglob("*"))) > 100
-    assert hits(done, [*SECRETS.values()]) == []
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "socket.create_connection(('example.org', 443))",
+        "socket.socket().connect(('127.0.0.1', 9))",
+        "socket.getaddrinfo('example.org', 443)",
+        "socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', 9))",
+        "__import__('urllib.request').request.urlopen('http://example.org')",
+    ],
+)
+def test_a_connection_would_be_noted_and_refused(attempt: str, tmp_path: Path) -> None:
+    place = watched_place(tmp_path)
+    assert place.call("-c", f"import socket; {attempt}") == 1
+    assert len(place.notes) == 1
 
 
-def test_the_home_folders_name_is_not_written(done: Done) -> None:
-    assert hits(done, [HOME]) == []
+@pytest.mark.skipif(why_no_namespace() is not None, reason=f"no network namespace here: {why_no_namespace()}")
+def test_the_network_namespace_is_empty(tmp_path: Path) -> None:
+    place = watched_place(tmp_path)
+    assert place.call("-c", "print(open('/proc/net/dev').read())") == 0
+    assert [line.split(":")[0].strip() for line in place.said.splitlines()[2:] if line] == ["lo"]
 
 
-def test_files_keep_the_umask_and_nothing_is_left_elsewhere(done: Done) -> None:
-    for path in [done.folder, *done.folder.rglob("*")]:
+def test_no_secret_and_no_home_folder_is_told_or_written_by_run_stages_plan_and_report(watched: Watched) -> None:
+    assert len(list(watched.run.rglob("*"))) > 100
+    assert watched.hits(CANARIES) == []
+
+
+def test_a_secret_that_a_recipe_asks_for_stands_by_its_name(watched: Watched) -> None:
+    assert "run by ${MY_SECRET_KEY}" in (watched.run / "recipe.yaml").read_text()
+    assert "${MY_SECRET_KEY}" in (watched.run / "report" / "index.html").read_text()
+
+
+def test_files_keep_the_umask_and_nothing_is_left_elsewhere(watched: Watched) -> None:
+    for path in [watched.run, *watched.run.rglob("*")]:
         mode = stat.S_IMODE(path.lstat().st_mode)
-        assert mode & 0o027 == 0, f"{path} has mode {mode:o}"
+        assert mode & UMASK == 0, f"{path} has mode {mode:o}"
         assert mode & 0o700 == (0o700 if path.is_dir() else 0o600), f"{path} has mode {mode:o}"
-    assert [path for path in done.temporary.rglob("*") if path.is_file()] == []
+    assert [path for path in watched.temporary.rglob("*") if path.is_file()] == []
+    assert [path.name for path in watched.run.rglob("*") if path.name.startswith(".") and path.name != ".lock"] == []
 
 
 def test_a_run_that_fails_on_an_address_with_a_password_does_not_tell_it(tmp_path: Path) -> None:
+    place = watched_place(tmp_path)
     address = f"https://user:{PASSWORD}@example.org/rows.jsonl"
-    failed = run_watched(tmp_path.resolve(), "quickstart", *BRITTLE, f"sft.data.train=[{{path: '{address}'}}]")
-    assert failed.code != 0
-    assert "example.org" in failed.said
-    assert hits(failed, [PASSWORD, *SECRETS.values(), HOME]) == []
+    assert place.align("run", "quickstart", *BRITTLE, f"sft.data.train=[{{path: '{address}'}}]", "--out", "run") != 0
+    assert "example.org" in place.said
+    assert place.hits(CANARIES) == []
 
 
-def test_a_recipe_keeps_the_names_of_variables_and_not_their_values(tmp_path: Path) -> None:
-    recipe = tmp_path / "mine.yaml"
-    recipe.write_text("base: quickstart\ndescription: 'run by ${MY_SECRET_KEY}'\n")
-    done = run_watched(tmp_path.resolve() / "place", str(recipe), *BRITTLE, "--until", "tokenizer")
-    assert hits(done, [*SECRETS.values()]) == []
-    if done.code == 0:
-        assert "${MY_SECRET_KEY}" in (done.folder / "recipe.yaml").read_text()
-    else:
-        assert "MY_SECRET_KEY" in done.said or "base" in done.said
+def test_a_traceback_that_holds_secrets_is_kept_without_them(tmp_path: Path) -> None:
+    place = watched_place(tmp_path)
+    fault = f"denied: {SECRETS['HF_TOKEN']} at https://me:{PASSWORD}@example.org for {place.home}/data"
+    command = ["run", "quickstart", *BRITTLE, "--until", "tokenizer", "--out", "run"]
+    assert place.align(*command, fault=fault) == 1
+    log = (place.run / "log.txt").read_text()
+    assert "Traceback" in log
+    assert "denied: ${HF_TOKEN} at https://***@example.org for ~/data" in log
+    assert "denied" in place.said
+    assert place.hits(CANARIES) == []
