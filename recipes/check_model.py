@@ -12,7 +12,7 @@ from recipes.recipe import Recipe
 
 if TYPE_CHECKING:
     from alignment.text.tokenizer import Tokenizer
-    from recipes.check import SectionCheck
+    from recipes.section_check import SectionCheck
 
 
 def model_problems(recipe: Recipe, tokenizer: Tokenizer | None) -> tuple[int | None, list[str]]:

@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from alignment.errors import AlignmentError, Interrupted, RecipeError
-from recipes.masking import mask, safe
+from recipes.masking import safe
 
 EXIT_UNEXPECTED = 1
 EXIT_USAGE = 2
@@ -53,10 +53,10 @@ def run_command(call: Callable[[], Any]) -> int:
 
 
 def write_traceback(text: str) -> str:
-    """Put a traceback, masked, into a new file of its own and return its place."""
+    """Put a traceback, masked and escaped, into a new file of its own and return its place."""
     handle, path = tempfile.mkstemp(prefix="align-error-", suffix=".txt")
     with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
-        file.write(mask(text))
+        file.write(safe(text))
     return path
 
 

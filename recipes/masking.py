@@ -33,10 +33,13 @@ def mask(text: str, environment: Mapping[str, str] | None = None) -> str:
 
 
 def mask_private(text: str) -> str:
-    """Masked, and the home folder as `~`: what is kept in files that people pass on."""
-    home = os.path.expanduser("~")  # noqa: PTH111 (Path.home() raises where there is none)
+    """Masked, and the home folder as `~`: what is kept in files, and shown in logs, that people pass on."""
+    home = os.path.expanduser("~").rstrip("/")  # noqa: PTH111 (Path.home() raises where there is none)
     masked = mask(text)
-    return masked.replace(home, "~") if len(home) > 1 else masked
+    if len(home) < 2 or home not in masked:
+        return masked
+    # whole names only: the home folder is neither the end of another path nor the beginning of a neighbour's name
+    return re.sub(rf"(?<![\w.-]){re.escape(home)}(?![\w-])", "~", masked)
 
 
 def mask_values(value: Any) -> Any:
@@ -96,5 +99,5 @@ def _shown(character: str) -> str:
 
 
 def safe(text: str) -> str:
-    """Masked and escaped: what may be printed or logged."""
-    return escape_controls(mask(text))
+    """Masked (the home folder too) and escaped: what may be printed or logged."""
+    return escape_controls(mask_private(text))

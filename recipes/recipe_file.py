@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from recipes.masking import mask_private, mask_values
+from recipes.masking import mask_values, safe
 from recipes.recipe import Recipe
 from recipes.variables import replaced_at, strings_below
 from recipes.yaml_loader import KeyPath, parse_scalar
@@ -51,4 +51,5 @@ _Dumper.add_representer(str, _text)
 
 
 def _comment(text: str) -> str:
-    return mask_private(text).replace("\n", " ").replace("\r", " ")
+    """One line, by YAML's idea of one: it breaks at U+0085, U+2028 and U+2029 too, and refuses control characters."""
+    return safe(text).replace("\n", " ")

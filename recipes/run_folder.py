@@ -24,7 +24,7 @@ from alignment.errors import CheckpointError, UsageError
 from alignment.store import manifest
 from alignment.store.atomic import ASIDE, flush_folder, write_json
 from alignment.store.lock import NAME as LOCK
-from recipes.masking import mask, mask_private
+from recipes.masking import mask, safe
 
 MARKER, RECIPE, LOG, STAGE = "run.json", "recipe.yaml", "log.txt", "stage.json"
 REPLACED = ".replaced"
@@ -241,10 +241,10 @@ def is_locked(folder: Path) -> bool:
 
 
 def append_log(run: Path, text: str) -> Path:
-    """Append to the run's log, without secrets and without the home folder's name."""
+    """Append to the run's log: no secret, no home folder's name, nothing that steers the terminal it is shown on."""
     path = run / LOG
     with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-        file.write(f"--- {now()} process {os.getpid()}\n{mask_private(text).rstrip()}\n")
+        file.write(f"--- {now()} process {os.getpid()}\n{safe(text).rstrip()}\n")
     return path
 
 

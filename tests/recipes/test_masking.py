@@ -46,6 +46,9 @@ def test_secrets_are_masked(text: str, shown: str) -> None:
 def test_the_home_folder_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/somebody")
     assert mask_private("in /home/somebody/runs") == "in ~/runs"
+    assert mask_private("/home/somebody-else, /mnt/home/somebody/x") == "/home/somebody-else, /mnt/home/somebody/x"
+    assert mask_private("'/home/somebody', file:///home/somebody/x.") == "'~', file://~/x."
+    assert safe("in /home/somebody\x1b[2J") == "in ~\\x1b[2J"
     monkeypatch.setenv("HOME", "/")
     assert mask_private("in /home/somebody/runs") == "in /home/somebody/runs"
 
