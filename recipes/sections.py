@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from alignment.data.settings import SourceSettings
 from alignment.settings import Settings
+from recipes.schema import Recipe
 from recipes.yaml_loader import KeyPath
-
-if TYPE_CHECKING:
-    from recipes.recipe import Recipe
 
 
 def section_problems(recipe: Recipe) -> list[tuple[KeyPath, str]]:

@@ -7,6 +7,7 @@ answers, file names, reasons of rows set aside, notes of the recipe, names of ta
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import unicodedata
 from collections.abc import Callable
@@ -57,8 +58,9 @@ def _evaluation(value: Any, put: Callable[[str], str]) -> None:
         entry["figures"][put("name of a figure")] = next(iter(entry["figures"].values()))
     value["comparisons"][0] |= {"judge": put("judge"), "figure": put("what decides")}
     for rate in value["comparisons"][0]["win_rates"]:
-        rate["later"] = rate["later"].replace("gatt", put("version that wins"))
-    value["comparisons"][0]["ranking"][0][0] = put("version in the ranking")
+        rate["later"] = put("version that wins") if rate["later"] == "gatt" else rate["later"]
+    for place in value["comparisons"][0]["ranking"]:
+        place[0] = put("version that wins") if place[0] == "gatt" else place[0]
     value["recall"] = [
         {"version": put("version that knows"), "person_group": put("group"), "prompts": 2, "correct": entry_of(value)}
     ]
@@ -161,9 +163,10 @@ def test_hostile_texts_change_nothing_of_the_page_but_its_words(
     def skeleton(run: Path) -> list[tuple[str, tuple[str, ...]]]:
         html = (run / "report" / "index.html").read_text(encoding="utf-8")
         # drawings hold a glyph a letter
-        return [(e.tag, tuple(e.attributes)) for e in Page(html).elements if not {"svg", e.tag} & {"svg", *e.inside}]
+        return [(e.tag, tuple(e.attributes)) for e in Page(html).elements if "svg" not in (e.tag, *e.inside)]
 
     plain, _ = _reported(watched, tmp_path / "run", "plain words")
+    assert len(skeleton(plain)) > 500
     assert skeleton(hostile[0]) == skeleton(plain)
 
 
@@ -177,13 +180,13 @@ def test_a_comparison_of_hostile_runs_is_a_page_of_ours(hostile: tuple[Path, lis
 
 
 def test_the_markdown_of_a_hostile_run_has_no_live_tag(hostile: tuple[Path, list[str]]) -> None:
-    fence, live = "", []
+    fence, outside = "", []
     for line in (hostile[0] / "report" / "report.md").read_text(encoding="utf-8").split("\n"):
-        if line.startswith("```"):
-            mark = line[: len(line) - len(line.lstrip("`"))]
-            fence = "" if fence == line else fence or mark
-        elif not fence and any(
-            f"<{tag}" in line.replace("\\<", "") for tag in ("script", "img", "svg", "iframe", "a ")
-        ):
-            live.append(line)
-    assert live == []
+        if fence:
+            fence = "" if line == fence else fence
+        elif line.startswith("```"):
+            fence = line[: len(line) - len(line.lstrip("`"))]
+        else:
+            outside.append(line)
+    assert any("[prompt" in line.replace("\\", "") for line in outside)
+    assert [line for line in outside if re.search(r"<[a-zA-Z!/?]", line)] == []
