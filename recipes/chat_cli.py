@@ -115,6 +115,8 @@ def find_model(run: Path, stage: str | None) -> tuple[str, Path]:
     for folder in stage_folders(run):
         record = read_record(folder)
         speaks = record is not None and record.status == "finished" and record.kind in _POLICIES
+        if (folder / "checkpoint").is_symlink():
+            raise UsageError(f"{folder / 'checkpoint'} is a symbolic link; a run holds its models itself")
         if record is not None and speaks and (folder / "checkpoint").is_dir():
             found[record.name] = folder / "checkpoint"
     if not found:

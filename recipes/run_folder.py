@@ -17,7 +17,7 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from alignment.errors import CheckpointError, UsageError
@@ -164,6 +164,9 @@ def read_record(folder: Path) -> StageRecord | None:
             raise TypeError("a value of the wrong type")
         if not all(isinstance(value, Mapping) for value in (record.basis, record.result, record.outputs)):
             raise TypeError("a value of the wrong type")
+        for name in record.outputs:
+            if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+                raise TypeError(f"the output {name!r} lies outside the stage's folder")
         return record
     except (KeyError, TypeError, AttributeError) as error:
         raise _damaged(path, str(error)) from None
@@ -185,6 +188,8 @@ def missing_output(folder: Path, record: StageRecord) -> str | None:
     """The first recorded output that is gone or has another manifest; contents are checked where they are read."""
     for name, digest in record.outputs.items():
         path = folder / name
+        if path.is_symlink():
+            return f"{name} is a symbolic link; a run holds its files itself"
         if path.is_dir():
             try:
                 if manifest.read_manifest(path).digest != digest:

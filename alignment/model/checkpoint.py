@@ -24,6 +24,7 @@ from alignment.store.manifest import is_inside, verify
 
 _INDEX = "model.safetensors.index.json"
 _WEIGHTS = "model.safetensors"
+_LARGEST_HEADER = 25_000_000  # bytes, some 200,000 tensors; Llama 2 70B has 723
 
 
 def llama_config(settings: ModelSettings, vocab_size: int) -> LlamaConfig:
@@ -107,7 +108,8 @@ def read_config(path: Path | str, *, revision: str | None = None) -> PreTrainedC
     if Path(path).is_dir() and not (Path(path) / "config.json").exists():
         raise CheckpointError(f"{path} holds no config.json; a checkpoint's folder in transformers' format is needed")
     try:
-        config: PreTrainedConfig = AutoConfig.from_pretrained(path, revision=revision)
+        # said outright: left unsaid, transformers asks on standard input, and a piped `y` would run the folder's code
+        config: PreTrainedConfig = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
     except Exception as error:  # whatever a broken file makes transformers and huggingface_hub raise
         raise CheckpointError(
             f"the config.json of {path} cannot be used ({type(error).__name__}: {str(error).splitlines()[0][:200]}); "
@@ -120,7 +122,11 @@ def _load_foreign(path: Path | str, options: dict[str, Any]) -> PreTrainedModel:
     """Another architecture; transformers only warns about what is missing, and draws it at random."""
     try:
         loaded: tuple[PreTrainedModel, dict[str, Any]] = AutoModelForCausalLM.from_pretrained(  # type: ignore[assignment]
-            path, attn_implementation=register_forest_attention(), output_loading_info=True, **options
+            path,
+            attn_implementation=register_forest_attention(),
+            output_loading_info=True,
+            trust_remote_code=False,
+            **options,
         )
     except RuntimeError as error:
         raise CheckpointError(f"{path} does not fit its config.json: {error}") from error
@@ -182,8 +188,8 @@ def stored_shapes(folder: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
         try:
             with file.open("rb") as handle:
                 (size,) = struct.unpack("<Q", handle.read(8))
-                if size > min(file.stat().st_size, 100_000_000):
-                    raise ValueError(f"header of {size:,} bytes")
+                if size > min(file.stat().st_size, _LARGEST_HEADER):
+                    raise ValueError(f"{size:,} bytes of header in {file.stat().st_size:,} bytes")
                 header = json.loads(handle.read(size))
             shapes = {n: tuple(map(int, e["shape"])) for n, e in header.items() if n != "__metadata__"}
             end = max((int(e["data_offsets"][1]) for n, e in header.items() if n != "__metadata__"), default=0)

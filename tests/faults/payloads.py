@@ -50,11 +50,16 @@ def zipped(canary: Path) -> bytes:
     return out.getvalue()
 
 
+def script(canary: Path) -> bytes:
+    """A Python file that runs."""
+    return f"from pathlib import Path\nPath({str(canary)!r}).touch()\n".encode()
+
+
 def add_code(folder: Path, canary: Path) -> None:
     """Give a model's folder Python files that its configuration asks to be run, and a template that would run too."""
-    code = f"from pathlib import Path\nPath({str(canary)!r}).touch()\nclass Evil:\n    pass\n"
+    code = script(canary) + b"class Evil:\n    pass\n"
     for name in ("modeling_evil.py", "configuration_evil.py", "tokenization_evil.py"):
-        (folder / name).write_text(code)
+        (folder / name).write_bytes(code)
     config = json.loads((folder / "config.json").read_text())
     config["auto_map"] = {
         "AutoConfig": "configuration_evil.Evil",

@@ -11,12 +11,19 @@ from pathlib import Path
 
 import pytest
 
+from alignment.data.corpus import load_dialogues
+from alignment.data.settings import DataSettings, SourceSettings
 from alignment.errors import AlignmentError
 from alignment.text.policy import Policy, load_policy, save_policy
 from alignment.text.tokenizer import Tokenizer
+from recipes.recipe import load_recipe
 from tests.faults.children import in_child
 
-MEMORY, SECONDS = 1 << 30, 10  # beyond what the imports take
+# address space beyond what the imports have mapped: torch alone maps more than the two gigabytes that would bound the
+# whole process, none of it because of the input; a gigabyte on top is the harder bound on what the input may cost
+MEMORY, SECONDS = 1 << 30, 10
+WIDE = "{" + ",".join(f'"k{i}":{i}' for i in range(1_000_000)) + "}"
+DEEP = "[" * 1_000_000
 
 
 def bounded(work: Callable[[], object]) -> str:
@@ -70,7 +77,7 @@ def test_a_tokenizer_of_rubbish(folder: Path, rubbish: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "stage.json", "run.json"])
-@pytest.mark.parametrize("text", ["[" * 10_000, "{" + ",".join(f'"k{i}":{i}' for i in range(300_000)) + "}"])
+@pytest.mark.parametrize("text", [DEEP, WIDE], ids=["deep", "wide"])
 def test_records_that_are_deep_or_wide(tmp_path: Path, name: str, text: str) -> None:
     from alignment.store.manifest import read_manifest
     from recipes.run_folder import check_run_folder, read_record
@@ -80,10 +87,53 @@ def test_records_that_are_deep_or_wide(tmp_path: Path, name: str, text: str) -> 
     assert name in bounded(lambda: readers[name](tmp_path))
 
 
-def test_a_row_that_is_deep_or_a_gigabyte_when_unpacked_is_set_aside_or_refused(tmp_path: Path) -> None:
-    from alignment.data.corpus import load_dialogues
-    from alignment.data.settings import DataSettings, SourceSettings
+@pytest.mark.parametrize("text", [DEEP, WIDE], ids=["deep", "wide"])
+def test_an_index_that_is_deep_or_wide(folder: Path, text: str) -> None:
+    (folder / "model.safetensors.index.json").write_text(text)
+    assert "index" in bounded(lambda: load_policy(folder))
 
+
+def test_a_header_of_a_million_tensors(folder: Path) -> None:
+    entry = '{"dtype":"F32","shape":[1],"data_offsets":[0,4]}'
+    header = ("{" + ",".join(f'"k{i}":{entry}' for i in range(1_000_000)) + "}").encode()
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 4)
+    assert "bytes of header" in bounded(lambda: load_policy(folder))
+
+
+@pytest.mark.parametrize("text", [DEEP, WIDE], ids=["deep", "wide"])
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.json"])
+def test_data_that_is_deep_or_wide(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    settings = DataSettings(train=(SourceSettings(path=str(tmp_path / name)),))
+    assert name in bounded(lambda: load_dialogues(settings, seed=0, quarantine=None))
+
+
+LAUGHS = "a0: &a0 [x, x, x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 40))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (LAUGHS, "anchor"),
+        ("name: " + "x" * 10_000_000, "1,000,000 bytes"),
+        ("a: " + "[" * 400_000, "levels deep"),
+        ("a:\n" + "- x\n" * 240_000, "values"),
+        ("".join(f"k{i}: 1\n" for i in range(80_000)), "values"),
+        ("name: " + "'" + "''" * 400_000, "unexpected end of stream"),
+    ],
+    ids=["billion laughs", "ten megabytes", "deep", "long list", "many keys", "never closed"],
+)
+def test_a_recipe_that_would_grow(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    assert said in bounded(lambda: load_recipe(tmp_path / "mine.yaml"))
+
+
+def test_the_bounds_would_stop_what_grows() -> None:
+    with pytest.raises(AssertionError, match="MemoryError"):
+        bounded(lambda: bytearray(2 * MEMORY))
+
+
+def test_a_row_that_is_deep_or_a_gigabyte_when_unpacked_is_set_aside_or_refused(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl.gz"
     with gzip.open(path, "wb", compresslevel=9) as file:
         file.write(b'{"a":' * 10_000 + b"\n")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from alignment.errors import RecipeError
+from alignment.errors import CheckpointError, RecipeError
 from alignment.records import Dialogue
 from alignment.text.chat import render_prompt
 from alignment.text.policy import Policy, load_policy, save_policy
@@ -42,6 +43,24 @@ def test_a_foreign_chat_template_is_never_used(policy: Policy, dialogues: list[D
     loaded = load_policy(folder)
     prompt = dialogues[0].prompt()
     assert render_prompt(prompt, loaded.tokenizer) == render_prompt(prompt, policy.tokenizer)
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize("change", [{"model_type": "evil"}, {"model_type": "evil", "architectures": ["Evil"]}, {}])
+def test_code_of_an_unknown_architecture_is_not_run_though_standard_input_says_yes(
+    change: dict[str, object], policy: Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, canary = tmp_path / "checkpoint", tmp_path / "canary"
+    save_policy(policy, folder)
+    (folder / "manifest.json").unlink()
+    add_code(folder, canary)
+    config = json.loads((folder / "config.json").read_text()) | change
+    if not change:
+        del config["model_type"]
+    (folder / "config.json").write_text(json.dumps(config))
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    with pytest.raises(CheckpointError, match=r"config\.json"):
+        load_policy(folder)
     assert not canary.exists()
 
 

@@ -188,5 +188,5 @@ def test_the_markdown_of_a_hostile_run_has_no_live_tag(hostile: tuple[Path, list
             fence = line[: len(line) - len(line.lstrip("`"))]
         else:
             outside.append(line)
-    assert any("[prompt" in line.replace("\\", "") for line in outside)
+    assert any("[reason of a row set aside]" in line.replace("\\", "") for line in outside)
     assert [line for line in outside if re.search(r"<[a-zA-Z!/?]", line)] == []

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
-from alignment.errors import AlignmentError, CheckpointError
-from alignment.store.manifest import verify, write_manifest
+from alignment.data.world import World, WorldSettings
+from alignment.errors import AlignmentError, CheckpointError, RunChanged, UsageError
+from alignment.store.manifest import _digest, verify, write_manifest
+from alignment.text.policy import Policy, load_policy, save_policy
 from recipes.cli import main
+from reward.model import RewardModel
+from tests.faults.watched import Watched
 from tests.tiny_recipe import BRITTLE
 
 OUTSIDE = ["../outside", "/etc/hostname", "a/../../outside", "..", "./../outside"]
@@ -17,8 +22,6 @@ OUTSIDE = ["../outside", "/etc/hostname", "a/../../outside", "..", "./../outside
 
 @pytest.mark.parametrize("name", OUTSIDE)
 def test_a_manifest_that_names_a_file_outside_is_refused(tmp_path: Path, name: str) -> None:
-    from alignment.store.manifest import _digest
-
     folder = tmp_path / "folder"
     folder.mkdir()
     (tmp_path / "outside").write_text("x")
@@ -31,10 +34,10 @@ def test_a_manifest_that_names_a_file_outside_is_refused(tmp_path: Path, name: s
         verify(folder)
 
 
-def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+def refused(arguments: list[str], capsys: pytest.CaptureFixture[str], *, code: int = UsageError.exit_code) -> str:
     with pytest.raises(SystemExit) as caught:
         main(arguments)
-    assert caught.value.code == 2
+    assert caught.value.code == code
     return capsys.readouterr().err
 
 
@@ -68,8 +71,64 @@ def test_a_stage_that_is_a_link_out_of_the_run_is_refused(tmp_path: Path, capsys
     assert (outside / "stage.json").read_text() == "{}"
 
 
-def test_a_sources_split_cannot_lead_elsewhere() -> None:
-    from alignment.data.world import World, WorldSettings
+@pytest.fixture
+def run(watched: Watched, tmp_path: Path) -> Path:
+    """A finished run of one's own."""
+    shutil.copytree(watched.run, tmp_path / "run")
+    return tmp_path / "run"
 
+
+def test_a_checkpoint_that_is_a_link_out_of_the_run_is_refused(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run / "03-sft" / "checkpoint").rename(tmp_path / "outside")
+    (run / "03-sft" / "checkpoint").symlink_to(tmp_path / "outside")
+    again = ["run", "quickstart", *BRITTLE, "description=run by ${PATH}", "--out", str(run), "--until", "rlhf-v1"]
+    assert "symbolic link" in refused(again, capsys, code=RunChanged.exit_code)
+    assert "symbolic link" in refused(["chat", str(run)], capsys)
+
+
+@pytest.mark.parametrize("name", ["../../outside", "/etc/hostname", "x/../../../outside"])
+@pytest.mark.parametrize("verb", ["stages", "report", "chat"])
+def test_a_record_that_names_an_output_outside_its_stage_is_refused(
+    run: Path, name: str, verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = run / "03-sft" / "stage.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"outputs": record["outputs"] | {name: "0" * 64}}))
+    assert "lies outside the stage's folder" in refused([verb, str(run)], capsys, code=CheckpointError.exit_code)
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_an_index_that_names_a_shard_outside_is_refused_before_it_is_opened(
+    policy: Policy, name: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "checkpoint"
+    save_policy(policy, folder)
+    (folder / "manifest.json").unlink()
+    (folder / "model.safetensors").rename(tmp_path / "outside")
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"lm_head.weight": name}}))
+    for load in (load_policy, RewardModel.load):
+        with pytest.raises(CheckpointError, match="outside the checkpoint's folder"):
+            load(folder)
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc/hostname", "sft/../../outside", "03-sft"])
+def test_a_stages_name_cannot_lead_elsewhere(name: str, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(run.parent.rglob("*"))
+    for arguments in (
+        ["chat", str(run), "--stage", name],
+        ["run", "quickstart", *BRITTLE, "--out", str(run), "--until", name],
+    ):
+        assert "stage" in refused(arguments, capsys)
+    assert sorted(run.parent.rglob("*")) == before
+
+
+@pytest.mark.parametrize("part", ["../documents", "preferences/../../x", "/etc/hostname", "prompts/.."])
+def test_a_part_of_the_world_cannot_lead_elsewhere(part: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "world" in refused(["plan", "quickstart", f"sft.data.train=[{{world: {part}}}]"], capsys)
+
+
+def test_a_sources_split_cannot_lead_elsewhere() -> None:
     with pytest.raises(AlignmentError):
         list(World(WorldSettings(size="seconds")).documents("../train"))

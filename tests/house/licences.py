@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 from packaging.requirements import Requirement
+from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -54,14 +55,16 @@ def main() -> None:
     lines = [
         "# Licences of the dependencies",
         "",
-        "Written by `python -m tests.house.licences`: what a plain install brings, as each package states it.",
+        "Written by `python -m tests.house.licences`: what a plain install with a CPU build "
+        "of torch brings, as each package states it. CUDA builds bring NVIDIA's libraries, under NVIDIA's licences.",
         "",
         "| package | version | licence | needed directly |",
         "|---|---|---|---|",
     ]
     for name in sorted(found, key=str.lower):
         mark = "yes" if name.lower() in {one.lower() for one in direct} else ""
-        lines.append(f"| {name} | {found[name].version} | {licence(found[name])} | {mark} |")
+        version = Version(found[name].version).public  # without the build, as in 2.13.0+cpu
+        lines.append(f"| {name} | {version} | {licence(found[name])} | {mark} |")
     (ROOT / "docs" / "licences.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
