@@ -31,17 +31,14 @@ def token_log_probs(
     """
     rows = max(1, _CHUNK_ELEMENTS // head_weight.shape[0])
     recompute = torch.is_grad_enabled() and hidden.shape[0] > rows
-    pieces: list[tuple[Tensor, Tensor]] = []
+    pieces: list[
+        tuple[Tensor, Tensor]
+    ] = []  # one, empty, without targets: the gradient reaches every parameter then too
     for h, t in zip(hidden.split(rows), targets.split(rows), strict=True):
         if recompute:
             pieces.append(checkpoint(_chunk, h, head_weight, t, temperature, entropy, use_reentrant=False))
         else:
             pieces.append(_chunk(h, head_weight, t, temperature, entropy))
-    if not pieces:
-        dtype = torch.float64 if hidden.dtype == torch.float64 else torch.float32
-        # tied to its inputs, so that a batch without targets still has (zero) gradients for every parameter
-        empty = hidden.new_zeros(0, dtype=dtype) + (0.0 * (hidden.sum() + head_weight[:1].sum())).to(dtype)
-        return empty, (empty.detach() if entropy else None)
     log_probs = torch.cat([piece[0] for piece in pieces])
     return log_probs, (torch.cat([piece[1] for piece in pieces]) if entropy else None)
 

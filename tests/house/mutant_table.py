@@ -292,8 +292,8 @@ TABLE = (
             ("torch.cat([piece[0] for piece in pieces])", "pieces[0][0]"),
             ("torch.cat([piece[0] for piece in pieces])", "torch.cat([piece[0].detach() for piece in pieces])"),
             ("torch.cat([piece[1] for piece in pieces])", "torch.cat([piece[0] for piece in pieces])"),
-            ("(hidden.sum() + head_weight[:1].sum())", "head_weight.sum()"),
-            ("+ head_weight[:1].sum()", ""),
+            ("hidden.split(rows)", "hidden.detach().split(rows)"),
+            ("_chunk(h, head_weight, t,", "_chunk(h, head_weight.detach(), t,"),
         ),
     ),
     Guarded(
