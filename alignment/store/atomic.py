@@ -111,8 +111,10 @@ def remove_folder(folder: Path) -> None:
         return
     aside = aside_path(folder)
     folder.rename(aside)
-    flush_folder(folder.parent)
-    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        flush_folder(folder.parent)
+    finally:  # on a full disk above all, what was to go must go
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def clear_leftovers(folder: Path) -> list[str]:

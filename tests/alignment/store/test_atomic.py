@@ -23,6 +23,22 @@ def _no_space(*_: Any) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
+def test_a_folder_that_is_removed_is_gone_also_if_the_flush_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "file").write_text("x")
+
+    def fail(_: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("alignment.store.atomic.flush_folder", fail)
+    with pytest.raises(OSError, match="No space"):
+        remove_folder(folder)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_file_is_written_with_its_parents_and_nothing_is_left_aside(tmp_path: Path) -> None:
     write_bytes(tmp_path / "a" / "b" / "file", b"content")
     assert (tmp_path / "a" / "b" / "file").read_bytes() == b"content"
