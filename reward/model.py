@@ -20,7 +20,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from alignment.data.packing import ForestBatch, Tree, make_batch, pack
 from alignment.errors import CheckpointError
 from alignment.model.attention import AttentionPlan
-from alignment.model.checkpoint import check_tensors, check_weight_files, quiet_loading, save_model
+from alignment.model.checkpoint import align_weights, check_tensors, check_weight_files, quiet_loading, save_model
 from alignment.model.llama import LlamaBody, LlamaCore
 from alignment.randomness import named_seed
 from alignment.store.atomic import staged_folder
@@ -105,6 +105,7 @@ class RewardModel:
         require_fitting_config(tokenizer, config, str(folder))
         with quiet_loading():
             model = LlamaReward.from_pretrained(folder, use_safetensors=True)
+        align_weights(model)
         return RewardModel(model=model, tokenizer=tokenizer)
 
     def save(self, folder: Path, *, meta: Mapping[str, Any]) -> Manifest:

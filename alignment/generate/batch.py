@@ -31,7 +31,7 @@ class Batch:
         cache: decides how many decode together.
         eos_ids: tokens that end an answer.
         settings: the sampling distribution.
-        decode: tokens to text, for stop texts.
+        decode: tokens to text.
         on_sample: told of each answer as it ends.
     """
 
@@ -49,7 +49,8 @@ class Batch:
         self.waiting = deque(answers)
         self.decoder, self.cache, self.settings = decoder, cache, settings
         self.decode, self.on_sample = decode, on_sample
-        self.rows = Rows(cache.slots, max(answer.limit for answer in answers), eos_ids, decoder.device)
+        most = max(answer.limit for answer in answers)
+        self.rows = Rows(cache.slots, most, eos_ids, decoder.device, decode)
         self.samples: dict[tuple[int, int], Sample] = {}
         self._first: dict[int, Tensor] = {}  # logits after the last prompt, for answers that join it later
 

@@ -65,7 +65,10 @@ def draw_samples(
     journal = Journal(journal_path) if journal_path is not None else None
     for record in journal.records if journal else ():
         known[record["prompt"], record["sample"]] = Sample(
-            token_ids=tuple(record["token_ids"]), log_probs=tuple(record["log_probs"]), finish_reason=record["finish"]
+            token_ids=tuple(record["token_ids"]),
+            log_probs=tuple(record["log_probs"]),
+            finish_reason=record["finish"],
+            text=record.get("text"),
         )
     wanted = [
         SampleRequest(
@@ -90,6 +93,7 @@ def draw_samples(
                     "token_ids": list(sample.token_ids),
                     "log_probs": list(sample.log_probs),
                     "finish": sample.finish_reason,
+                    "text": sample.text,
                 },
                 flush=False,
             )

@@ -44,7 +44,7 @@ class Engine:
         eos_ids: tokens that end an answer.
         max_slots: most answers decoded together; 64 by default.
         memory_budget_bytes: most bytes of keys and values; fewer slots are used where they would need more.
-        decode: tokens to text; needed only for stop texts.
+        decode: tokens to text; stop texts need it.
         precision: dtype of the forward passes; the model's own by default.
     """
 

@@ -38,7 +38,7 @@ class GenerateSampler:
     Args:
         model: with `generate`; it is not changed.
         eos_ids: tokens that end an answer.
-        decode: tokens to text; needed only for stop texts.
+        decode: tokens to text; stop texts need it.
         max_rows: most answers of one `generate` call.
     """
 
@@ -95,7 +95,7 @@ class GenerateSampler:
         """One call of `generate`: answers whose prompts have one length."""
         prompts = torch.tensor([answer.request.prompt_ids for answer in answers], device=self.model.device)
         limit = max(answer.limit for answer in answers)
-        rows = Rows(len(answers), limit, self.eos_ids, prompts.device)
+        rows = Rows(len(answers), limit, self.eos_ids, prompts.device, self.decode)
         rows.open(range(len(answers)), answers)
         ending = _Ending(rows, settings, self.decode, samples, on_sample)
         self.model.generate(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from alignment.generate.sampler import FinishReason, Sample, SampleRequest
+from alignment.generate.stop import Decode, text_of
 from alignment.randomness import named_generator
 
 
@@ -31,10 +32,24 @@ class Rows:
     A row holds its last drawn token, the position at which that token will stand in the cache, and
     how many tokens it has drawn.  A finished row is a hole until it is refilled or closed; a hole is
     computed along, and nothing is read from it.
+
+    Args:
+        slots: S.
+        most_new: M.
+        eos_ids: tokens that end an answer.
+        device: where the rows are.
+        decode: tokens to text, for the samples' texts.
     """
 
-    def __init__(self, slots: int, most_new: int, eos_ids: Sequence[int], device: torch.device) -> None:
-        self.slots, self.count = slots, 0
+    def __init__(
+        self,
+        slots: int,
+        most_new: int,
+        eos_ids: Sequence[int],
+        device: torch.device,
+        decode: Decode | None = None,
+    ) -> None:
+        self.slots, self.count, self.decode = slots, 0, decode
         self.owners: list[Answer | None] = [None] * slots
 
         def counters(*size: int) -> Tensor:
@@ -128,6 +143,7 @@ class Rows:
             token_ids=tuple(tokens[:kept]),
             log_probs=tuple(self._log_probs[slot, :kept].tolist()),
             finish_reason=reason,
+            text=text_of(tokens[:kept], self._ends.tolist(), self.decode),
         )
         return answer, sample
 

@@ -39,11 +39,13 @@ class Sample:
         log_probs: each token's log-probability under the *sampling* distribution (after temperature,
             top-k and top-p), in nats.
         finish_reason: "stop" (end token or stop text) or "length".
+        text: the tokens decoded, the end token left out; None from a sampler without `decode`.
     """
 
     token_ids: tuple[int, ...]
     log_probs: tuple[float, ...]
     finish_reason: FinishReason
+    text: str | None = None
 
 
 # called with (request, index of the answer, sample) as soon as an answer is complete

@@ -1,4 +1,4 @@
-"""Stop texts: where an answer's text first holds one, and which tokens stand before it."""
+"""An answer's text, and stop texts: where it first holds one, and which tokens stand before it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ from collections.abc import Callable, Sequence
 
 Decode = Callable[[Sequence[int]], str]
 _SLACK = 8  # tokens that may decode to nothing (control tokens, half characters)
+
+
+def text_of(tokens: Sequence[int], eos_ids: Sequence[int], decode: Decode | None) -> str | None:
+    """An answer's text without its end token; None where nothing decodes."""
+    if decode is None:
+        return None
+    return decode(tokens[:-1] if tokens and tokens[-1] in eos_ids else tokens)
 
 
 def find_stop(tokens: Sequence[int], stops: Sequence[str], decode: Decode) -> int | None:

@@ -15,7 +15,7 @@ from alignment.errors import AlignmentError, MissingExtra
 from alignment.generate.checks import answer_room, check_requests
 from alignment.generate.sampler import FinishReason, OnSample, Sample, SampleRequest
 from alignment.generate.settings import SamplingSettings
-from alignment.generate.stop import Decode, find_stop
+from alignment.generate.stop import Decode, find_stop, text_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,7 +31,7 @@ class VLLMSampler:
         context: most positions of the model that is served.
         vocabulary: number of its tokens.
         eos_ids: tokens that end an answer.
-        decode: tokens to text; needed only for stop texts.
+        decode: tokens to text; stop texts need it.
         connection_timeout: seconds to wait for the server to come up.
 
     Raises:
@@ -135,4 +135,9 @@ class VLLMSampler:
             keep = find_stop(tokens, settings.stop, self.decode)
         ended = keep is not None or (bool(tokens) and tokens[-1] in self.eos_ids)
         reason: FinishReason = "stop" if ended else "length"
-        return Sample(token_ids=tuple(tokens[:keep]), log_probs=tuple(log_probs[:keep]), finish_reason=reason)
+        return Sample(
+            token_ids=tuple(tokens[:keep]),
+            log_probs=tuple(log_probs[:keep]),
+            finish_reason=reason,
+            text=text_of(tokens[:keep], self.eos_ids, self.decode),
+        )

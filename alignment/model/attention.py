@@ -3,13 +3,14 @@
 Shapes: T tokens, H query heads, K key/value heads (H a multiple of K), D head width.
 `AttentionPlan` is the forest prepared once a forward pass; every layer uses the same plan.
 
-A group holds segments that share all their ancestors (or have none) and are of like length.  Its
-rows are padded on the right, which a causal mask never lets a real token see, so a group without
-ancestors is one plain causal call and a group with ancestors needs one mask for all its rows.
+A group holds segments of like length: roots, the answers of one prompt, or answers of prompts of
+like length.  Its rows are padded on the right, which a causal mask never lets a real token see, so
+without ancestors a group is one plain causal call.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,73 +21,99 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from alignment.model.block_attention import block_attention
+from alignment.model.flex_attention import flex, flex_mask
 from alignment.model.forest import Forest
 
-Backend = Literal["grouped", "dense"]
+Backend = Literal["blocks", "sdpa", "flex", "dense"]
 _MIN_FILL = 0.75  # a segment joins a group if it is at least this share of the group's longest
-_MANY_SIBLINGS = 4  # from so many on, siblings share their ancestors' keys instead of each having a copy
-_MAX_GROUP_TOKENS = 4096  # keeps a group's scores in cache
+_MANY_SIBLINGS = 4  # from so many on, siblings make groups of their own; fewer are grouped across prompts
+_MAX_GROUP_TOKENS = 2048  # keeps a group's scores in cache
+_preferred: Backend | None = None
 
 
 @dataclass(frozen=True)
 class _Group:
     own: Tensor  # [N, L] flat indices of the segments' tokens, padded by repeating index 0
-    prefix: Tensor | None  # flat indices of the ancestors' tokens: [P] if all rows share them, else [N, P], padded
-    mask: Tensor | None  # only with a prefix: [L, P + L] booleans, or [N, 1, L, P + L]
+    prefix: Tensor | None  # [N, P] flat indices of the ancestors' tokens, padded likewise
+    padding: Tensor | None  # [N, P] booleans, true where a place of the prefix is padding
+    mask: Tensor | None  # only for "sdpa" with a prefix: who sees whom, [L, P + L] or [N, 1, L, P + L]
 
 
 @dataclass(frozen=True)
 class AttentionPlan:
-    """A forest prepared for one device.
+    """A forest prepared for one device and one backend.
 
     Attributes:
+        backend: "blocks" (`block_attention`; the CPU's), "sdpa" (torch's fused kernels, group by group), "flex"
+            (one FlexAttention kernel; CUDA's) or "dense" (one mask over all, the definition).
         positions: [T] position of each token.
-        groups: the grouped backend's work.
+        groups: the grouped backends' work.
         back: [T] where each token's output stands in the groups' outputs laid end to end.
-        dense: [T, T] mask, only for the dense backend.
+        mask: [T, T] booleans for the dense backend, a `BlockMask` for flex.
     """
 
+    backend: Backend
     positions: Tensor
     groups: tuple[_Group, ...]
     back: Tensor | None
-    dense: Tensor | None
+    mask: Any
 
 
-def plan_attention(forest: Forest, device: torch.device | str = "cpu", backend: Backend = "grouped") -> AttentionPlan:
-    """Prepare a forest for attention; once a forward pass, used by every layer."""
+def plan_attention(forest: Forest, device: torch.device | str = "cpu", backend: Backend | None = None) -> AttentionPlan:
+    """Prepare a forest for attention; once a forward pass, used by every layer.
+
+    Args:
+        forest: the batch's layout.
+        device: where the batch is.
+        backend: by default the one that `prefer_backend` named, else "blocks" on the CPU and "sdpa" elsewhere.
+    """
+    backend = backend or _preferred or ("blocks" if torch.device(device).type == "cpu" else "sdpa")
     positions = torch.from_numpy(forest.positions.copy()).to(device)
     if backend == "dense":
-        return AttentionPlan(positions, (), None, torch.from_numpy(forest.dense_mask()).to(device))
-    siblings: dict[int, list[int]] = defaultdict(list)
-    for segment, parent in enumerate(forest.parents):
-        if forest.lengths[segment]:
-            siblings[parent].append(segment)
-    rows: list[tuple[list[int], list[np.ndarray]]] = []  # each group's segments and their prefixes
-    few: list[tuple[int, np.ndarray]] = []  # segments with few siblings (a pair's answers): grouped across prompts
-    for parent, members in siblings.items():
-        prefix = np.zeros(0, dtype=np.int64) if parent < 0 else forest.path(parent)
-        if len(prefix) and len(members) < _MANY_SIBLINGS:
-            few += [(segment, prefix) for segment in members]
-        else:
-            rows += [(run, [prefix]) for run in _like_lengths(members, forest.lengths)]
-    prefix_of = dict(few)
-    prefix_lengths = {segment: len(prefix) for segment, prefix in few}
-    for alike in _like_lengths(list(prefix_of), prefix_lengths):
-        rows += [(run, [prefix_of[segment] for segment in run]) for run in _like_lengths(alike, forest.lengths)]
+        return AttentionPlan(backend, positions, (), None, torch.from_numpy(forest.dense_mask()).to(device))
+    if backend == "flex" and forest.num_tokens:
+        return AttentionPlan(backend, positions, (), None, flex_mask(forest, device))
     groups: list[_Group] = []
     back = np.zeros(forest.num_tokens, dtype=np.int64)
     done = 0
-    for run, prefixes in rows:
+    for run, prefixes in _rows(forest):
         own = _padded([np.asarray(forest.tokens_of(segment), dtype=np.int64) for segment in run])
         for row, segment in enumerate(run):
             back[forest.starts[segment] : forest.starts[segment + 1]] = (
                 done + row * own.shape[1] + np.arange(forest.lengths[segment])
             )
         done += own.size
-        groups.append(_group(own, prefixes, device))
-    return AttentionPlan(positions, tuple(groups), torch.from_numpy(back).to(device), None)
+        groups.append(_group(own, prefixes, device, backend))
+    return AttentionPlan(backend, positions, tuple(groups), torch.from_numpy(back).to(device), None)
 
 
+def prefer_backend(backend: Backend | None) -> None:
+    """Choose the backend of plans that name none, in this process; None goes back to the device's own."""
+    global _preferred
+    _preferred = backend
+
+
+def _rows(forest: Forest) -> list[tuple[list[int], list[np.ndarray]]]:
+    """Each group's segments with the flat indices of their ancestors' tokens."""
+    siblings: dict[int, list[int]] = defaultdict(list)
+    for segment, parent in enumerate(forest.parents):
+        if forest.lengths[segment]:
+            siblings[parent].append(segment)
+    rows: list[tuple[list[int], list[np.ndarray]]] = []
+    few: dict[int, np.ndarray] = {}  # segments with few siblings (a pair's answers): grouped across prompts
+    for parent, members in siblings.items():
+        prefix = np.zeros(0, dtype=np.int64) if parent < 0 else forest.path(parent)
+        if len(prefix) and len(members) < _MANY_SIBLINGS:
+            few |= dict.fromkeys(members, prefix)
+        else:
+            rows += [(run, [prefix] * len(run)) for run in _like_lengths(members, forest.lengths)]
+    for alike in _like_lengths(list(few), {segment: len(prefix) for segment, prefix in few.items()}):
+        rows += [(run, [few[segment] for segment in run]) for run in _like_lengths(alike, forest.lengths)]
+    return rows
+
+
+@torch.compiler.disable  # every forest is laid out anew; what stands around it is compiled once
 def forest_attention(
     query: Tensor, key: Tensor, value: Tensor, plan: AttentionPlan, scale: float | None = None
 ) -> Tensor:
@@ -102,47 +129,51 @@ def forest_attention(
     Returns:
         [T, H, D].
     """
-    if query.device.type == "cpu" and query.dtype == torch.bfloat16:
-        # torch's CPU kernels attend faster in fp32 than in bf16, in the backward pass above all
-        with torch.autocast("cpu", enabled=False):
-            out = forest_attention(query.float(), key.float(), value.float(), plan, scale)
-        return out.to(query.dtype)
-    grouped = query.shape[1] != key.shape[1]
-    if plan.dense is not None:
+    scale = 1.0 / math.sqrt(query.shape[2]) if scale is None else scale
+    if plan.backend == "dense":
         q, k, v = (x.transpose(0, 1).unsqueeze(0) for x in (query, key, value))
-        out = scaled_dot_product_attention(q, k, v, attn_mask=plan.dense, scale=scale, enable_gqa=grouped)
+        grouped = query.shape[1] != key.shape[1]
+        out = scaled_dot_product_attention(q, k, v, attn_mask=plan.mask, scale=scale, enable_gqa=grouped)
         return out.squeeze(0).transpose(0, 1)
-    outputs = []
-    for group in plan.groups:
-        rows, longest = group.own.shape
-        flat = group.own.reshape(-1)
-        q = query.index_select(0, flat).view(rows, longest, *query.shape[1:]).transpose(1, 2)
-        k = key.index_select(0, flat).view(rows, longest, *key.shape[1:]).transpose(1, 2)
-        v = value.index_select(0, flat).view(rows, longest, *value.shape[1:]).transpose(1, 2)
-        if group.prefix is None:
-            out = scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=grouped)
-        else:
-            out = scaled_dot_product_attention(
-                q,
-                torch.cat([_before(key, group.prefix, rows), k], dim=2),
-                torch.cat([_before(value, group.prefix, rows), v], dim=2),
-                attn_mask=group.mask,
-                scale=scale,
-                enable_gqa=grouped,
-            )
-        outputs.append(out.transpose(1, 2).reshape(rows * longest, *query.shape[1:]))
-    if not outputs:
+    if plan.backend == "flex" and plan.mask is not None:
+        return flex(query, key, value, plan.mask, scale)
+    if not plan.groups:
         return query.new_zeros(query.shape)
+    attend = _attend_in_blocks if plan.backend == "blocks" else _attend_by_sdpa
+    outputs = [attend(query, key, value, group, scale) for group in plan.groups]
     assert plan.back is not None
     return torch.cat(outputs).index_select(0, plan.back)
 
 
-def _before(states: Tensor, prefix: Tensor, rows: int) -> Tensor:
-    """The ancestors' keys or values for every row, [N, K, P, D]."""
-    if prefix.dim() == 1:
-        return states.index_select(0, prefix).transpose(0, 1).expand(rows, -1, -1, -1)
-    picked = states.index_select(0, prefix.reshape(-1))
-    return picked.view(*prefix.shape, *states.shape[1:]).transpose(1, 2)
+def _attend_in_blocks(query: Tensor, key: Tensor, value: Tensor, group: _Group, scale: float) -> Tensor:
+    """One group's outputs, [N L, H, D]."""
+    rows, length = group.own.shape
+    heads, kv_heads, width = query.shape[1], key.shape[1], query.shape[2]
+    shared = heads // kv_heads
+    seen = group.own if group.prefix is None else torch.cat([group.prefix, group.own], dim=1)
+    q = (query.index_select(0, group.own.reshape(-1)) * scale).view(rows, length, kv_heads, shared, width)
+    k, v = (x.index_select(0, seen.reshape(-1)).view(rows, -1, kv_heads, width) for x in (key, value))
+    out = block_attention(
+        q.transpose(1, 2).reshape(rows * kv_heads, length * shared, width),
+        k.transpose(1, 2).reshape(rows * kv_heads, -1, width),
+        v.transpose(1, 2).reshape(rows * kv_heads, -1, width),
+        group=shared,
+        hidden=None if group.padding is None else group.padding.repeat_interleave(kv_heads, 0),
+    )
+    return out.view(rows, kv_heads, length, shared, width).transpose(1, 2).reshape(rows * length, heads, width)
+
+
+def _attend_by_sdpa(query: Tensor, key: Tensor, value: Tensor, group: _Group, scale: float) -> Tensor:
+    """One group's outputs, [N L, H, D]."""
+    rows, length = group.own.shape
+    seen = group.own if group.prefix is None else torch.cat([group.prefix, group.own], dim=1)
+    q = query.index_select(0, group.own.reshape(-1)).view(rows, length, *query.shape[1:]).transpose(1, 2)
+    k, v = (x.index_select(0, seen.reshape(-1)).view(rows, -1, *x.shape[1:]).transpose(1, 2) for x in (key, value))
+    grouped = query.shape[1] != key.shape[1]
+    out = scaled_dot_product_attention(
+        q, k, v, attn_mask=group.mask, is_causal=group.mask is None, scale=scale, enable_gqa=grouped
+    )
+    return out.transpose(1, 2).reshape(rows * length, *query.shape[1:])
 
 
 def register_forest_attention() -> str:
@@ -201,22 +232,25 @@ def _like_lengths(members: list[int], lengths: Mapping[int, int] | Sequence[int]
     return runs
 
 
-def _group(own: np.ndarray, prefixes: list[np.ndarray], device: torch.device | str) -> _Group:
-    """A group of rows with one prefix for all, or one each."""
+def _group(own: np.ndarray, prefixes: list[np.ndarray], device: torch.device | str, backend: Backend) -> _Group:
+    """A group of rows, each with its prefix."""
     indices = torch.from_numpy(own).to(device)
-    length = own.shape[1]
-    causal = np.tri(length, dtype=bool)
-    if len(prefixes) == 1 and len(prefixes[0]) == 0:
-        return _Group(indices, None, None)
-    if len(prefixes) == 1:
-        mask = np.concatenate([np.ones((length, len(prefixes[0])), dtype=bool), causal], axis=1)
-        return _Group(indices, torch.from_numpy(prefixes[0]).to(device), torch.from_numpy(mask).to(device))
-    padded = _padded(prefixes)
-    real = np.arange(padded.shape[1]) < np.asarray([[len(prefix)] for prefix in prefixes])  # [N, P]
-    before = np.broadcast_to(real[:, None, None, :], (len(prefixes), 1, length, padded.shape[1]))
-    after = np.broadcast_to(causal, (len(prefixes), 1, length, length))
-    mask = np.concatenate([before, after], axis=3)
-    return _Group(indices, torch.from_numpy(padded).to(device), torch.from_numpy(mask).to(device))
+    prefix = _padded(prefixes)
+    if not prefix.shape[1]:
+        return _Group(indices, None, None, None)
+    real = np.arange(prefix.shape[1]) < np.asarray([[len(path)] for path in prefixes])  # [N, P]
+    padding = None if real.all() else torch.from_numpy(~real).to(device)
+    mask = None
+    if backend == "sdpa":
+        rows, length = own.shape
+        causal = np.tri(length, dtype=bool)
+        if padding is None:
+            seen = np.concatenate([np.ones((length, prefix.shape[1]), dtype=bool), causal], axis=1)
+        else:
+            before = np.broadcast_to(real[:, None, None, :], (rows, 1, length, prefix.shape[1]))
+            seen = np.concatenate([before, np.broadcast_to(causal, (rows, 1, length, length))], axis=3)
+        mask = torch.from_numpy(seen).to(device)
+    return _Group(indices, torch.from_numpy(prefix).to(device), padding, mask)
 
 
 def _padded(rows: list[np.ndarray]) -> np.ndarray:

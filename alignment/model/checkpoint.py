@@ -24,6 +24,7 @@ from alignment.store.manifest import is_inside, verify
 
 _INDEX = "model.safetensors.index.json"
 _WEIGHTS = "model.safetensors"
+_CACHE_LINE = 64  # bytes; torch's own allocations start at one
 _LARGEST_HEADER = 25_000_000  # bytes, some 200,000 tensors; Llama 2 70B has 723
 
 
@@ -96,7 +97,18 @@ def load_model(path: Path | str, *, revision: str | None = None, dtype: torch.dt
             model: PreTrainedModel = LlamaPolicy.from_pretrained(path, **options)
         else:
             model = _load_foreign(path, options)
+    align_weights(model)
     return model
+
+
+def align_weights(model: nn.Module) -> None:
+    """Copy weights that start within a cache line, as those of a mapped file do, to memory of their own.
+
+    Some CPU kernels sum in another order there, so a loaded model would differ from the saved one in the last bit.
+    """
+    for parameter in model.parameters():
+        if parameter.data_ptr() % _CACHE_LINE:
+            parameter.data = parameter.data.clone()
 
 
 def read_config(path: Path | str, *, revision: str | None = None) -> PreTrainedConfig:

@@ -25,13 +25,14 @@ from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from alignment.model.attention import AttentionPlan, forest_attention, plan_attention
 from alignment.model.forest import Forest
+from alignment.model.pointwise import rms_norm, rotate
 
 # (layer, query [T, H, D], key [T, K, D], value [T, K, D]) -> [T, H, D]; a forest's or a cache's
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 
 
 class RMSNorm(nn.Module):
-    """Root mean square norm over the last dimension, in fp32, cast back before the gain."""
+    """Root mean square norm over the last dimension."""
 
     def __init__(self, width: int, eps: float) -> None:
         super().__init__()
@@ -39,9 +40,7 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        wide = x if x.dtype == torch.float64 else x.float()
-        normed = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
-        return self.weight * normed.to(x.dtype)
+        return rms_norm(x, self.weight, self.eps)
 
 
 def rotary_table(config: LlamaConfig, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -66,12 +65,6 @@ def rotary_table(config: LlamaConfig, positions: Tensor, dtype: torch.dtype) -> 
     return (angles.cos() * scaling).to(dtype), (angles.sin() * scaling).to(dtype)
 
 
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate the pairs (i, i + D/2) of each head.  x: [T, heads, D]."""
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
-
-
 class Attention(nn.Module):
     """Grouped-query attention: each key/value head serves H/K consecutive query heads."""
 
@@ -94,8 +87,11 @@ class Attention(nn.Module):
         query = self.q_proj(x).view(tokens, self.num_heads, self.head_dim)
         key = self.k_proj(x).view(tokens, self.num_kv_heads, self.head_dim)
         value = self.v_proj(x).view(tokens, self.num_kv_heads, self.head_dim)
-        query, key = rotate(query, cos, sin).to(value.dtype), rotate(key, cos, sin).to(value.dtype)
-        return self.o_proj(attend(self.layer, query, key, value).flatten(1))
+        return self.o_proj(self._attend(attend, rotate(query, cos, sin), rotate(key, cos, sin), value).flatten(1))
+
+    @torch.compiler.disable  # so that one compiled graph serves every layer and every forest
+    def _attend(self, attend: Attend, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        return attend(self.layer, query, key, value)
 
 
 class FeedForward(nn.Module):

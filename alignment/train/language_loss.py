@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from alignment.data.packing import ForestBatch
-from alignment.model.log_probs import token_log_probs
+from alignment.model.log_probs import summed_log_probs, token_log_probs
 from alignment.text.policy import head_weight, hidden_states
 from alignment.train.compute import Compute
 
@@ -18,16 +18,18 @@ def language_loss(model: nn.Module, batch: ForestBatch) -> tuple[Tensor, dict[st
 
     The vocabulary projection is computed only at the positions that predict them.
     """
-    log_probs = target_log_probs(model, batch)
-    return -log_probs.sum(), {}
+    return -summed_log_probs(*_predicted(model, batch)), {}
 
 
 def target_log_probs(model: nn.Module, batch: ForestBatch, *, temperature: float = 1.0) -> Tensor:
     """Log-probabilities [N] of a batch's targets under the model, in nats."""
+    return token_log_probs(*_predicted(model, batch), temperature=temperature)
+
+
+def _predicted(model: nn.Module, batch: ForestBatch) -> tuple[Tensor, Tensor, Tensor]:
+    """The hidden states [N, C] that predict the targets, the vocabulary projection [V, C], the targets [N]."""
     hidden = hidden_states(model, batch.token_ids, batch.plan())
-    predicted = hidden.index_select(0, batch.predictors)
-    targets = batch.token_ids.index_select(0, batch.targets)
-    return token_log_probs(predicted, head_weight(model), targets, temperature=temperature)[0]
+    return hidden.index_select(0, batch.predictors), head_weight(model), batch.token_ids.index_select(0, batch.targets)
 
 
 def num_targets(batch: ForestBatch) -> float:

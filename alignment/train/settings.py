@@ -15,6 +15,12 @@ class ComputeSettings(Settings):
         "auto", "bf16 autocast with fp32 master weights where the hardware has fast bf16, else fp32"
     )
     threads: int = setting(0, "CPU threads of torch; 0 takes one a core", ge=0)
+    attention: Literal["auto", "blocks", "sdpa", "flex", "dense"] = setting(
+        "auto", "attention over forests: blocks on the CPU and sdpa on CUDA, where flex may be faster; dense is slow"
+    )
+    compile: bool = setting(
+        False, "compile the decoder layers with torch.compile: a minute at the start (a CPU needs a C++ compiler)"
+    )
 
 
 class OptimizerSettings(Settings):

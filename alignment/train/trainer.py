@@ -22,7 +22,7 @@ from alignment.data.packing import ForestBatch
 from alignment.errors import CheckpointError
 from alignment.store.journal import Journal
 from alignment.train.checkpoints import Checkpoints, load_model_tensors, model_tensors
-from alignment.train.compute import Compute, is_main_process, resolve_compute, wait_for_all
+from alignment.train.compute import Compute, compile_layers, is_main_process, resolve_compute, wait_for_all
 from alignment.train.nonfinite import NonFiniteSteps
 from alignment.train.optimizer import load_optimizer_tensors, make_optimizer, optimizer_tensors, set_learning_rate
 from alignment.train.schedule import learning_rate
@@ -61,7 +61,7 @@ class Training:
     evaluate: Callable[[nn.Module, Compute], dict[str, float]] | None = None
 
 
-class _LossModule(nn.Module):
+class LossModule(nn.Module):
     """Model and loss as one module, so that wrappers (DDP) see one forward pass."""
 
     def __init__(self, model: nn.Module, loss: LossFunction, compute: Compute) -> None:
@@ -115,8 +115,10 @@ def train(training: Training, settings: LoopSettings, session: Session) -> dict[
         writes=accelerator.is_main_process,
     )
     _require_same_step(done, accelerator, compute)
+    if session.compute.compile:
+        compile_layers(model)
     optimizer.zero_grad(set_to_none=True)  # whatever the caller left behind
-    module = accelerator.prepare(_LossModule(model, training.loss, compute))
+    module = accelerator.prepare(LossModule(model, training.loss, compute))
     session.progress.begin(training.num_steps, "steps")
     session.progress.step(done, {})
 

@@ -64,7 +64,7 @@ def mutate(name: str, old: str, new: str) -> None:
     wrong: Any = space
     for part in name.split(":")[1].split("."):
         wrong = wrong[part] if isinstance(wrong, dict) else inspect.getattr_static(wrong, part)
-    wrong = wrong.__func__ if isinstance(wrong, staticmethod) else wrong
+    wrong = inspect.unwrap(wrong.__func__ if isinstance(wrong, staticmethod) else wrong)
     function.__code__, function.__defaults__ = wrong.__code__, wrong.__defaults__
     function.__kwdefaults__ = wrong.__kwdefaults__
 
@@ -75,8 +75,7 @@ def _find(name: str) -> tuple[ModuleType, FunctionType]:
     found: Any = module
     for part in path.split("."):
         found = inspect.getattr_static(found, part)
-    found = found.__func__ if isinstance(found, staticmethod) else found
-    return module, found
+    return module, inspect.unwrap(found.__func__ if isinstance(found, staticmethod) else found)
 
 
 def is_killed(guarded: Guarded, old: str, new: str) -> bool:

@@ -61,7 +61,7 @@ def scored(model: LlamaPolicy, request: SampleRequest, sample: Sample, temperatu
         hidden = model.model.flat(tokens, plan_attention(Forest.roots([len(tokens)])))
         before = hidden[len(request.prompt_ids) - 1 : -1]
         answer = tokens[len(request.prompt_ids) :]
-        return token_log_probs(before, model.lm_head.weight, answer, temperature=temperature)[0]
+        return token_log_probs(before, model.lm_head.weight, answer, temperature=temperature)
 
 
 @pytest.mark.parametrize("engine", [Engine, PlainEngine])

@@ -192,6 +192,17 @@ def test_an_answer_ends_before_a_stop_text(model: LlamaPolicy, make_requests: Ca
             assert spell(sample.token_ids) == text[: min(cuts)] if cuts else sample.token_ids == longer.token_ids
 
 
+def test_every_sample_brings_its_text(model: LlamaPolicy, make_requests: Callable[..., list]) -> None:
+    requests = make_requests([5, 9], answers=4)
+    with_end = Engine(model, eos_ids=range(0, 97, 7), decode=spell).sample(requests, ALL)
+    assert any(sample.token_ids[-1] % 7 == 0 for own in with_end for sample in own)
+    for own in with_end:
+        for sample in own:
+            ended = sample.finish_reason == "stop"
+            assert sample.text == spell(sample.token_ids[:-1] if ended else sample.token_ids)
+    assert Engine(model, eos_ids=[]).sample(requests, ALL)[0][0].text is None
+
+
 def test_slots_grow_to_what_an_answer_may_need_and_no_further() -> None:
     shape = CacheShape(num_layers=1, num_kv_heads=1, head_dim=4, dtype=torch.float32, device=torch.device("cpu"))
     cache = SlotCache(shape, slots=2, capacity=16, most=50)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alignment.generate.stop import find_stop
+from alignment.generate.stop import find_stop, text_of
 
 PIECES = ["a", "b", "ab", "ba", "", "é", "\n", "User", ":", "bab"]
 
@@ -54,3 +54,11 @@ def test_looking_at_the_tail_finds_what_looking_at_the_whole_text_finds(tokens: 
             assert len(decode(tokens[:found])) <= min(begins)
             assert found == end or len(decode(tokens[: found + 1])) > min(begins)
             return
+
+
+def test_an_answers_text_leaves_out_its_end_token_alone() -> None:
+    assert text_of([0, 1, 9], [9], decode) == "ab"
+    assert text_of([0, 1, 9], [3], decode) == "abbab"
+    assert text_of([9, 0], [9], decode) == "baba"
+    assert text_of([], [9], decode) == ""
+    assert text_of([0, 1], [9], None) is None

@@ -11,10 +11,14 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from transformers import LlamaConfig, MistralConfig, MistralForCausalLM, PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
+from alignment.model import block_attention
 from alignment.model.attention import Backend, forest_attention, plan_attention, register_forest_attention
+from alignment.model.flex_attention import subtree_spans
 from alignment.model.forest import Forest
 from alignment.model.llama import LlamaPolicy
 from alignment.text.policy import head_weight, hidden_states
+from alignment.train.compute import resolve_compute
+from alignment.train.settings import ComputeSettings
 from tests.tolerances import FP32_SAME_CODE, FP64_SAME_CODE
 
 VOCAB = 23
@@ -70,7 +74,7 @@ def _close(a: Tensor, b: Tensor, tolerance: float) -> bool:
     """Relative to the largest value; gradients that are zero but for rounding are compared with 1e-2."""
     if not a.numel():
         return b.numel() == 0
-    return bool((a - b).abs().max() <= tolerance * max(float(b.abs().max()), 1e-2))
+    return bool((a.detach() - b.detach()).abs().max() <= tolerance * max(float(b.detach().abs().max()), 1e-2))
 
 
 def _inputs(forest: Forest) -> tuple[Tensor, Tensor, Tensor]:
@@ -96,7 +100,7 @@ def _compare(model: PreTrainedModel, forest: Forest, alone: Callable[[Tensor], T
             assert hidden_states(model, ids, plan_attention(forest)).shape == (0, model.config.hidden_size)
         return
     results = []
-    backends: tuple[Backend, ...] = ("grouped", "dense")
+    backends: tuple[Backend, ...] = ("blocks", "sdpa", "dense")
     for backend in backends:
         hidden = hidden_states(model, ids, plan_attention(forest, backend=backend))
         results.append((hidden.detach(), *_run(model, hidden, targets, weight)))
@@ -138,6 +142,30 @@ def test_another_architecture_on_any_forest_equals_its_sequences_one_by_one(
     _compare(foreign, forest, lambda ids: foreign.model(input_ids=ids[None], use_cache=False).last_hidden_state[0])
 
 
+@settings(max_examples=100)
+@given(forest=forests())
+def test_flex_sees_what_the_definition_sees(forest: Forest) -> None:
+    """Its fused kernels and its backward pass are CUDA's; here its mask and its plain formula."""
+    draw = torch.Generator().manual_seed(forest.num_tokens)
+    q, k, v = (torch.randn(forest.num_tokens, heads, 8, generator=draw, dtype=torch.float64) for heads in (4, 2, 2))
+    found, defined = (forest_attention(q, k, v, plan_attention(forest, backend=name)) for name in ("flex", "dense"))
+    assert _close(found, defined, FP64_SAME_CODE)
+    first, last = subtree_spans(forest)
+    for segment, ancestors in enumerate(forest.ancestors):
+        inside = [other for other in range(len(first)) if first[other] <= first[segment] < last[other]]
+        assert sorted((*ancestors, segment)) == inside
+
+
+def test_a_preferred_backend_is_used_by_plans_that_name_none() -> None:
+    forest = Forest((3, 2), (-1, 0))
+    assert plan_attention(forest).backend == "blocks"
+    resolve_compute(ComputeSettings(attention="sdpa"))
+    assert plan_attention(forest).backend == "sdpa"
+    assert plan_attention(forest, backend="dense").backend == "dense"
+    resolve_compute(ComputeSettings())
+    assert plan_attention(forest).backend == "blocks"
+
+
 def test_another_architecture_without_a_plan_attends_as_transformers_does(foreign: PreTrainedModel) -> None:
     ids = torch.arange(12)[None] % VOCAB
     with torch.no_grad():
@@ -169,23 +197,64 @@ def test_many_siblings_of_unlike_lengths_share_few_groups_and_agree_with_dense()
     assert padded < forest.num_tokens / 0.75
 
 
-def test_the_scale_is_used_on_both_backends() -> None:
+def test_the_scale_is_used_on_every_backend() -> None:
     forest = Forest((3, 2), (-1, 0))
     q, k, v = (torch.randn(5, 2, 4, generator=torch.Generator().manual_seed(i)) for i in range(3))
-    for backend in ("grouped", "dense"):
+    for backend in ("blocks", "sdpa", "flex", "dense"):
         plan = plan_attention(forest, backend=backend)
         default, given_scale = forest_attention(q, k, v, plan), forest_attention(q, k, v, plan, 0.5)
         assert torch.allclose(default, given_scale, atol=FP32_SAME_CODE)  # 0.5 = 1 / sqrt(4)
         assert not torch.allclose(default, forest_attention(q, k, v, plan, 2.0), atol=0.01)
 
 
-def test_bf16_on_the_cpu_keeps_its_dtype_and_its_value() -> None:
-    forest = Forest((6, 3), (-1, 0))
-    q, k, v = (torch.randn(9, 2, 8, generator=torch.Generator().manual_seed(i)).bfloat16() for i in range(3))
-    plan = plan_attention(forest)
-    out = forest_attention(q, k, v, plan)
-    assert out.dtype == torch.bfloat16
-    assert torch.equal(out, forest_attention(q.float(), k.float(), v.float(), plan).bfloat16())
+def test_bf16_on_the_cpu_keeps_its_dtype_and_errs_no_more_than_the_fused_kernel() -> None:
+    forest = Forest((300, 40, 60, 200), (-1, 0, 0, -1))
+    draw = torch.Generator().manual_seed(0)
+    exact = [torch.randn(600, heads, 48, generator=draw).bfloat16() for heads in (6, 2, 2)]
+    grad = torch.randn(600, 6, 48, generator=draw).bfloat16()
+
+    def run(backend: Backend, dtype: torch.dtype) -> list[Tensor]:
+        q, k, v = (x.detach().to(dtype).requires_grad_() for x in exact)
+        out = forest_attention(q, k, v, plan_attention(forest, backend=backend))
+        assert out.dtype == dtype
+        return [out, *torch.autograd.grad(out, (q, k, v), grad.to(dtype))]
+
+    reference = run("dense", torch.float64)
+
+    def errors(backend: Backend) -> list[float]:
+        found = run(backend, torch.bfloat16)
+        return [
+            float((a.detach().double() - b.detach()).norm() / b.detach().norm())
+            for a, b in zip(found, reference, strict=True)
+        ]
+
+    ours, fused = errors("blocks"), errors("sdpa")
+    assert all(mine <= 2.5 * theirs for mine, theirs in zip(ours, fused, strict=True))
+
+
+def test_many_blocks_with_recomputed_weights_agree_with_dense(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(block_attention, "_BLOCK", 3)
+    monkeypatch.setattr(block_attention, "_KEPT_LENGTH", 8)
+    forest = Forest((9, 7, 11, 2, 5, 13, 12, 8), (-1, 0, 0, 2, 1, -1, -1, 6))  # prefixes of 12 and 16 in one group
+    draw = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(67, heads, 8, generator=draw, dtype=torch.float64).requires_grad_() for heads in (4, 2, 2))
+    grad = torch.randn(67, 4, 8, generator=draw, dtype=torch.float64)
+    found = []
+    for backend in ("blocks", "dense"):
+        out = forest_attention(q, k, v, plan_attention(forest, backend=backend))
+        found.append((out, *torch.autograd.grad(out, (q, k, v), grad)))
+    assert all(_close(a, b, FP64_SAME_CODE) for a, b in zip(*found, strict=True))
+
+
+def test_the_gradients_of_a_block_equal_numerical_ones() -> None:
+    draw = torch.Generator().manual_seed(0)
+    query, key, value = (
+        torch.randn(2, rows, 3, generator=draw, dtype=torch.float64).requires_grad_() for rows in (6, 5, 5)
+    )
+    hidden = torch.tensor([[False, True], [False, False]])
+    assert torch.autograd.gradcheck(
+        lambda q, k, v: block_attention.block_attention(q, k, v, group=2, hidden=hidden), (query, key, value)
+    )
 
 
 @pytest.mark.parametrize("reentrant", [False, True])

@@ -91,3 +91,15 @@ def test_the_loss_is_their_negative_sum_with_the_same_gradients(model: LlamaPoli
         torch.testing.assert_close(parameter.grad, theirs[name].grad, rtol=FP64, atol=FP64)
         assert parameter.grad is not None
         assert parameter.grad.abs().sum() > 0, name
+
+
+def test_each_log_probability_has_the_gradients_that_transformers_gives_it(
+    model: LlamaPolicy, twin: LlamaForCausalLM
+) -> None:
+    found, expected = target_log_probs(model, make_batch(trees()), temperature=0.7), one_by_one(twin, 0.7)
+    factor = torch.arange(1, len(found) + 1, dtype=found.dtype)
+    (found * factor).sum().backward()
+    (expected * factor).sum().backward()
+    theirs = dict(twin.named_parameters())
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter.grad, theirs[name].grad, rtol=FP64, atol=FP64)
