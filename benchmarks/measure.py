@@ -11,6 +11,9 @@ from collections.abc import Callable
 import torch
 from transformers import LlamaConfig
 
+from alignment.train.compute import resolve_compute
+from alignment.train.settings import ComputeSettings
+
 Work = Callable[[], int]  # does the work once; returns how many units it did
 
 
@@ -26,6 +29,11 @@ def benchmark_config(context: int = 512) -> LlamaConfig:
         max_position_embeddings=context,
         tie_word_embeddings=False,
     )
+
+
+def use_machine(threads: int) -> None:
+    """Threads and memory as our stages set them; the peer has the same, since both run in one process."""
+    resolve_compute(ComputeSettings(threads=threads))
 
 
 def rate(work: Work) -> float:

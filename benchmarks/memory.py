@@ -21,7 +21,7 @@ from transformers import LlamaForCausalLM
 from alignment.data.packing import Tree, make_batch
 from alignment.model.llama import LlamaPolicy
 from alignment.train.language_loss import language_loss, num_targets
-from benchmarks.measure import benchmark_config, print_result
+from benchmarks.measure import benchmark_config, print_result, use_machine
 from benchmarks.training import autocast, our_steps
 
 VOCABULARY, TOKENS = 32_000, 4096
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--side", choices=("ours", "peer"), help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
+    use_machine(asked.threads)
     if asked.side:
         run_side(asked.side, asked.bf16)
         return

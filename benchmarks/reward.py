@@ -17,7 +17,7 @@ import torch
 from transformers import LlamaConfig, LlamaForSequenceClassification
 
 from alignment.data.packing import Tree, make_batch, pack
-from benchmarks.measure import benchmark_config, in_turn, print_result
+from benchmarks.measure import benchmark_config, in_turn, print_result, use_machine
 from benchmarks.training import our_steps
 from reward.model import LlamaReward, answer_tree
 from reward.train import PairLoss
@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
+    use_machine(asked.threads)
     torch.manual_seed(0)
     pairs = draw_pairs(asked.prompt)
     config = benchmark_config()

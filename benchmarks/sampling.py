@@ -21,7 +21,7 @@ from alignment.generate.engine import Engine
 from alignment.generate.sampler import SampleRequest
 from alignment.generate.settings import SamplingSettings
 from alignment.model.llama import LlamaPolicy
-from benchmarks.measure import benchmark_config, in_turn, print_result
+from benchmarks.measure import benchmark_config, in_turn, print_result, use_machine
 
 ROWS, PROMPT, MOST = 64, 64, 128
 
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
+    use_machine(asked.threads)
 
     generator = np.random.default_rng(0)
     answers = ROWS if asked.full else 4 * ROWS

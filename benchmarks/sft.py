@@ -19,10 +19,10 @@ from transformers import LlamaForCausalLM
 from alignment.data.packing import Tree, make_batch, pack
 from alignment.model.llama import LlamaPolicy
 from alignment.train.language_loss import language_loss, num_targets
-from benchmarks.measure import benchmark_config, in_turn, print_result
+from benchmarks.measure import benchmark_config, in_turn, print_result, use_machine
 from benchmarks.training import our_steps, ragged_chats
 
-CHATS, STEP_TOKENS, ROW = 72, 4096, 1024
+CHATS, STEP_TOKENS, ROW = 72, 4096, 2048
 
 
 def peer_work(chats: list[tuple[list[int], list[bool]]], *, bf16: bool, naive: bool) -> Any:
@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
+    use_machine(asked.threads)
     torch.manual_seed(0)
     chats = ragged_chats(CHATS)
     trees = [Tree.sequence(ids, mask) for ids, mask in chats]

@@ -17,7 +17,7 @@ from alignment.generate.engine import Engine
 from alignment.generate.sampler import SampleRequest
 from alignment.generate.settings import SamplingSettings
 from alignment.model.llama import LlamaPolicy
-from benchmarks.measure import benchmark_config, in_turn, print_result
+from benchmarks.measure import benchmark_config, in_turn, print_result, use_machine
 
 SAMPLES, PROMPT, NEW = 16, 256, 128
 
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
+    use_machine(asked.threads)
 
     torch.manual_seed(0)
     prompt = torch.randint(0, 4096, (1, PROMPT))

@@ -15,6 +15,7 @@ from alignment.data.packing import ForestBatch
 from alignment.train.optimizer import make_optimizer
 from alignment.train.settings import OptimizerSettings
 from alignment.train.trainer import LossFunction
+from benchmarks.measure import use_machine
 
 
 def parse(description: str, rounds: int = 3) -> argparse.Namespace:
@@ -24,7 +25,7 @@ def parse(description: str, rounds: int = 3) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=rounds)
     asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
+    use_machine(asked.threads)
     return asked
 
 
