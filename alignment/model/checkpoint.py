@@ -124,7 +124,7 @@ def read_config(path: Path | str, *, revision: str | None = None) -> PreTrainedC
         config: PreTrainedConfig = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
     except Exception as error:  # whatever a broken file makes transformers and huggingface_hub raise
         raise CheckpointError(
-            f"the config.json of {path} cannot be used ({type(error).__name__}: {str(error).splitlines()[0][:200]}); "
+            f"the config.json of {path} cannot be used ({type(error).__name__}: {' '.join(str(error).split())[:300]}); "
             f"one of a causal language model is needed"
         ) from error
     return config

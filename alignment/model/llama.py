@@ -23,6 +23,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutput, CausalLMOutput
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
+from alignment.errors import UsageError
 from alignment.model.attention import AttentionPlan, forest_attention, plan_attention
 from alignment.model.forest import Forest
 from alignment.model.pointwise import rms_norm, rotate
@@ -74,6 +75,11 @@ class Attention(nn.Module):
         self.num_heads = config.num_attention_heads
         self.num_kv_heads = config.num_key_value_heads or config.num_attention_heads
         self.head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        if self.num_heads % self.num_kv_heads:
+            raise UsageError(
+                f"num_key_value_heads {self.num_kv_heads} must divide num_attention_heads {self.num_heads}: "
+                f"each key/value head serves as many query heads"
+            )
         bias = config.attention_bias
         self.q_proj = nn.Linear(config.hidden_size, self.num_heads * self.head_dim, bias=bias)
         self.k_proj = nn.Linear(config.hidden_size, self.num_kv_heads * self.head_dim, bias=bias)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from alignment.errors import CheckpointError
+from alignment.errors import CheckpointError, UsageError
 from alignment.model.checkpoint import load_model, save_model
 from alignment.model.llama import LlamaPolicy
 from alignment.text.policy import Policy, load_policy, save_policy
@@ -112,3 +112,19 @@ def test_transformers_generates_from_a_saved_policy(policy: Policy, tmp_path: Pa
             best = policy.model(input_ids=expected).logits[:, -1:].argmax(-1)
             expected = torch.cat([expected, best], dim=1)
     assert out.tolist() == expected.tolist()
+
+
+def test_key_value_heads_that_do_not_divide_the_heads_are_refused_before_any_weight_is_read(tmp_path: Path) -> None:
+    LlamaForCausalLM(_config(num_attention_heads=4, num_key_value_heads=2)).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "num_key_value_heads": 3}))
+    with pytest.raises(UsageError, match="num_key_value_heads 3 must divide num_attention_heads 4"):
+        load_model(tmp_path)
+
+
+def test_an_impossible_config_says_what_is_wrong_with_it(tmp_path: Path) -> None:
+    LlamaForCausalLM(_config()).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "num_attention_heads": 5}))
+    with pytest.raises(CheckpointError, match=r"hidden size .*32.* is not a multiple of .*5"):
+        load_model(tmp_path)
