@@ -34,7 +34,11 @@ def check_and_tell(name_or_file: str, overrides: Sequence[str], *, rows: int) ->
     console = make_console()
     display = make_display(Console(stderr=True, highlight=False), quiet=not console.is_terminal)
     folder = Path(tempfile.mkdtemp(prefix="align-check-"))
-    found = check(recipe, folder, say=display.line)
+    try:
+        found = check(recipe, folder, say=display.line)
+    except BaseException:  # Ctrl-C too: nothing of a broken check is worth keeping
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     for section in found.sections:
         _section(console, section)
         if found.tokenizer is not None and section.error is None:

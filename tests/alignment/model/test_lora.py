@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -46,3 +49,23 @@ def test_lora_trains_on_forests_and_merges_to_the_same_outputs(policy: Policy) -
     torch.testing.assert_close(actual, expected, rtol=FP32_SAME_CODE, atol=FP32_SAME_CODE)
     after = merged.model.layers[0].self_attn.q_proj.weight
     assert not torch.equal(after, base["model.layers.0.self_attn.q_proj.weight"])
+
+
+def test_a_saved_adapter_loads_onto_the_saved_base(policy: Policy, tmp_path: Path) -> None:
+    base = deepcopy(policy.model)
+    ids = torch.tensor([policy.tokenizer.encode("the baker sells bread", bos=True)])
+    config = peft.LoraConfig(
+        r=4, target_modules=["q_proj", "down_proj"], task_type="CAUSAL_LM", init_lora_weights=False
+    )
+    torch.manual_seed(0)
+    wrapped = peft.get_peft_model(deepcopy(base), config)
+    wrapped.save_pretrained(tmp_path / "adapter")
+    assert sorted(path.suffix for path in (tmp_path / "adapter").iterdir()) == [".json", ".md", ".safetensors"]
+    loaded = peft.PeftModel.from_pretrained(base, tmp_path / "adapter")
+    with torch.no_grad():
+        plain = policy.model(input_ids=ids).logits
+        expected, found = wrapped(input_ids=ids).logits, loaded(input_ids=ids).logits
+        merged = loaded.merge_and_unload()(input_ids=ids).logits
+    torch.testing.assert_close(found, expected, rtol=FP32_SAME_CODE, atol=FP32_SAME_CODE)
+    torch.testing.assert_close(merged, expected, rtol=FP32_SAME_CODE, atol=FP32_SAME_CODE)
+    assert not torch.allclose(plain, expected, atol=1e-3)
