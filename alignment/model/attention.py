@@ -27,6 +27,7 @@ from alignment.model.forest import Forest
 
 Backend = Literal["blocks", "sdpa", "flex", "dense"]
 _MIN_FILL = 0.75  # a segment joins a group if it is at least this share of the group's longest
+_SHORT = 64  # segments and prefixes up to here go together however unlike: a call costs more than their padding
 _MANY_SIBLINGS = 4  # from so many on, siblings make groups of their own; fewer are grouped across prompts
 _MAX_GROUP_TOKENS = 2048  # keeps a group's scores in cache
 _preferred: Backend | None = None
@@ -225,7 +226,8 @@ def _like_lengths(members: list[int], lengths: Mapping[int, int] | Sequence[int]
         length = lengths[segment]
         if runs:
             longest = lengths[runs[-1][0]]
-            if length >= _MIN_FILL * longest and (len(runs[-1]) + 1) * longest <= _MAX_GROUP_TOKENS:
+            alike = length >= _MIN_FILL * longest or longest <= _SHORT
+            if alike and (len(runs[-1]) + 1) * longest <= _MAX_GROUP_TOKENS:
                 runs[-1].append(segment)
                 continue
         runs.append([segment])
