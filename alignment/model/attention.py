@@ -36,7 +36,7 @@ _preferred: Backend | None = None
 @dataclass(frozen=True)
 class _Group:
     own: Tensor  # [N, L] flat indices of the segments' tokens, padded by repeating index 0
-    prefix: Tensor | None  # [N, P] flat indices of the ancestors' tokens, padded likewise
+    seen: Tensor  # [N, P + L] flat indices of the ancestors' tokens, padded likewise, and of the segments' own
     padding: Tensor | None  # [N, P] booleans, true where a place of the prefix is padding
     mask: Tensor | None  # only for "sdpa" with a prefix: who sees whom, [L, P + L] or [N, 1, L, P + L]
 
@@ -151,9 +151,8 @@ def _attend_in_blocks(query: Tensor, key: Tensor, value: Tensor, group: _Group, 
     rows, length = group.own.shape
     heads, kv_heads, width = query.shape[1], key.shape[1], query.shape[2]
     shared = heads // kv_heads
-    seen = group.own if group.prefix is None else torch.cat([group.prefix, group.own], dim=1)
     q = (query.index_select(0, group.own.reshape(-1)) * scale).view(rows, length, kv_heads, shared, width)
-    k, v = (x.index_select(0, seen.reshape(-1)).view(rows, -1, kv_heads, width) for x in (key, value))
+    k, v = (x.index_select(0, group.seen.reshape(-1)).view(rows, -1, kv_heads, width) for x in (key, value))
     out = block_attention(
         q.transpose(1, 2).reshape(rows * kv_heads, length * shared, width),
         k.transpose(1, 2).reshape(rows * kv_heads, -1, width),
@@ -167,9 +166,10 @@ def _attend_in_blocks(query: Tensor, key: Tensor, value: Tensor, group: _Group, 
 def _attend_by_sdpa(query: Tensor, key: Tensor, value: Tensor, group: _Group, scale: float) -> Tensor:
     """One group's outputs, [N L, H, D]."""
     rows, length = group.own.shape
-    seen = group.own if group.prefix is None else torch.cat([group.prefix, group.own], dim=1)
     q = query.index_select(0, group.own.reshape(-1)).view(rows, length, *query.shape[1:]).transpose(1, 2)
-    k, v = (x.index_select(0, seen.reshape(-1)).view(rows, -1, *x.shape[1:]).transpose(1, 2) for x in (key, value))
+    k, v = (
+        x.index_select(0, group.seen.reshape(-1)).view(rows, -1, *x.shape[1:]).transpose(1, 2) for x in (key, value)
+    )
     grouped = query.shape[1] != key.shape[1]
     out = scaled_dot_product_attention(
         q, k, v, attn_mask=group.mask, is_causal=group.mask is None, scale=scale, enable_gqa=grouped
@@ -239,7 +239,7 @@ def _group(own: np.ndarray, prefixes: list[np.ndarray], device: torch.device | s
     indices = torch.from_numpy(own).to(device)
     prefix = _padded(prefixes)
     if not prefix.shape[1]:
-        return _Group(indices, None, None, None)
+        return _Group(indices, indices, None, None)
     real = np.arange(prefix.shape[1]) < np.asarray([[len(path)] for path in prefixes])  # [N, P]
     padding = None if real.all() else torch.from_numpy(~real).to(device)
     mask = None
@@ -252,7 +252,7 @@ def _group(own: np.ndarray, prefixes: list[np.ndarray], device: torch.device | s
             before = np.broadcast_to(real[:, None, None, :], (rows, 1, length, prefix.shape[1]))
             seen = np.concatenate([before, np.broadcast_to(causal, (rows, 1, length, length))], axis=3)
         mask = torch.from_numpy(seen).to(device)
-    return _Group(indices, torch.from_numpy(prefix).to(device), padding, mask)
+    return _Group(indices, torch.from_numpy(np.concatenate([prefix, own], axis=1)).to(device), padding, mask)
 
 
 def _padded(rows: list[np.ndarray]) -> np.ndarray:
