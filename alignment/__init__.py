@@ -6,27 +6,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from alignment.data.world import World as World
     from alignment.evaluate.versions import evaluate_versions as evaluate_versions
-    from alignment.text.policy import Policy as Policy
-    from alignment.text.policy import load_policy as load_policy
-    from alignment.text.policy import save_policy as save_policy
+    from alignment.policy.policy import Policy as Policy
+    from alignment.policy.policy import load_policy as load_policy
+    from alignment.policy.policy import save_policy as save_policy
     from alignment.text.tokenizer import Tokenizer as Tokenizer
     from alignment.text.tokenizer import train_tokenizer as train_tokenizer
     from alignment.train.pretrain import pretrain as pretrain
     from alignment.train.session import Session as Session
     from alignment.train.sft import sft as sft
+    from alignment.world import World as World
 
 _HOMES = {
-    "load_policy": "alignment.text.policy",
-    "save_policy": "alignment.text.policy",
-    "Policy": "alignment.text.policy",
+    "load_policy": "alignment.policy.policy",
+    "save_policy": "alignment.policy.policy",
+    "Policy": "alignment.policy.policy",
     "pretrain": "alignment.train.pretrain",
     "sft": "alignment.train.sft",
     "Session": "alignment.train.session",
     "train_tokenizer": "alignment.text.tokenizer",
     "Tokenizer": "alignment.text.tokenizer",
-    "World": "alignment.data.world",
+    "World": "alignment.world",
     "evaluate_versions": "alignment.evaluate.versions",
 }
 __all__ = [

@@ -16,7 +16,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from alignment.data.packing import Tree, make_batch
+from alignment.batch.tree import Tree, make_batch
 from alignment.model.attention import forest_attention, plan_attention
 from alignment.model.llama import Block, LlamaPolicy, rotary_table
 from alignment.model.log_probs import summed_log_probs

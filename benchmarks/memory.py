@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from transformers import LlamaForCausalLM
 
-from alignment.data.packing import Tree, make_batch
+from alignment.batch.tree import Tree, make_batch
 from alignment.model.llama import LlamaPolicy
 from alignment.train.language_loss import language_loss, num_targets
 from benchmarks.measure import benchmark_config, print_result, use_machine

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from transformers import LlamaForSequenceClassification
 
-from alignment.data.packing import make_batch
+from alignment.batch.tree import make_batch
 from benchmarks.measure import benchmark_config, in_turn, print_result
 from benchmarks.training import autocast, parse
 from reward.model import LlamaReward, answer_tree, segment_scores

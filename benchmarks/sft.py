@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from transformers import LlamaForCausalLM
 
-from alignment.data.packing import Tree, make_batch, pack
+from alignment.batch.steps import pack
+from alignment.batch.tree import Tree, make_batch
 from alignment.model.llama import LlamaPolicy
 from alignment.train.language_loss import language_loss, num_targets
 from benchmarks.measure import benchmark_config, in_turn, print_result, use_machine

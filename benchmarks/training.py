@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from alignment.data.packing import ForestBatch
+from alignment.batch.tree import ForestBatch
 from alignment.train.optimizer import make_optimizer
 from alignment.train.settings import OptimizerSettings
 from alignment.train.trainer import LossFunction

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from alignment.data.constraints import Constraint, constraint_from_json
+from alignment.constraint import Constraint, constraint_from_json
 from alignment.errors import DataError
 
 _HOBBIES = ("tennis", "cooking", "chess", "sailing", "painting", "hiking")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from alignment.data.constraints import Constraint
+from alignment.constraint import Constraint
 from alignment.generate.settings import SamplingSettings
+from alignment.policy.policy import Policy
 from alignment.records import Dialogue
 from alignment.report.intervals import wilson
-from alignment.text.policy import Policy
 from alignment.train.session import Session
 from gatt.settings import GattSettings
 from gatt.synthesize import hold_dialogues, plan_dialogues

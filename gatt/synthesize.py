@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from alignment.data.constraints import Constraint
+from alignment.constraint import Constraint
 from alignment.errors import DataError
 from alignment.generate.draw import JOURNALS, draw_samples, fitting_prompts
 from alignment.generate.settings import SamplingSettings
+from alignment.policy.policy import Policy
 from alignment.randomness import named_generator
 from alignment.records import Dialogue, Source, Turn
 from alignment.text.chat import MARKERS
-from alignment.text.policy import Policy
 from alignment.train.session import Session
 from gatt.settings import GattSettings
 

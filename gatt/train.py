@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from alignment.data.constraints import Constraint
+from alignment.constraint import Constraint
 from alignment.errors import DataError
+from alignment.policy.policy import Policy
 from alignment.randomness import named_generator
 from alignment.records import Dialogue
 from alignment.store.atomic import write_json
-from alignment.text.policy import Policy
 from alignment.train.session import Session
 from alignment.train.sft import fine_tune
 from gatt.evaluate import consistency_by_turn

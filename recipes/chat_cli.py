@@ -17,7 +17,7 @@ from recipes.run_folder import read_record, require_run, stage_folders
 
 if TYPE_CHECKING:
     from alignment.generate.sampler import Sampler
-    from alignment.text.policy import Policy
+    from alignment.policy.policy import Policy
 
 _POLICIES = ("pretrain", "sft", "rejection", "ppo", "gatt")  # kinds that leave a model to talk to
 MAX_LINE = 100_000  # characters of one message
@@ -41,7 +41,7 @@ def chat_on_terminal(
     name, folder = find_model(run, stage)
     sampling = SamplingSettings(temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens)
     from alignment.generate.draw import make_sampler
-    from alignment.text.policy import load_policy
+    from alignment.policy.policy import load_policy
 
     policy = load_policy(folder)
     answers = conversation(

@@ -138,7 +138,7 @@ def _read(
 def _world(recipe: Recipe) -> WorldLike | None:
     if recipe.world is None:
         return None
-    from alignment.data.world import World
+    from alignment.world import World
 
     return World(recipe.world)
 

@@ -58,7 +58,7 @@ def count_steps(recipe: Recipe, section: SectionCheck, tokenizer: Tokenizer) -> 
 
 
 def _pretrain(recipe: Recipe, section: SectionCheck, tokenizer: Tokenizer) -> None:
-    from alignment.data.packing import PackedEpochs
+    from alignment.batch.steps import PackedEpochs
     from alignment.train.pretrain import document_trees
 
     settings = recipe.pretrain
@@ -80,7 +80,7 @@ def _pretrain(recipe: Recipe, section: SectionCheck, tokenizer: Tokenizer) -> No
 
 
 def _sft(recipe: Recipe, section: SectionCheck, tokenizer: Tokenizer) -> None:
-    from alignment.data.packing import PackedEpochs
+    from alignment.batch.steps import PackedEpochs
     from alignment.text.chat import render_dialogue
     from alignment.train.sft import dialogue_trees
 

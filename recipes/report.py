@@ -54,7 +54,7 @@ def run_report(run: Path) -> Report:
     records = {stage.name: read_record(run / stage.folder) if (run / stage.folder).is_dir() else None for stage in plan}
     sections = [_overview(recipe, plan, records)]
     if recipe.world is not None:
-        from alignment.data.world.report import section as world_section
+        from alignment.world.report import section as world_section
 
         sections.append(world_section(recipe.world))
     for stage in _page_order(plan):

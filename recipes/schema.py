@@ -9,12 +9,12 @@ from pathlib import Path
 from pydantic import PrivateAttr
 
 from alignment.data.settings import DataSettings
-from alignment.data.world.settings import WorldSettings
 from alignment.evaluate.settings import EvaluateSettings
 from alignment.model.settings import ModelSettings
 from alignment.settings import Settings, setting
 from alignment.text.settings import TokenizerSettings
 from alignment.train.settings import ComputeSettings, PretrainSettings, SftSettings
+from alignment.world.settings import WorldSettings
 from gatt.settings import GattSettings
 from recipes.variables import Expansion
 from recipes.yaml_loader import KeyPath

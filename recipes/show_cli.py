@@ -138,8 +138,8 @@ def write_world_files(*, size: str, seed: int, out: Path) -> None:
     Raises:
         UsageError: there is no such size.
     """
-    from alignment.data.world.export import write_world
-    from alignment.data.world.settings import PEOPLE, WorldSettings
+    from alignment.world.export import write_world
+    from alignment.world.settings import PEOPLE, WorldSettings
 
     if size not in PEOPLE:
         raise UsageError(f"--size is {size!r}; {', '.join(PEOPLE)} are right")

@@ -15,12 +15,12 @@ from alignment.store.atomic import write_json
 from recipes.context import StageContext
 
 if TYPE_CHECKING:
-    from alignment.data.constraints import Constraint
+    from alignment.constraint import Constraint
     from alignment.data.corpus import Loaded
     from alignment.data.settings import DataSettings
-    from alignment.data.world import World
+    from alignment.policy.policy import Policy
     from alignment.records import Dialogue
-    from alignment.text.policy import Policy
+    from alignment.world import World
     from reward.model import RewardModel
     from rl.rollout import Judges
 
@@ -38,7 +38,7 @@ def run_tokenizer(context: StageContext) -> Result:
     if recipe.tokenizer.path is not None:
         tokenizer, origin = Tokenizer.load(recipe.tokenizer.path), recipe.tokenizer.path
     elif recipe.tokenizer_data is None:
-        from alignment.text.policy import checkpoint_folder
+        from alignment.policy.policy import checkpoint_folder
 
         assert recipe.model.path is not None  # the recipe was checked
         tokenizer = Tokenizer.load(checkpoint_folder(recipe.model.path, recipe.model.revision))
@@ -69,8 +69,8 @@ def run_pretrain(context: StageContext) -> Result:
     """Pretrain; saves `checkpoint/`."""
     from alignment.data.corpus import load_documents
     from alignment.model.checkpoint import count_parameters, new_model
-    from alignment.text.pairing import require_same_tokenizer
-    from alignment.text.policy import Policy, load_policy
+    from alignment.policy.pairing import require_same_tokenizer
+    from alignment.policy.policy import Policy, load_policy
     from alignment.text.tokenizer import Tokenizer
     from alignment.train.pretrain import pretrain
 
@@ -131,7 +131,7 @@ def run_reward(context: StageContext) -> Result:
 
 def run_rejection(context: StageContext) -> Result:
     """One version by rejection sampling; saves `checkpoint/`, `kept.jsonl`, `rejection.json`."""
-    from alignment.text.policy import load_policy
+    from alignment.policy.policy import load_policy
     from rl.rejection import rejection_sample
 
     recipe, session, stage = context.recipe, context.session, context.stage
@@ -282,7 +282,7 @@ def _tagged(prompt: Dialogue, campaign: str) -> Dialogue:
 def _world(context: StageContext) -> World | None:
     if context.recipe.world is None:
         return None
-    from alignment.data.world import World
+    from alignment.world import World
 
     return World(context.recipe.world)
 
@@ -303,8 +303,8 @@ def _plain_report(loaded: Loaded[Any]) -> dict[str, Any]:
 
 def _start(context: StageContext) -> Policy:
     """The policy that the stage starts from, checked against the run's tokenizer."""
-    from alignment.text.pairing import require_same_tokenizer
-    from alignment.text.policy import load_policy
+    from alignment.policy.pairing import require_same_tokenizer
+    from alignment.policy.policy import load_policy
     from alignment.text.tokenizer import Tokenizer
 
     recipe, parent = context.recipe, context.stage.starts_from

@@ -17,17 +17,18 @@ from torch import Tensor, nn
 from transformers import LlamaConfig
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from alignment.data.packing import ForestBatch, Tree, make_batch, pack
+from alignment.batch.steps import pack
+from alignment.batch.tree import ForestBatch, Tree, make_batch
 from alignment.errors import CheckpointError
 from alignment.model.attention import AttentionPlan
 from alignment.model.checkpoint import align_weights, check_tensors, check_weight_files, quiet_loading, save_model
 from alignment.model.llama import LlamaBody, LlamaCore
+from alignment.policy.pairing import require_fitting_config, require_recorded_tokenizer
+from alignment.policy.policy import Policy
 from alignment.randomness import named_seed
 from alignment.store.atomic import staged_folder
 from alignment.store.manifest import NAME as MANIFEST
 from alignment.store.manifest import Manifest, verify, write_manifest
-from alignment.text.pairing import require_fitting_config, require_recorded_tokenizer
-from alignment.text.policy import Policy
 from alignment.text.tokenizer import Tokenizer
 from alignment.train.compute import Compute
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from alignment.data.world import World
-from alignment.data.world.answers import answer, qualities
 from alignment.randomness import named_generator
 from alignment.report.intervals import bootstrap_mean
 from alignment.text.chat import render_prompt
 from alignment.train.compute import resolve_compute
 from alignment.train.settings import ComputeSettings
+from alignment.world import World
+from alignment.world.ask.answers import answer, qualities
 from reward.model import RewardModel
 
 RIGHT = "plain"

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from alignment.data.packing import Tree
+from alignment.batch.tree import Tree
 from alignment.records import Grade, LabelledAnswer, Preference
 from alignment.text.chat import answer_ids, render_prompt
 from alignment.text.tokenizer import Tokenizer

@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from alignment.data.packing import ForestBatch, ShuffledEpochs, make_batch, pack
+from alignment.batch.steps import ShuffledEpochs, pack
+from alignment.batch.tree import ForestBatch, make_batch
 from alignment.errors import DataError
+from alignment.policy.policy import Policy
 from alignment.records import LabelledAnswer, Preference
 from alignment.store.atomic import write_json
-from alignment.text.policy import Policy
 from alignment.train.compute import Compute, is_main_process, resolve_compute
 from alignment.train.session import Session
 from alignment.train.trainer import Training, finish, train

@@ -24,15 +24,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from alignment.data.packing import ForestBatch, Tree, make_batch, pack
+from alignment.batch.steps import pack
+from alignment.batch.tree import ForestBatch, Tree, make_batch
 from alignment.errors import DataError, NonFiniteError, UsageError
 from alignment.generate.draw import JOURNALS, draw_samples, fitting_prompts
 from alignment.generate.settings import SamplingSettings
+from alignment.policy.policy import Policy, save_policy
 from alignment.randomness import named_generator
 from alignment.records import Dialogue
 from alignment.store.atomic import write_json
 from alignment.store.journal import Journal
-from alignment.text.policy import Policy, save_policy
 from alignment.train.checkpoints import Checkpoints, load_model_tensors, model_tensors
 from alignment.train.compute import resolve_compute
 from alignment.train.language_loss import target_log_probs

@@ -18,11 +18,11 @@ import numpy as np
 
 from alignment.errors import DataError, NonFiniteError
 from alignment.generate.draw import JOURNALS, draw_samples, fitting_prompts
+from alignment.policy.policy import Policy
 from alignment.randomness import named_generator
 from alignment.records import Dialogue
 from alignment.store.atomic import write_json, write_text
 from alignment.text.chat import MARKERS
-from alignment.text.policy import Policy
 from alignment.train.compute import resolve_compute
 from alignment.train.nonfinite import NonFiniteSteps
 from alignment.train.session import Session

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from alignment.data.packing import Tree
+from alignment.batch.tree import Tree
 from alignment.errors import NonFiniteError
 from alignment.generate.sampler import Sample
+from alignment.policy.pairing import require_same_tokenizer
+from alignment.policy.policy import Policy
 from alignment.records import Dialogue
-from alignment.text.pairing import require_same_tokenizer
-from alignment.text.policy import Policy
 from alignment.train.compute import Compute
 from reward.model import RewardModel
 from rl.objective import combined_reward

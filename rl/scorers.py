@@ -8,8 +8,8 @@ import torch
 
 from alignment.evaluate.judge import Judge
 from alignment.evaluate.versions import Scorer
+from alignment.policy.policy import Policy
 from alignment.records import Dialogue
-from alignment.text.policy import Policy
 from alignment.train.compute import resolve_compute
 from alignment.train.settings import ComputeSettings
 from rl.objective import combined_reward

@@ -11,7 +11,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from alignment.data.packing import ForestBatch
+from alignment.batch.tree import ForestBatch
 from reward.model import LlamaReward, RewardModel
 
 

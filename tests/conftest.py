@@ -21,8 +21,8 @@ from hypothesis import settings
 
 from alignment.model.checkpoint import new_model
 from alignment.model.settings import ModelSettings
+from alignment.policy.policy import Policy
 from alignment.records import Dialogue, Source, Turn
-from alignment.text.policy import Policy
 from alignment.text.settings import TokenizerSettings
 from alignment.text.tokenizer import Tokenizer, train_tokenizer
 from alignment.train.session import Session

@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
-from alignment.data.formats import Kind
+from alignment.data.forms.readers import Kind
 from alignment.data.identity import Record, content_key, held_out_by_hash, prompt_key
-from alignment.data.quarantine import BadRow, write_quarantine
+from alignment.data.rows.quarantine import BadRow, write_quarantine
 from alignment.data.settings import DataSettings
 from alignment.data.sources import SourceReport, WorldLike, read_source
 from alignment.errors import DataError

@@ -11,14 +11,14 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol
 
-from alignment.data.columns import Reading, RowFault, SkippedRow, nearest
-from alignment.data.files import read_rows, suffix_of
-from alignment.data.formats import READERS, RECORD_OF, Kind, as_kind, choose_form
+from alignment.data.catalogue.origins import describe_different, describe_missing
+from alignment.data.forms.columns import Reading, RowFault, SkippedRow, nearest
+from alignment.data.forms.readers import READERS, RECORD_OF, Kind, as_kind, choose_form
 from alignment.data.identity import Record, content_key
-from alignment.data.lines import BlankLines
-from alignment.data.origins import describe_different, describe_missing
-from alignment.data.quarantine import BadRow, count_reasons, too_many
-from alignment.data.rows import Event, RawRow
+from alignment.data.rows.files import read_rows, suffix_of
+from alignment.data.rows.json_lines import Event, RawRow
+from alignment.data.rows.lines import BlankLines
+from alignment.data.rows.quarantine import BadRow, count_reasons, too_many
 from alignment.data.settings import SourceSettings
 from alignment.errors import DataError
 from alignment.randomness import named_seed
@@ -30,7 +30,7 @@ ROWS_LOOKED_AT = 32  # rows and faults at the beginning by which `auto` finds th
 
 
 class WorldLike(Protocol):
-    """What data needs of the embedded world (`alignment.data.world.World`)."""
+    """What data needs of the embedded world (`alignment.world.World`)."""
 
     def documents(self, split: Any) -> Iterable[Document]: ...
 
@@ -181,7 +181,7 @@ def _judge(
 def _open(settings: SourceSettings, report: SourceReport) -> tuple[bool, Iterator[Event]]:
     """Whether the source is plain text, and its rows."""
     if settings.hub:
-        from alignment.data.tables import read_hub
+        from alignment.data.rows.tables import read_hub
 
         return False, read_hub(settings)
     files = find_files(settings)

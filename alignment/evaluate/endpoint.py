@@ -13,9 +13,9 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-from alignment.data.verdict import Verdict
 from alignment.errors import DataError, UsageError
 from alignment.evaluate.endpoint_settings import EndpointSettings
+from alignment.judging import Verdict
 from alignment.records import Dialogue
 
 _SCORES = re.compile(r'"helpfulness"\s*:\s*(\d+(?:\.\d+)?)\s*,\s*"safety"\s*:\s*(\d+(?:\.\d+)?)')

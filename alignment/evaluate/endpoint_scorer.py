@@ -9,9 +9,9 @@ from pathlib import Path
 from alignment.errors import DataError
 from alignment.evaluate.endpoint import EndpointJudge
 from alignment.evaluate.endpoint_settings import EndpointSettings
+from alignment.policy.policy import Policy
 from alignment.records import Dialogue
 from alignment.store.journal import Journal
-from alignment.text.policy import Policy
 from alignment.train.session import Session
 
 MOST_FAILURES = 3  # one after another: then the endpoint is gone, not one reply unreadable

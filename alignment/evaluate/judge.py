@@ -1,6 +1,6 @@
 """Judges behind one interface: what an answer is worth to someone who took no part in training.
 
-The gold judge of the embedded world stands in `alignment/data/world/gold.py`; a reward model comes in as
+The gold judge of the embedded world stands in `alignment/world/judge/gold.py`; a reward model comes in as
 a callable (`RewardJudge`), an outside model over HTTP in `endpoint.py`.
 """
 
@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from alignment.data.verdict import Judge as Judge
-from alignment.data.verdict import Verdict as Verdict
 from alignment.errors import NonFiniteError
+from alignment.judging import Judge as Judge
+from alignment.judging import Verdict as Verdict
 from alignment.records import Dialogue
 
 

@@ -16,10 +16,10 @@ from alignment.evaluate.comparisons import compare_versions
 from alignment.evaluate.settings import EvaluateSettings
 from alignment.evaluate.summary import headline, recall, summarise
 from alignment.generate.draw import JOURNALS, draw_samples, fitting_prompts
+from alignment.policy.policy import Policy, load_policy
 from alignment.randomness import named_generator
 from alignment.records import Dialogue
 from alignment.store.atomic import write_json, write_text
-from alignment.text.policy import Policy, load_policy
 from alignment.train.compute import resolve_compute
 from alignment.train.session import Session
 

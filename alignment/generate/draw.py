@@ -8,11 +8,11 @@ from pathlib import Path
 from alignment.generate.engine import Engine
 from alignment.generate.sampler import Sample, Sampler, SampleRequest
 from alignment.generate.settings import SamplingSettings
+from alignment.policy.policy import Policy
 from alignment.randomness import named_seed
 from alignment.records import Dialogue
 from alignment.store.journal import Journal
 from alignment.text.chat import render_prompt
-from alignment.text.policy import Policy
 
 # of a stage's folder: where its samples' journals lie.  They are what a stage resumes from, not its result: the
 # order in which samples arrive, and log-probabilities' last digits, depend on when it was interrupted.

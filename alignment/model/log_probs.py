@@ -10,13 +10,29 @@ N positions, C width, V vocabulary.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from transformers import PreTrainedModel
+
+from alignment.model.attention import AttentionPlan
 
 _CHUNK_ELEMENTS = 1 << 22  # logits computed at once (16 MiB in fp32)
+
+
+def hidden_states(model: nn.Module, token_ids: Tensor, plan: AttentionPlan) -> Tensor:
+    """Hidden states [T, C] of a forest's tokens [T]; the same call for every architecture."""
+    body = cast(PreTrainedModel, model).get_decoder()  # PEFT's wrapper passes the call on
+    out = body(input_ids=token_ids[None], position_ids=plan.positions[None], forest_plan=plan, use_cache=False)
+    return out.last_hidden_state[0]
+
+
+def head_weight(model: nn.Module) -> Tensor:
+    """The vocabulary projection [V, C]."""
+    head = cast(PreTrainedModel, model).get_output_embeddings()
+    return cast(Tensor, head.weight)
 
 
 def token_log_probs(hidden: Tensor, head_weight: Tensor, targets: Tensor, *, temperature: float = 1.0) -> Tensor:

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from alignment.data.packing import ForestBatch
-from alignment.model.log_probs import summed_log_probs, token_log_probs
-from alignment.text.policy import head_weight, hidden_states
+from alignment.batch.tree import ForestBatch
+from alignment.model.log_probs import head_weight, hidden_states, summed_log_probs, token_log_probs
 from alignment.train.compute import Compute
 
 

@@ -12,11 +12,12 @@ from typing import Literal
 
 import numpy as np
 
-from alignment.data.packing import PackedEpochs, Tree, make_batch, pack
+from alignment.batch.steps import PackedEpochs, pack
+from alignment.batch.tree import Tree, make_batch
 from alignment.errors import DataError
+from alignment.policy.policy import Policy, save_policy
 from alignment.records import Dialogue
 from alignment.text.chat import Rendered, render_dialogue
-from alignment.text.policy import Policy, save_policy
 from alignment.text.tokenizer import Tokenizer
 from alignment.train.compute import is_main_process
 from alignment.train.language_loss import held_out_loss, language_loss, num_targets

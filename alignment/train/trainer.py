@@ -18,7 +18,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from alignment.data.packing import ForestBatch
+from alignment.batch.tree import ForestBatch
 from alignment.errors import CheckpointError
 from alignment.store.journal import Journal
 from alignment.train.checkpoints import Checkpoints, load_model_tensors, model_tensors

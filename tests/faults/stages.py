@@ -94,7 +94,7 @@ def warm_up() -> None:
         "transformers.models.llama.modeling_llama",
         "alignment.evaluate.versions",
         "alignment.train.pretrain",
-        "alignment.data.world",
+        "alignment.world",
         "gatt.train",
         "recipes.report",
         "recipes.stages",

@@ -14,7 +14,7 @@ import pytest
 from alignment.data.corpus import load_dialogues
 from alignment.data.settings import DataSettings, SourceSettings
 from alignment.errors import AlignmentError
-from alignment.text.policy import Policy, load_policy, save_policy
+from alignment.policy.policy import Policy, load_policy, save_policy
 from alignment.text.tokenizer import Tokenizer
 from recipes.recipe import load_recipe
 from tests.faults.children import in_child

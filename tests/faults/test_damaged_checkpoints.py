@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from alignment.errors import CheckpointError
+from alignment.policy.policy import load_policy
 from alignment.randomness import named_generator
 from alignment.store.manifest import verify
-from alignment.text.policy import load_policy
 from alignment.train.checkpoints import Checkpoints
 from tests.faults.children import in_child
 from tests.faults.events import Event, watch

@@ -21,9 +21,10 @@ import torch
 from accelerate.state import AcceleratorState, GradientState
 from torch import Tensor, nn
 
-from alignment.data.packing import ForestBatch, ShuffledEpochs, Tree
+from alignment.batch.steps import ShuffledEpochs
+from alignment.batch.tree import ForestBatch, Tree
 from alignment.errors import Interrupted
-from alignment.text.policy import Policy
+from alignment.policy.policy import Policy
 from alignment.train.language_loss import language_loss, num_targets
 from alignment.train.session import Session, Silent, StopFlag
 from alignment.train.settings import ComputeSettings, LoopSettings, OptimizerSettings
@@ -37,10 +38,11 @@ _PIPELINE = """
 import json, sys
 from alignment.data.corpus import load_dialogues, load_preferences, load_prompts
 from alignment.data.settings import DataSettings, SourceSettings
-from alignment.data.world import World
-from alignment.data.world.settings import WorldSettings
+from alignment.world import World
+from alignment.world.settings import WorldSettings
 from alignment.text.tokenizer import Tokenizer
-from alignment.data.packing import PackedEpochs, ShuffledEpochs, Tree
+from alignment.batch.steps import PackedEpochs, ShuffledEpochs
+from alignment.batch.tree import Tree
 from alignment.text.chat import render_dialogue
 
 path, model = sys.argv[1:]

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from alignment.errors import CheckpointError, RecipeError
+from alignment.policy.policy import Policy, load_policy, save_policy
 from alignment.records import Dialogue
 from alignment.text.chat import render_prompt
-from alignment.text.policy import Policy, load_policy, save_policy
 from recipes.recipe import load_recipe
 from reward.model import RewardModel
 from tests.faults.payloads import add_code

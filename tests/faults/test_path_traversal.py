@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from alignment.data.world import World, WorldSettings
 from alignment.errors import AlignmentError, CheckpointError, RunChanged, UsageError
+from alignment.policy.policy import Policy, load_policy, save_policy
 from alignment.store.manifest import _digest, verify, write_manifest
-from alignment.text.policy import Policy, load_policy, save_policy
+from alignment.world import World, WorldSettings
 from recipes.cli import main
 from reward.model import RewardModel
 from tests.faults.watched import Watched

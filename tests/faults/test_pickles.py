@@ -14,7 +14,7 @@ import torch
 from alignment.data.corpus import load_dialogues
 from alignment.data.settings import DataSettings, SourceSettings
 from alignment.errors import AlignmentError, CheckpointError, DataError
-from alignment.text.policy import Policy, load_policy, save_policy
+from alignment.policy.policy import Policy, load_policy, save_policy
 from alignment.text.tokenizer import Tokenizer
 from reward.model import RewardModel
 from tests.faults.payloads import object_array, pickled, script, torch_saved, zipped

@@ -16,13 +16,13 @@ import pytest
 import torch
 from sentencepiece import sentencepiece_model_pb2
 
-from alignment.data.packing import make_batch
+from alignment.batch.tree import make_batch
 from alignment.errors import AlignmentError, CheckpointError, TokenizerError
 from alignment.generate.settings import SamplingSettings
 from alignment.model.checkpoint import new_model
 from alignment.model.settings import ModelSettings
+from alignment.policy.policy import Policy, load_policy, save_policy
 from alignment.records import Dialogue, Source, Turn
-from alignment.text.policy import Policy, load_policy, save_policy
 from alignment.text.settings import TokenizerSettings
 from alignment.text.tokenizer import MODEL_FILE, Tokenizer, train_tokenizer
 from alignment.train.language_loss import language_loss

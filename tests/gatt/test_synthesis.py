@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 import gatt.synthesize
-from alignment.data.constraints import Constraint
+from alignment.constraint import Constraint
 from alignment.data.settings import DataSettings, SourceSettings
 from alignment.errors import DataError
 from alignment.generate.sampler import Sample
+from alignment.policy.policy import Policy
 from alignment.records import Dialogue
 from alignment.text.chat import render_dialogue
-from alignment.text.policy import Policy
 from alignment.train.session import Session
 from gatt.constraints import builtin_constraints, read_constraints
 from gatt.evaluate import consistency_by_turn

@@ -10,16 +10,12 @@ PACKAGES = ("alignment", "reward", "rl", "gatt", "recipes")
 # the floors, the ground first; a file imports from its own floor or from below
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("alignment.errors", "alignment.settings", "alignment.randomness", "alignment.records"),
-    ("alignment.store",),
-    ("alignment.report",),
-    ("alignment.model",),
-    ("alignment.text",),
-    ("alignment.data",),
-    ("alignment.generate",),
-    ("alignment.train",),
-    ("alignment.evaluate",),
-    ("reward",),
-    ("rl", "gatt"),
+    ("alignment.constraint", "alignment.judging", "alignment.store"),
+    ("alignment.model", "alignment.text", "alignment.report"),
+    ("alignment.batch", "alignment.policy", "alignment.data", "alignment.world"),
+    ("alignment.train", "alignment.generate"),
+    ("alignment.evaluate", "reward", "gatt"),
+    ("rl",),
     ("recipes",),
 )
 

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 from alignment.errors import CheckpointError, UsageError
 from alignment.model.checkpoint import load_model, save_model
 from alignment.model.llama import LlamaPolicy
-from alignment.text.policy import Policy, load_policy, save_policy
+from alignment.policy.policy import Policy, load_policy, save_policy
 from tests.tolerances import FP32
 
 IDS = torch.randint(0, 67, (2, 24), generator=torch.Generator().manual_seed(1))

@@ -14,8 +14,8 @@ from alignment.errors import CheckpointError, TokenizerError
 from alignment.generate.engine import Engine
 from alignment.generate.sampler import SampleRequest
 from alignment.generate.settings import SamplingSettings
-from alignment.model.llama2c import read_llama2c
-from alignment.text.llama2c_tokenizer import read_llama2c_tokenizer
+from alignment.policy.foreign.llama2c import read_llama2c
+from alignment.policy.foreign.llama2c_tokenizer import read_llama2c_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("ALIGNMENT_DATA", ROOT / ".." / "shared" / "data")) / "checkpoints" / "stories260k"

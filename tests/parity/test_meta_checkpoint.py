@@ -13,9 +13,9 @@ from transformers import LlamaForCausalLM
 from alignment.errors import CheckpointError
 from alignment.model.checkpoint import new_model
 from alignment.model.llama import LlamaPolicy
-from alignment.model.meta_checkpoint import read_meta_checkpoint, write_meta_checkpoint
 from alignment.model.settings import ModelSettings
-from alignment.text.policy import Policy, load_policy
+from alignment.policy.foreign.meta import read_meta_checkpoint, write_meta_checkpoint
+from alignment.policy.policy import Policy, load_policy
 
 TOKENS = torch.tensor([[1, 5, 9, 30, 17, 4]])
 
@@ -148,8 +148,8 @@ def test_a_missing_rank_is_named(model: LlamaPolicy, tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", ["7b", "13b", "34b", "70b"])
 def test_the_written_rule_gives_metas_feed_forward_widths(size: str) -> None:
     from alignment.model.checkpoint import meta_model
-    from alignment.model.meta_checkpoint import _params
     from alignment.model.settings import feed_forward_width
+    from alignment.policy.foreign.meta import _params
 
     config = meta_model(ModelSettings(size=size), 32_000).config  # type: ignore[arg-type]
     params = _params(config)  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ import torch
 from torch._dynamo.utils import counters
 from transformers import LlamaConfig
 
-from alignment.data.packing import ForestBatch, Tree, make_batch
+from alignment.batch.tree import ForestBatch, Tree, make_batch
 from alignment.model.llama import LlamaPolicy
 from alignment.train.compute import compile_layers
 from alignment.train.language_loss import language_loss

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from alignment.data.world import World, WorldSettings
-from alignment.text.policy import Policy
+from alignment.policy.policy import Policy
 from alignment.train.settings import ComputeSettings
+from alignment.world import World, WorldSettings
 from reward.model import RewardModel
 from reward.notices import noticed
 

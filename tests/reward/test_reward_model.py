@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from alignment.data.packing import make_batch
+from alignment.batch.tree import make_batch
 from alignment.data.settings import DataSettings, SourceSettings
+from alignment.policy.policy import Policy
 from alignment.records import Dialogue, LabelledAnswer, Preference, Source, Turn
-from alignment.text.policy import Policy
 from alignment.train.compute import resolve_compute
 from alignment.train.session import Session
 from alignment.train.settings import ComputeSettings, OptimizerSettings

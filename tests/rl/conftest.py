@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from alignment.policy.policy import Policy
 from alignment.records import Dialogue, Source, Turn
-from alignment.text.policy import Policy
 from reward.model import RewardModel
 from rl.rollout import Judges
 

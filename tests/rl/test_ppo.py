@@ -13,8 +13,8 @@ from alignment.errors import Interrupted, NonFiniteError, UsageError
 from alignment.generate.settings import SamplingSettings
 from alignment.model.checkpoint import new_model
 from alignment.model.settings import ModelSettings
+from alignment.policy.policy import Policy
 from alignment.records import Dialogue
-from alignment.text.policy import Policy
 from alignment.text.tokenizer import Tokenizer
 from alignment.train.checkpoints import model_tensors
 from alignment.train.session import Session

@@ -15,8 +15,8 @@ from torch import Tensor
 import rl.ppo
 from alignment.errors import Interrupted, NonFiniteError
 from alignment.generate.settings import SamplingSettings
+from alignment.policy.policy import Policy
 from alignment.records import Dialogue
-from alignment.text.policy import Policy
 from alignment.train.checkpoints import model_tensors
 from alignment.train.session import Session
 from alignment.train.settings import OptimizerSettings

@@ -10,8 +10,8 @@ import pytest
 from alignment.generate.draw import draw_samples, fitting_prompts
 from alignment.generate.sampler import OnSample, Sample, SampleRequest
 from alignment.generate.settings import SamplingSettings
+from alignment.policy.policy import Policy
 from alignment.records import Dialogue
-from alignment.text.policy import Policy
 from alignment.train.session import Session
 from rl.rejection import Kept, best_of, best_of_pool, choose_prompts, mix_in, read_kept, rejection_sample
 from rl.rollout import Judges, Rollout

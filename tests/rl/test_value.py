@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from alignment.data.packing import Tree, make_batch
+from alignment.batch.tree import Tree, make_batch
 from rl.rollout import Judges
 from rl.value import ValueModel, answers_as_rows
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from alignment.data.columns import Reading
-from alignment.data.formats import READERS, detect_form
-from alignment.data.rows import RawRow
+from alignment.data.forms.columns import Reading
+from alignment.data.forms.readers import READERS, detect_form
+from alignment.data.rows.json_lines import RawRow
 from alignment.data.settings import FORMS, DataSettings, SourceSettings
 from alignment.records import Source
 

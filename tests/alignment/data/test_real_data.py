@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from alignment.data.catalogue.origins import compare_folder
 from alignment.data.corpus import load_dialogues, load_documents, load_preferences, load_prompts
-from alignment.data.origins import compare_folder
 from alignment.data.settings import DataSettings, SourceSettings
 from alignment.records import LabelledAnswer, Preference
 

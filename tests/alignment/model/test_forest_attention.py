@@ -16,7 +16,7 @@ from alignment.model.attention import Backend, forest_attention, plan_attention,
 from alignment.model.flex_attention import subtree_spans
 from alignment.model.forest import Forest
 from alignment.model.llama import LlamaPolicy
-from alignment.text.policy import head_weight, hidden_states
+from alignment.model.log_probs import head_weight, hidden_states
 from alignment.train.compute import resolve_compute
 from alignment.train.settings import ComputeSettings
 from tests.tolerances import FP32_SAME_CODE, FP64_SAME_CODE

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from alignment.data.packing import Tree, make_batch
-from alignment.text.policy import Policy
+from alignment.batch.tree import Tree, make_batch
+from alignment.policy.policy import Policy
 from alignment.train.language_loss import language_loss
 from alignment.train.optimizer import make_optimizer
 from alignment.train.settings import OptimizerSettings

@@ -9,9 +9,9 @@ from torch import Tensor
 from transformers import LlamaForCausalLM
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
-from alignment.data.packing import Tree, make_batch
+from alignment.batch.tree import Tree, make_batch
 from alignment.model.llama import LlamaPolicy
-from alignment.text.policy import Policy
+from alignment.policy.policy import Policy
 from alignment.train.language_loss import language_loss, target_log_probs
 from tests.tolerances import FP64
 

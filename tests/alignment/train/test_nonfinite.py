@@ -12,9 +12,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from alignment.data.packing import ForestBatch, ShuffledEpochs, Tree, make_batch
+from alignment.batch.steps import ShuffledEpochs
+from alignment.batch.tree import ForestBatch, Tree, make_batch
 from alignment.errors import Interrupted, NonFiniteError
-from alignment.text.policy import Policy
+from alignment.policy.policy import Policy
 from alignment.train.checkpoints import model_tensors
 from alignment.train.language_loss import language_loss, num_targets
 from alignment.train.session import Session

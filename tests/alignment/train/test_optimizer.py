@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from alignment.errors import CheckpointError
-from alignment.text.policy import Policy
+from alignment.policy.policy import Policy
 from alignment.train.checkpoints import load_model_tensors, model_tensors
 from alignment.train.optimizer import load_optimizer_tensors, make_optimizer, optimizer_tensors, set_learning_rate
 from alignment.train.settings import OptimizerSettings

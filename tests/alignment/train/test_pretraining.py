@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alignment.data.packing import make_batch
+from alignment.batch.tree import make_batch
 from alignment.errors import DataError
+from alignment.policy.policy import Policy
 from alignment.records import Document, Source
 from alignment.store.manifest import verify
-from alignment.text.policy import Policy
 from alignment.text.tokenizer import Tokenizer
 from alignment.train.pretrain import document_trees, pretrain
 from alignment.train.session import Session

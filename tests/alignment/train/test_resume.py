@@ -11,9 +11,9 @@ import pytest
 from alignment.errors import Interrupted
 from alignment.model.checkpoint import new_model
 from alignment.model.settings import ModelSettings
+from alignment.policy.policy import Policy
 from alignment.records import Dialogue
 from alignment.store.manifest import verify
-from alignment.text.policy import Policy
 from alignment.text.tokenizer import Tokenizer
 from alignment.train.session import Session
 from alignment.train.settings import SftSettings

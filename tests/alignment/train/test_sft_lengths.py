@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from alignment.errors import DataError
+from alignment.policy.policy import Policy, load_policy
 from alignment.records import Dialogue, Turn
 from alignment.store.manifest import verify
 from alignment.text.chat import render_dialogue
-from alignment.text.policy import Policy, load_policy
 from alignment.text.tokenizer import Tokenizer
 from alignment.train.session import Session
 from alignment.train.settings import SftSettings

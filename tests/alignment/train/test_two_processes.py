@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from alignment.text.policy import Policy, save_policy
+from alignment.policy.policy import Policy, save_policy
 from tests.tolerances import TWO_PROCESSES
 
 torch_distributed = pytest.importorskip("torch.distributed")
@@ -31,7 +31,7 @@ from pathlib import Path
 import torch.distributed
 from alignment.errors import Interrupted
 from alignment.records import Dialogue, Source, Turn
-from alignment.text.policy import load_policy
+from alignment.policy.policy import load_policy
 from alignment.train.session import Session, Silent, StopFlag
 from alignment.train.settings import ComputeSettings, OptimizerSettings, SftSettings
 from alignment.train.sft import sft

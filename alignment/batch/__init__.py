@@ -1,0 +1,1 @@
+"""Trees of segments, packed into forest batches and taken step by step."""

@@ -1,0 +1,1 @@
+"""Where known data sets come from, and their licences."""

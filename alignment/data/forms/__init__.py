@@ -1,0 +1,1 @@
+"""Rows to records: the forms in which data sets come."""

@@ -1,0 +1,1 @@
+"""Files to rows: what is unreadable is set aside with file and line."""

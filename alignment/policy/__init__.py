@@ -1,0 +1,1 @@
+"""A policy: a model with the tokenizer that it was trained with."""

@@ -1,0 +1,1 @@
+"""The gold judge and the simulated annotators."""

@@ -1,0 +1,1 @@
+"""The town: who lives there, and what is written about them."""
