@@ -1,7 +1,7 @@
 """The base class of all settings: typed, frozen, every field described.  No torch.
 
 Each room declares its settings in a `settings.py` beside the code that reads them;
-`recipes/recipe.py` only composes them.
+`recipes/load.py` only composes them.
 """
 
 from __future__ import annotations

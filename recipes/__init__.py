@@ -6,16 +6,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from recipes.recipe import Recipe as Recipe
-    from recipes.recipe import load_recipe as load_recipe
-    from recipes.report import write_run_report as write_run_report
-    from recipes.runner import run as run
+    from recipes.load import load_recipe as load_recipe
+    from recipes.reading.schema import Recipe as Recipe
+    from recipes.running.page import write_run_report as write_run_report
+    from recipes.running.runner import run as run
 
 _HOMES = {
-    "run": "recipes.runner",
-    "load_recipe": "recipes.recipe",
-    "Recipe": "recipes.recipe",
-    "write_run_report": "recipes.report",
+    "run": "recipes.running.runner",
+    "load_recipe": "recipes.load",
+    "Recipe": "recipes.reading.schema",
+    "write_run_report": "recipes.running.page",
 }
 __all__ = ["Recipe", "load_recipe", "run", "write_run_report"]
 

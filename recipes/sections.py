@@ -7,8 +7,8 @@ from typing import Any
 
 from alignment.data.settings import SourceSettings
 from alignment.settings import Settings
-from recipes.schema import Recipe
-from recipes.yaml_loader import KeyPath
+from recipes.reading.schema import Recipe
+from recipes.reading.yaml_loader import KeyPath
 
 
 def section_problems(recipe: Recipe) -> list[tuple[KeyPath, str]]:

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from alignment.randomness import named_generator
-from recipes.run_folder import StageRecord, read_record, stage_folders
+from recipes.running.folder import stage_folders
+from recipes.running.record import StageRecord, read_record
 from tests.faults.same import differences
 from tests.tiny_recipe import TINY
 

@@ -1,6 +1,6 @@
 """The stages that the sweeps go through: every stage of the tiny recipe, before and after its undisturbed run.
 
-A kind of stage that is added to `recipes/stages.py` joins by appearing in the quickstart; one that the
+A kind of stage that is added to `recipes/stages/table.py` joins by appearing in the quickstart; one that the
 quickstart has not joins by a line in `BRITTLE` (tests/tiny_recipe.py).
 """
 
@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from recipes.graph import stages_of
-from recipes.recipe import load_recipe
+from recipes.load import load_recipe
+from recipes.plan import stages_of
 from tests.faults.children import in_child
 from tests.tiny_recipe import BRITTLE
 
@@ -96,10 +96,10 @@ def warm_up() -> None:
         "alignment.train.pretrain",
         "alignment.world",
         "gatt.train",
-        "recipes.report",
-        "recipes.stages",
-        "recipes.run_cli",
-        "recipes.recipe",
+        "recipes.running.page",
+        "recipes.stages.table",
+        "recipes.cli.run",
+        "recipes.load",
         "reward.train",
         "rl.ppo",
         "rl.rejection",

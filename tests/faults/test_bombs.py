@@ -16,7 +16,7 @@ from alignment.data.settings import DataSettings, SourceSettings
 from alignment.errors import AlignmentError
 from alignment.policy.policy import Policy, load_policy, save_policy
 from alignment.text.tokenizer import Tokenizer
-from recipes.recipe import load_recipe
+from recipes.load import load_recipe
 from tests.faults.children import in_child
 
 # address space beyond what the imports have mapped: torch alone maps more than the two gigabytes that would bound the
@@ -80,7 +80,8 @@ def test_a_tokenizer_of_rubbish(folder: Path, rubbish: bytes) -> None:
 @pytest.mark.parametrize("text", [DEEP, WIDE], ids=["deep", "wide"])
 def test_records_that_are_deep_or_wide(tmp_path: Path, name: str, text: str) -> None:
     from alignment.store.manifest import read_manifest
-    from recipes.run_folder import check_run_folder, read_record
+    from recipes.running.folder import check_run_folder
+    from recipes.running.record import read_record
 
     (tmp_path / name).write_text(text)
     readers = {"manifest.json": read_manifest, "stage.json": read_record, "run.json": check_run_folder}

@@ -14,10 +14,11 @@ import pytest
 
 from alignment.errors import AlignmentError, Interrupted, RunChanged
 from alignment.train.session import StopFlag
-from recipes.context import StageContext
-from recipes.graph import KINDS
-from recipes.recipe import Recipe, load_recipe
-from recipes.runner import run
+from recipes.load import load_recipe
+from recipes.plan import KINDS
+from recipes.reading.schema import Recipe
+from recipes.running.runner import run
+from recipes.stages.context import StageContext
 
 RECIPE = """
 model: {size: tiny, context_length: 128}

@@ -18,14 +18,16 @@ import pytest
 
 from alignment.errors import RecipeError, RunChanged
 from alignment.settings import Settings
-from recipes.graph import descendants, stages_of
-from recipes.inputs import Digests
-from recipes.plan import plan_fingerprint
-from recipes.recipe import Recipe, build_recipe, load_recipe, shipped_recipes
-from recipes.run_folder import StageRecord, mark_run, write_record
-from recipes.survey import check_unchanged, current_basis, survey
-from recipes.variables import names_in
-from recipes.yaml_loader import YamlDocument
+from recipes.load import build_recipe, load_recipe, shipped_recipes
+from recipes.plan import descendants, stages_of
+from recipes.reading.schema import Recipe
+from recipes.reading.variables import names_in
+from recipes.reading.yaml_loader import YamlDocument
+from recipes.running.digests import Digests
+from recipes.running.fingerprint import plan_fingerprint
+from recipes.running.folder import mark_run
+from recipes.running.record import StageRecord, write_record
+from recipes.running.survey import check_unchanged, current_basis, survey
 
 KeyPath = tuple[str | int, ...]
 # the keys that decide which stages there are and what they stand on: told by the stages, not by themselves
@@ -76,7 +78,9 @@ TOGETHER: dict[str, dict[str, Any]] = {
 @pytest.fixture(autouse=True)
 def _data_files_that_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     """The files that the recipes name are not here; their contents are another test's matter."""
-    monkeypatch.setattr("recipes.plan.digests_of", lambda paths, digests: dict.fromkeys(paths, "the same content"))
+    monkeypatch.setattr(
+        "recipes.running.fingerprint.digests_of", lambda paths, digests: dict.fromkeys(paths, "the same content")
+    )
     monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 

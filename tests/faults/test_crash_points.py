@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from recipes.graph import stages_of
-from recipes.recipe import load_recipe
-from recipes.stages import STAGES
+from recipes.load import load_recipe
+from recipes.plan import stages_of
+from recipes.stages.table import STAGES
 from tests.faults.events import Act, Event
 from tests.faults.stages import Swept
 from tests.faults.sweep import FAULTS, first_of_each_site, sweep

@@ -11,7 +11,7 @@ from alignment.errors import CheckpointError, RecipeError
 from alignment.policy.policy import Policy, load_policy, save_policy
 from alignment.records import Dialogue
 from alignment.text.chat import render_prompt
-from recipes.recipe import load_recipe
+from recipes.load import load_recipe
 from reward.model import RewardModel
 from tests.faults.payloads import add_code
 

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from alignment.report.visible import visible
-from recipes.report import compare_runs, write_run_report
+from recipes.running.page import compare_runs, write_run_report
 from tests.alignment.report.allow_list import NASTY, faults_of
 from tests.alignment.report.page_reader import Page
 from tests.faults.watched import Watched

@@ -16,11 +16,12 @@ import pytest
 
 from alignment.errors import RunLocked
 from alignment.train.session import StopFlag
-from recipes.context import StageContext
-from recipes.graph import KINDS
-from recipes.recipe import Recipe, load_recipe
-from recipes.run_folder import read_record
-from recipes.runner import run
+from recipes.load import load_recipe
+from recipes.plan import KINDS
+from recipes.reading.schema import Recipe
+from recipes.running.record import read_record
+from recipes.running.runner import run
+from recipes.stages.context import StageContext
 
 STARTS, ROUNDS, SECONDS = 8, 10, 2.0
 RECIPE = """

@@ -19,8 +19,8 @@ from rich.console import Console
 
 from alignment.generate.sampler import Sample, SampleRequest
 from recipes.cli import main
+from recipes.cli.display import Lines, Moving
 from recipes.masking import escape_controls
-from recipes.progress import Lines, Moving
 from tests.faults.watched import Watched
 from tests.tiny_recipe import BRITTLE
 
@@ -138,7 +138,7 @@ def test_a_failed_stage_tells_and_logs_its_error_escaped(
         raise RuntimeError(f"bad row: {EVIL}")
 
     monkeypatch.setattr("alignment.text.tokenizer.train_tokenizer", fails)
-    monkeypatch.setattr("recipes.stages.train_tokenizer", fails, raising=False)
+    monkeypatch.setattr("recipes.stages.table.train_tokenizer", fails, raising=False)
     run = str(tmp_path / "run")
     told = shown(capfd, "run", "quickstart", *BRITTLE, "--until", "tokenizer", "--out", run)
     told += shown(capfd, "stages", run)
@@ -163,7 +163,7 @@ def test_a_runs_records_are_shown_escaped(watched: Watched, tmp_path: Path, capf
 def test_progress_shows_notes_metrics_and_names_escaped(
     make: Callable[[Console], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recipes.progress.LINE_EVERY", 0.0)
+    monkeypatch.setattr("recipes.cli.display.LINE_EVERY", 0.0)
     file = io.StringIO()
     display = make(Console(file=file, force_terminal=make is Moving, width=400, color_system=None, highlight=False))
     progress = display.stage_begins(f"sft {EVIL}", 1, 1, resumed=False)

@@ -28,10 +28,10 @@ from alignment.text.tokenizer import MODEL_FILE, Tokenizer, train_tokenizer
 from alignment.train.language_loss import language_loss
 from alignment.train.session import Session
 from alignment.train.sft import dialogue_trees
-from recipes.context import StageContext
-from recipes.graph import stages_of
-from recipes.recipe import load_recipe
-from recipes.stages import STAGES
+from recipes.load import load_recipe
+from recipes.plan import stages_of
+from recipes.stages.context import StageContext
+from recipes.stages.table import STAGES
 from reward.model import RewardModel
 from rl.ppo import PPOTrainer
 from rl.rejection import rejection_sample

@@ -10,10 +10,11 @@ import json
 from typing import Any
 from unittest.mock import patch
 
-from recipes.graph import stages_of
-from recipes.inputs import Digests
-from recipes.plan import PENDING, basis_of
-from recipes.recipe import Recipe, load_recipe, shipped_recipes
+from recipes.load import load_recipe, shipped_recipes
+from recipes.plan import stages_of
+from recipes.reading.schema import Recipe
+from recipes.running.digests import Digests
+from recipes.running.fingerprint import PENDING, basis_of
 
 # every variable that a shipped recipe needs
 ENVIRONMENT = {"DATA": "data", "ALIGNMENT_DATA": "data"}
@@ -32,7 +33,7 @@ def bases(name: str) -> dict[str, dict[str, Any]]:
     """
     asked = recipe(name)
     found = {}
-    with patch("recipes.plan.digests_of", lambda paths, digests: dict(sorted(paths.items()))):
+    with patch("recipes.running.fingerprint.digests_of", lambda paths, digests: dict(sorted(paths.items()))):
         for stage in stages_of(asked):
             basis = basis_of(asked, stage, dict.fromkeys(stage.parents, PENDING), Digests())
             found[stage.name] = {

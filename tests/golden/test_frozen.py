@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from recipes.recipe import shipped_recipes
+from recipes.load import shipped_recipes
 from tests.golden.frozen import bases
 from tests.golden.write import FOLDER, golden, plan_text, schema
 

@@ -31,8 +31,8 @@ _LONG = 4_000  # characters of a result's entry that is kept as a digest instead
 
 def tiny_run(folder: Path) -> Path:
     """Run the tiny recipe to its end."""
-    from recipes.recipe import load_recipe
-    from recipes.runner import run
+    from recipes.load import load_recipe
+    from recipes.running.runner import run
     from tests.tiny_recipe import TINY
 
     run(load_recipe("quickstart", TINY), out=folder)
@@ -99,14 +99,14 @@ def plan_text(name: str) -> str:
 
 def schema() -> Any:
     """The JSON schema of recipes, as `align schema` prints it."""
-    from recipes.recipe import Recipe
+    from recipes.reading.schema import Recipe
 
     return Recipe.model_json_schema()
 
 
 def main(names: Sequence[str] = ()) -> None:
     """Write the named goldens, or all."""
-    from recipes.recipe import shipped_recipes
+    from recipes.load import shipped_recipes
     from tests.golden.frozen import all_bases
     from tests.golden.machine import machine
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from recipes.context import StageContext
-from recipes.graph import KINDS
-from recipes.recipe import Recipe, load_recipe
+from recipes.load import load_recipe
+from recipes.plan import KINDS
+from recipes.reading.schema import Recipe
+from recipes.stages.context import StageContext
 
 SMALL = Path(__file__).with_name("small.yaml").read_text(encoding="utf-8")
 

@@ -1,189 +1,140 @@
-"""Fingerprints: every setting that matters changes them, no other does; data files count by content."""
+"""A recipe's stages: their names, order, folders and what each starts from."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from alignment.errors import DataError, RecipeError
-from alignment.settings import Settings
-from recipes.graph import stages_of
-from recipes.inputs import Digests
-from recipes.plan import PENDING, basis_of, changes, fingerprint, plan_fingerprint
-from recipes.recipe import Recipe, build_recipe, load_recipe
-from recipes.yaml_loader import YamlDocument
-
-
-def bases(recipe: Recipe) -> dict[str, dict[str, Any]]:
-    """Each stage's basis with parents that are not done."""
-    digests = Digests()
-    return {s.name: basis_of(recipe, s, dict.fromkeys(s.parents, PENDING), digests) for s in stages_of(recipe)}
+from alignment.errors import UsageError
+from recipes.load import build_recipe, load_recipe
+from recipes.plan import PlannedStage, descendants, find_stages, needed_for, stages_of
+from recipes.reading.schema import Recipe
+from recipes.reading.yaml_loader import parse_yaml
 
 
-def leaves(
-    value: Any, path: tuple[str | int, ...] = (), cosmetic: bool = False
-) -> Iterator[tuple[tuple[str | int, ...], Any, bool]]:
-    """Every leaf of a settings value: path, value, whether it is marked cosmetic."""
-    if isinstance(value, Settings):
-        for name, info in type(value).model_fields.items():
-            extra = info.json_schema_extra
-            marked = isinstance(extra, dict) and bool(extra.get("cosmetic"))
-            yield from leaves(getattr(value, name), (*path, name), cosmetic or marked)
-    elif isinstance(value, (list, tuple)) and value:
-        for index, item in enumerate(value):
-            yield from leaves(item, (*path, index), cosmetic)
-    elif not isinstance(value, dict):
-        yield path, value, cosmetic
+def plan(recipe_file: Path, *overrides: str) -> dict[str, PlannedStage]:
+    """The stages by name."""
+    return {stage.name: stage for stage in stages_of(load_recipe(recipe_file, overrides))}
 
 
-def others(value: Any, path: tuple[str | int, ...]) -> list[Any]:
-    """Values of the same type that a leaf could have instead."""
-    if isinstance(value, bool):
-        return [not value]
-    if isinstance(value, int):
-        return [value + 1, value * 2 + 1, max(0, value - 1)]
-    if isinstance(value, float):
-        return [value / 2 + 0.01, value * 1.5 + 0.1, value / 2]
-    if isinstance(value, str):
-        choices = [
-            "minutes",
-            "bf16",
-            "constant",
-            "prompt",
-            "opening",
-            "keep",
-            "drop",
-            "split",
-            "small",
-            "all",
-            "previous",
-            "sft",
-        ]
-        return [value + "x", *choices, "safety", "none", "preferences/safety", "documents", "document", "user"]
-    if value is None:
-        return [1, 16, "x.model", "x", [0.5, 1.0, 2.0]]
-    return []
+def test_five_versions_with_ppo_from_the_fifth_are_the_papers_stages(recipe_file: Path) -> None:
+    stages = plan(recipe_file, "rlhf.versions=5", "rlhf.ppo_from=5", "gatt.after=0")
+    assert [stage.folder for stage in stages.values()] == [
+        "01-tokenizer",
+        "02-pretrain",
+        "03-sft",
+        "04-reward-helpfulness",
+        "05-reward-safety",
+        "06-rlhf-v1",
+        "07-rlhf-v2",
+        "08-rlhf-v3",
+        "09-rlhf-v4",
+        "10-rlhf-v5-rejection",
+        "11-rlhf-v5",
+        "12-gatt",
+        "13-evaluate",
+        "14-report",
+    ]
+    assert [stage.kind for stage in stages.values()][5:12] == ["rejection"] * 5 + ["ppo", "gatt"]
 
 
-def replaced(recipe: Recipe, path: tuple[str | int, ...], value: Any) -> Recipe | None:
-    """The recipe with one leaf changed; None if it is no recipe then."""
-    tree = recipe.model_dump(mode="json")
-    spot: Any = tree
-    for part in path[:-1]:
-        spot = spot[part]
-    spot[path[-1]] = value
-    try:
-        changed = build_recipe(YamlDocument(value=tree, lines={(): 1}, problems=()), name="r", environment={})
-    except RecipeError:
-        return None
-    return changed if changed.model_dump() != recipe.model_dump() else None
+def test_each_stage_starts_from_the_newest_model(recipe_file: Path) -> None:
+    stages = plan(recipe_file)  # 3 versions, PPO on the third, Ghost Attention after the second
+    assert {name: stage.starts_from for name, stage in stages.items() if stage.starts_from} == {
+        "sft": "pretrain",
+        "reward-helpfulness": "sft",
+        "reward-safety": "sft",
+        "rlhf-v1": "sft",
+        "rlhf-v2": "rlhf-v1",
+        "gatt": "rlhf-v2",
+        "rlhf-v3-rejection": "gatt",
+        "rlhf-v3": "rlhf-v3-rejection",
+    }
 
 
-def test_a_fingerprint_changes_exactly_with_the_settings_that_matter(recipe: Recipe, data_file: Path) -> None:
-    before, unchanged, moved, tried = plan_fingerprint(recipe), [], [], 0
-    seen: set[tuple[str, ...]] = set()
-    for path, value, cosmetic in leaves(recipe):
-        name = tuple(str(part) for part in path)
-        kind = name[-3:] if "data" in name or "prompts" in name else name  # each field of a source once
-        if kind in seen:
-            continue
-        candidates = (replaced(recipe, path, other) for other in others(value, path) if other != value)
-        changed = next((candidate for candidate in candidates if candidate is not None), None)
-        if changed is None:
-            continue
-        seen.add(kind)
-        try:
-            after = plan_fingerprint(changed)
-        except DataError:  # the leaf names a file: another file is another input, told by its absence
-            assert path[-1] == "path"
-            continue
-        tried += 1
-        if cosmetic and after != before:
-            moved.append(path)
-        if not cosmetic and after == before:
-            unchanged.append(path)
-    assert tried > 150
-    assert moved == []
-    assert unchanged == []
+def test_training_each_version_from_sft_still_draws_from_the_newest_model(recipe_file: Path) -> None:
+    stages = plan(recipe_file, "rlhf.rejection.start_from=sft")
+    assert stages["rlhf-v2"].starts_from == "sft"
+    assert stages["rlhf-v2"].parents[-1] == "rlhf-v1"
+    assert stages["rlhf-v3-rejection"].starts_from == "sft"
+    assert stages["rlhf-v3-rejection"].parents[-1] == "gatt"
 
 
-def test_a_cosmetic_change_brings_down_nothing(recipe_file: Path) -> None:
-    one = load_recipe(recipe_file)
-    other = load_recipe(recipe_file, ["sft.log_every=7", "rlhf.ppo.save_every=3", "description=other", "out=elsewhere"])
-    assert bases(one) == bases(other)
+def test_a_pool_of_all_versions_reads_their_folders_and_a_pool_of_one_does_not(recipe_file: Path) -> None:
+    pooled = plan(recipe_file)["rlhf-v3-rejection"].parents
+    alone = plan(recipe_file, "rlhf.rejection.pool=previous")["rlhf-v3-rejection"].parents
+    assert {"rlhf-v1", "rlhf-v2"} <= set(pooled)
+    assert not {"rlhf-v1", "rlhf-v2"} & set(alone)
 
 
-def test_a_change_touches_only_the_stages_that_read_it(recipe_file: Path) -> None:
-    one, other = bases(load_recipe(recipe_file)), bases(load_recipe(recipe_file, ["rlhf.ppo.clip=0.3"]))
-    assert [name for name in one if one[name] != other[name]] == ["rlhf-v3"]
-    assert [str(change) for change in changes(one["rlhf-v3"], other["rlhf-v3"])] == ["rlhf.ppo.clip: 0.2 -> 0.3"]
+def test_absent_sections_drop_their_stages(recipe_file: Path) -> None:
+    small = plan(recipe_file, "reward=null", "rlhf=null", "gatt=null")
+    assert list(small) == ["tokenizer", "pretrain", "sft", "evaluate", "report"]
+    loaded = plan(recipe_file, "pretrain=null", "sft=null", "model.path=some/chat", "tokenizer.data=null", "gatt=null")
+    assert list(loaded)[:3] == ["tokenizer", "reward-helpfulness", "reward-safety"]
+    assert loaded["rlhf-v1"].starts_from is None
 
 
-def test_naming_the_last_version_and_saying_zero_is_the_same_plan(recipe_file: Path) -> None:
-    assert bases(load_recipe(recipe_file, ["gatt.after=0"])) == bases(load_recipe(recipe_file, ["gatt.after=3"]))
-
-
-def test_more_versions_leave_the_earlier_ones_alone(recipe_file: Path) -> None:
-    three = bases(load_recipe(recipe_file, ["rlhf.ppo_from=3"]))
-    four = bases(load_recipe(recipe_file, ["rlhf.versions=4", "rlhf.ppo_from=3"]))
-    assert all(four[name] == three[name] for name in ("sft", "rlhf-v1", "rlhf-v2", "gatt", "rlhf-v3"))
-
-
-@pytest.mark.parametrize(
-    ("edit", "told"),
-    [
-        (lambda text: text.replace("Hello.", "Hallo."), True),  # the same size
-        (lambda text: text + '{"instruction": "More.", "output": "Yes."}\n', True),
-        (lambda text: "\n".join(reversed(text.splitlines())) + "\n", True),
-        (lambda text: text, False),  # only touched
-    ],
+@given(
+    versions=st.integers(1, 8),
+    ppo_from=st.integers(1, 9),
+    after=st.integers(0, 8),
+    sections=st.sets(st.sampled_from(["rlhf", "gatt"])),
+    start_from=st.sampled_from(["latest", "sft"]),
 )
-def test_a_data_file_counts_by_its_content(recipe: Recipe, data_file: Path, edit: Any, told: bool) -> None:
-    digests = Digests()
-    stage = next(stage for stage in stages_of(recipe) if stage.name == "sft")
-    parents = dict.fromkeys(stage.parents, PENDING)
-    before = basis_of(recipe, stage, parents, digests)
-    data_file.write_text(edit(data_file.read_text()))
-    os.utime(data_file, ns=(1, 1))
-    found = changes(before, basis_of(recipe, stage, parents, digests))
-    assert [change.key for change in found] == (["file sft.data.train.0.path"] if told else [])
-
-
-def test_a_globs_files_are_told_one_by_one(recipe_file: Path, data_file: Path) -> None:
-    glob = load_recipe(recipe_file, [f"sft.data.train.0.path={data_file.parent}/*.jsonl"])
-    before = bases(glob)["sft"]
-    (data_file.parent / "more.jsonl").write_text(data_file.read_text())
-    assert [change.key for change in changes(before, bases(glob)["sft"])] == ["file sft.data.train.0.path/more.jsonl"]
-
-
-def test_a_missing_file_is_named_with_its_key(recipe: Recipe, data_file: Path) -> None:
-    data_file.unlink()
-    with pytest.raises(DataError, match=r"sft\.data\.train\.0\.path: there is no file"):
-        bases(recipe)
-
-
-def test_a_folder_that_moved_is_no_change_and_a_secret_never_stands_in_a_basis(
-    recipe_file: Path, data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_parents_always_come_before_their_children(
+    versions: int, ppo_from: int, after: int, sections: set[str], start_from: str
 ) -> None:
-    override = ["sft.data.train.0.path=${PLACE}/rows.jsonl", "sft.data.train.1={hub: 'x/${HUB_TOKEN}'}"]
-    monkeypatch.setenv("PLACE", str(tmp_path))
-    monkeypatch.setenv("HUB_TOKEN", "canary-4711")
-    one = bases(load_recipe(recipe_file, override))
-    moved = tmp_path / "moved"
-    moved.mkdir()
-    data_file.rename(moved / "rows.jsonl")
-    monkeypatch.setenv("PLACE", str(moved))
-    monkeypatch.setenv("HUB_TOKEN", "canary-4712")
-    other = bases(load_recipe(recipe_file, override))
-    assert one["sft"] == other["sft"]
-    assert "canary" not in json.dumps(one)
+    text = Path(__file__).with_name("small.yaml").read_text(encoding="utf-8")
+    recipe = build_recipe(
+        parse_yaml(text, name="r"),
+        name="r",
+        overrides=[
+            f"rlhf.versions={versions}",
+            f"rlhf.ppo_from={min(ppo_from, versions + 1)}",
+            f"rlhf.rejection.start_from={start_from}",
+            f"gatt.after={0 if 'rlhf' in sections else min(after, versions)}",
+            *(f"{section}=null" for section in sorted(sections)),
+        ],
+    )
+    seen: set[str] = set()
+    for number, stage in enumerate(stages_of(recipe), start=1):
+        assert stage.number == number
+        assert stage.name not in seen
+        assert set(stage.parents) <= seen
+        assert stage.starts_from is None or stage.starts_from in stage.parents
+        seen.add(stage.name)
 
 
-def test_a_fingerprint_is_one_of_content_not_of_order_or_process() -> None:
-    assert fingerprint({"a": 1, "b": {"c": [1]}}) == fingerprint({"b": {"c": [1]}, "a": 1})
-    assert fingerprint({"a": 1}) == "015abd7f5cc57a2dd94b7590f04ad8084273905ee33ec5cebeae62276a97f862"
+def test_only_what_a_stage_needs_is_needed(recipe: Recipe) -> None:
+    stages = stages_of(recipe)
+    assert [stage.name for stage in needed_for(stages, ("reward-helpfulness",))] == [
+        "tokenizer",
+        "pretrain",
+        "sft",
+        "reward-helpfulness",
+    ]
+
+
+def test_what_stands_on_a_stage_falls_with_it(recipe: Recipe) -> None:
+    assert descendants(stages_of(recipe), {"rlhf-v2"}) == (
+        "rlhf-v2",
+        "gatt",
+        "rlhf-v3-rejection",
+        "rlhf-v3",
+        "evaluate",
+        "report",
+    )
+
+
+def test_a_stage_is_found_by_name_or_kind_and_the_nearest_is_named(recipe: Recipe) -> None:
+    stages = stages_of(recipe)
+    assert find_stages(stages, "reward") == ("reward-helpfulness", "reward-safety")
+    assert find_stages(stages, "rlhf-v2") == ("rlhf-v2",)
+    with pytest.raises(UsageError, match="did you mean 'rlhf-v2'"):
+        find_stages(stages, "rlhfv2")
+    with pytest.raises(UsageError, match="no stage of the kind 'ppo'; add its section"):
+        find_stages(stages[:3], "ppo")

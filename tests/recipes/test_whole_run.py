@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from recipes.graph import stages_of
-from recipes.recipe import Recipe, load_recipe
-from recipes.report import write_run_report
-from recipes.runner import run
+from recipes.load import load_recipe
+from recipes.plan import stages_of
+from recipes.reading.schema import Recipe
+from recipes.running.page import write_run_report
+from recipes.running.runner import run
 from tests.tiny_recipe import TINY
 
 

@@ -1,0 +1,5 @@
+"""`python -m recipes.cli` is `align`."""
+
+from recipes.cli.app import main
+
+main()

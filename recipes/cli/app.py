@@ -1,0 +1,258 @@
+"""The command line `align`: verbs that parse, call one Python function and print.  No torch until work starts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from recipes.cli.errors import run_command
+
+app = typer.Typer(
+    name="align",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="""From a base LLaMA-family model to an aligned chat model, by the recipe of the Llama 2 paper.
+
+[bold]Examples[/bold]
+
+  align recipes                      the recipes that come with the suite
+
+  align plan quickstart              what would run; runs nothing
+
+  align check my.yaml sft.epochs=3   read the data, show rows and loss masks
+
+  align run quickstart               every stage, into runs/quickstart
+
+  align run my.yaml --out runs/mine sft.optimizer.learning_rate=1e-5
+
+  align stages runs/mine             how far it is
+
+  align chat runs/mine               talk to the newest model
+
+The same command goes on after Ctrl-C, a crash or a full disk; finished stages are not done again.""",
+)
+
+RecipeArgument = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A shipped recipe's name or a YAML file.", show_default=False)
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KEY=VALUE", help="Settings over the recipe's, as sft.epochs=2.", show_default=False),
+]
+RunArgument = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A run's folder, as runs/quickstart.", show_default=False)
+]
+Out = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="The run's folder (default: runs/NAME).", show_default=False)
+]
+Redo = Annotated[bool, typer.Option("--redo", help="Put changed stages aside (into DIR/.replaced) and do them again.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show errors only.")]
+
+
+@app.command()
+def run(
+    recipe: RecipeArgument,
+    overrides: Overrides = None,
+    out: Out = None,
+    redo: Redo = False,
+    until: Annotated[
+        str | None,
+        typer.Option("--until", metavar="STAGE", help="Only what this stage (or kind) needs.", show_default=False),
+    ] = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Run a recipe's stages: skip what is finished, resume what was interrupted.
+
+    Example: align run quickstart rlhf.versions=2 --out runs/short
+    """
+    from recipes.cli.run import run_and_tell
+
+    run_and_tell(recipe, overrides or (), out=out, redo=redo, until=(until,) if until else (), quiet=quiet)
+
+
+def _stage_verb(kind: str, what: str) -> None:
+    """One verb a stage: run its kind and what it needs, nothing after it."""
+
+    def verb(
+        recipe: RecipeArgument,
+        overrides: Overrides = None,
+        out: Out = None,
+        redo: Redo = False,
+        quiet: QuietOption = False,
+    ) -> None:
+        from recipes.cli.run import run_and_tell
+
+        run_and_tell(recipe, overrides or (), out=out, redo=redo, until=(kind,), quiet=quiet)
+
+    verb.__doc__ = f"{what} (and what it needs).\n\nExample: align {kind} quickstart --out runs/quickstart"
+    app.command(kind, rich_help_panel="One stage")(verb)
+
+
+_stage_verb("tokenizer", "Train the SentencePiece tokenizer, or take an existing one")
+_stage_verb("pretrain", "Pretrain the core from scratch or go on from a checkpoint")
+_stage_verb("sft", "Supervised fine-tuning on dialogues, loss on answers only")
+
+
+@app.command(rich_help_panel="One stage")
+def reward(
+    recipe: RecipeArgument,
+    overrides: Overrides = None,
+    out: Out = None,
+    redo: Redo = False,
+    only: Annotated[
+        str | None,
+        typer.Option("--only", metavar="ROLE", help="helpfulness or safety; both otherwise.", show_default=False),
+    ] = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Train the helpfulness and the safety reward model (and what they need).
+
+    Example: align reward quickstart --only helpfulness
+    """
+    from alignment.errors import UsageError
+    from recipes.cli.run import run_and_tell
+
+    if only not in (None, "helpfulness", "safety"):
+        raise UsageError(f"--only is {only!r}; helpfulness or safety is right")
+    until = f"reward-{only}" if only else "reward"
+    run_and_tell(recipe, overrides or (), out=out, redo=redo, until=(until,), quiet=quiet)
+
+
+_stage_verb("rejection", "Rejection sampling fine-tuning, every version's")
+_stage_verb("ppo", "PPO on top of rejection sampling, every version's that has it")
+_stage_verb("gatt", "Ghost Attention: synthesise dialogues and fine-tune on them")
+_stage_verb("evaluate", "Answer held-out prompts with every version and judge them")
+
+
+@app.command(rich_help_panel="Look")
+def check(
+    recipe: RecipeArgument,
+    overrides: Overrides = None,
+    rows: Annotated[
+        int, typer.Option("--rows", min=0, max=50, help="Sample rows shown token by token, a section.")
+    ] = 2,
+) -> None:
+    """Everything short of training: read the data, count, and show rows with their loss mask.
+
+    Example: align check my.yaml sft.too_long=split
+    """
+    from recipes.cli.check import check_and_tell
+
+    check_and_tell(recipe, overrides or (), rows=rows)
+
+
+@app.command(rich_help_panel="Look")
+def plan(recipe: RecipeArgument, overrides: Overrides = None) -> None:
+    """The stages, what each starts from and the settings that matter; runs nothing.
+
+    Example: align plan llama2-7b-chat
+    """
+    from recipes.cli.show import show_plan
+
+    show_plan(recipe, overrides or ())
+
+
+@app.command(rich_help_panel="Look")
+def stages(run: RunArgument) -> None:
+    """A run's stages with status, time and headline figure.
+
+    Example: align stages runs/quickstart
+    """
+    from recipes.cli.show import show_stages
+
+    show_stages(run)
+
+
+@app.command(rich_help_panel="Look")
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN", help="One run, or several to compare.", show_default=False)
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where a comparison is written.", show_default=False)
+    ] = None,
+) -> None:
+    """Write the report of a run (HTML, Markdown, JSON), or compare several runs.
+
+    Example: align report runs/a runs/b --out compared
+    """
+    from recipes.cli.show import write_report
+
+    write_report(runs, out)
+
+
+@app.command(rich_help_panel="Look")
+def chat(
+    run: RunArgument,
+    stage: Annotated[
+        str | None,
+        typer.Option("--stage", metavar="NAME", help="Which model (default: the newest).", show_default=False),
+    ] = None,
+    system: Annotated[
+        str | None, typer.Option("--system", metavar="TEXT", help="A system message.", show_default=False)
+    ] = None,
+    temperature: Annotated[
+        float, typer.Option("--temperature", min=0, max=10, help="0 takes the most likely token.")
+    ] = 0.6,
+    top_p: Annotated[float, typer.Option("--top-p", min=0.01, max=1, help="Nucleus of the sampling.")] = 0.9,
+    max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1, help="Most tokens of an answer.")] = 256,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed and lines give the same answers.")] = 0,
+) -> None:
+    """Talk to a run's model, line by line; reads standard input, so it can be piped.
+
+    Example: echo "Who lives in the mill?" | align chat runs/quickstart --temperature 0
+    """
+    from recipes.cli.chat import chat_on_terminal
+
+    chat_on_terminal(
+        run, stage=stage, system=system, temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=seed
+    )
+
+
+@app.command(rich_help_panel="Look")
+def recipes() -> None:
+    """The recipes that come with the suite."""
+    from recipes.cli.show import show_recipes
+
+    show_recipes()
+
+
+@app.command(rich_help_panel="Look")
+def schema() -> None:
+    """The JSON schema of recipes, for editors and checkers."""
+    from recipes.cli.show import show_schema
+
+    show_schema()
+
+
+@app.command(rich_help_panel="Look")
+def world(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A new folder for the files.", show_default=False)],
+    size: Annotated[str, typer.Option("--size", help="seconds, minutes or hours.")] = "seconds",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The town follows from it.")] = 0,
+) -> None:
+    """Write the embedded world's data as files, to look at or to use elsewhere.
+
+    Example: align world --size seconds --out town
+    """
+    from recipes.cli.show import write_world_files
+
+    write_world_files(size=size, seed=seed, out=out)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    call: Callable[[], Any] = lambda: app(  # noqa: E731
+        args=list(arguments) if arguments is not None else None, prog_name="align", standalone_mode=False
+    )
+    sys.exit(run_command(call))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""`align chat`: a conversation with a run's model, line by line; what the model says cannot steer the terminal."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from alignment.errors import DataError, RequestTooLong, UsageError
+from alignment.generate.settings import SamplingSettings
+from alignment.randomness import named_seed
+from alignment.records import Dialogue, Source, Turn
+from recipes.masking import escape_controls, safe
+from recipes.running.folder import require_run, stage_folders
+from recipes.running.record import read_record
+
+if TYPE_CHECKING:
+    from alignment.generate.sampler import Sampler
+    from alignment.policy.policy import Policy
+
+_POLICIES = ("pretrain", "sft", "rejection", "ppo", "gatt")  # kinds that leave a model to talk to
+MAX_LINE = 100_000  # characters of one message
+
+
+def chat_on_terminal(
+    run: Path,
+    *,
+    stage: str | None,
+    system: str | None,
+    temperature: float,
+    top_p: float,
+    max_new_tokens: int,
+    seed: int,
+) -> None:
+    """Talk to a run's model until the input ends; `/new` starts a fresh dialogue, `/quit` ends.
+
+    Raises:
+        UsageError: there is no run, or no such finished stage.
+    """
+    name, folder = find_model(run, stage)
+    sampling = SamplingSettings(temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens)
+    from alignment.generate.draw import make_sampler
+    from alignment.policy.policy import load_policy
+
+    policy = load_policy(folder)
+    answers = conversation(
+        _lines(), policy=policy, sampler=make_sampler(policy), sampling=sampling, system=system, seed=seed, say=_say
+    )
+    if sys.stdin.isatty():
+        _say(f"{name} of {safe(str(run))}; /new starts afresh, /quit or Ctrl-D ends")
+    for answer in answers:
+        print(escape_controls(answer), flush=True)
+
+
+def conversation(
+    lines: Iterable[str],
+    *,
+    policy: Policy,
+    sampler: Sampler,
+    sampling: SamplingSettings,
+    system: str | None,
+    seed: int,
+    say: Callable[[str], None],
+) -> Iterator[str]:
+    """Answers to lines, each seeing the turns before it; the same seed and lines give the same answers.
+
+    Args:
+        say: told of lines that cannot be answered; the dialogue goes on without them.
+    """
+    from alignment.generate.sampler import SampleRequest
+    from alignment.text.chat import render_prompt
+
+    dialogue = _fresh(system)
+    for number, raw in enumerate(lines, start=1):
+        line = raw.strip()
+        if line == "/quit":
+            return
+        if line == "/new":
+            dialogue = _fresh(system)
+            say("a new dialogue begins")
+            continue
+        if not line:
+            continue
+        asked = dataclasses.replace(
+            dialogue,
+            turns=(*dialogue.turns, Turn(role="user", content=line[:MAX_LINE])),
+            source=Source(file="chat", line=number),
+        )
+        try:
+            ids = tuple(render_prompt(asked, policy.tokenizer))
+            request = SampleRequest(
+                id=f"chat-{number}", prompt_ids=ids, seeds=(named_seed(seed, "chat", len(asked.turns), *ids),)
+            )
+            sample = sampler.sample([request], sampling)[0][0]
+        except RequestTooLong as error:
+            say(f"{error}; /new starts a fresh dialogue")
+            continue
+        except DataError as error:
+            say(str(error))
+            continue
+        answer = policy.tokenizer.decode(sample.token_ids).strip()
+        dialogue = asked.answered(answer)
+        yield answer
+
+
+def find_model(run: Path, stage: str | None) -> tuple[str, Path]:
+    """The stage and checkpoint folder to talk to: the named one, else the newest finished.
+
+    Raises:
+        UsageError: there is none; names what there is.
+    """
+    require_run(run)
+    found: dict[str, Path] = {}
+    for folder in stage_folders(run):
+        record = read_record(folder)
+        speaks = record is not None and record.status == "finished" and record.kind in _POLICIES
+        if (folder / "checkpoint").is_symlink():
+            raise UsageError(f"{folder / 'checkpoint'} is a symbolic link; a run holds its models itself")
+        if record is not None and speaks and (folder / "checkpoint").is_dir():
+            found[record.name] = folder / "checkpoint"
+    if not found:
+        raise UsageError(f"{run} has no finished model yet; `align stages {run}` shows how far it is")
+    if stage is None:
+        return list(found.items())[-1]
+    if stage not in found:
+        raise UsageError(f"{run} has no finished model of the stage {stage[:100]!r}; it has {', '.join(found)}")
+    return stage, found[stage]
+
+
+def _fresh(system: str | None) -> Dialogue:
+    return Dialogue(turns=(), source=Source(file="chat", line=1), id="chat", system=system)
+
+
+def _lines() -> Iterator[str]:
+    """Standard input's lines; a prompt sign where a person types; bytes that are no UTF-8 are replaced."""
+    if sys.stdin.isatty():
+        while True:
+            try:
+                yield input("> ")
+            except EOFError:
+                return
+    else:
+        for raw in sys.stdin.buffer:
+            yield raw.decode("utf-8", errors="replace").removesuffix("\n")
+
+
+def _say(text: str) -> None:
+    print(safe(text), file=sys.stderr, flush=True)

@@ -1,0 +1,179 @@
+"""Verbs that only look: plan, stages, recipes, schema, report, world.  No torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from alignment.errors import RecipeError, UsageError
+from recipes.load import load_recipe, load_run_recipe, shipped_recipes
+from recipes.masking import safe
+from recipes.reading.schema import Recipe
+from recipes.running.folder import is_locked, require_run, stage_folders
+from recipes.running.record import read_record
+from recipes.running.telling import duration
+
+_STYLES = {"finished": "green", "running": "cyan", "interrupted": "yellow", "failed": "red"}
+_WIDE = 160  # columns where there is no terminal: tables in a pipe are not cut to 80
+
+
+def make_console() -> Console:
+    """Standard output; in a pipe wide and without colour."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_WIDE)
+
+
+def show_plan(name_or_file: str, overrides: Sequence[str]) -> None:
+    """Print a recipe's stages and the settings that matter."""
+    from recipes.arithmetic import num_parameters
+    from recipes.cli.plan_text import size_of_training
+    from recipes.plan import stages_of
+    from recipes.reading.written import settings_lines
+
+    recipe = load_recipe(name_or_file, overrides)
+    console = make_console()
+    console.print(_title(recipe), soft_wrap=True)
+    if recipe.model.path is None:
+        vocab_size, known = _vocab_size(recipe)
+        parameters = num_parameters(recipe.model, vocab_size)
+        width, layers, heads, kv_heads, hidden = recipe.model.shape()
+        shape = f"width {width}, {layers} layers, {heads} heads, {kv_heads} key/value heads, feed-forward {hidden}"
+        sizes = f"vocabulary {vocab_size:,}{known}, context {recipe.model.context_length:,}"
+        console.print(f"model: {parameters:,} parameters ({shape}, {sizes})", soft_wrap=True)
+    else:
+        console.print(Text(safe(f"model: {recipe.model.path}")), soft_wrap=True)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("#", "stage", "kind", "starts from", "reads", "size"):
+        table.add_column(column, overflow="fold")
+    for stage in stages_of(recipe):
+        others = [name for name in stage.parents if name != stage.starts_from]
+        start = stage.starts_from or (recipe.model.path or "fresh weights" if stage.makes_policy else "")
+        reads = "all" if stage.kind == "report" else ", ".join(others)
+        table.add_row(
+            str(stage.number), stage.name, stage.kind, Text(safe(start)), reads, size_of_training(recipe, stage)
+        )
+    console.print(table)
+    console.print("\nsettings that differ from the defaults:")
+    for line in settings_lines(recipe):
+        console.print(Text(f"  {safe(line)}"), soft_wrap=True)
+
+
+def show_stages(run: Path) -> None:
+    """Print a run's stages: status, time, headline figure; and what is still to come.
+
+    Raises:
+        UsageError: there is no run.
+    """
+    from recipes.running.headline import headline
+
+    require_run(run)
+    console = make_console()
+    at_work = is_locked(run)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("stage", "status", "time", "result"):
+        table.add_column(column, overflow="fold")
+    seen: set[str] = set()
+    for folder in stage_folders(run):
+        record = read_record(folder)
+        if record is None:
+            continue
+        seen.add(folder.name)
+        status: str = record.status
+        if status == "running" and not at_work:
+            status = "interrupted"  # its process is gone
+        note = record.error or headline(record)
+        style = _STYLES.get(status, "")
+        table.add_row(folder.name, Text(status, style), duration(record.seconds), Text(safe(note.split("\n")[0])))
+    for name in _to_come(run):
+        if name not in seen:
+            table.add_row(name, Text("to come", "dim"), "", "")
+    console.print(table)
+    console.print("a process works on it now" if at_work else "no process works on it now")
+
+
+def show_recipes() -> None:
+    """Print the shipped recipes with their descriptions."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name, path in shipped_recipes().items():
+        from recipes.reading.yaml_loader import read_yaml
+
+        _, document = read_yaml(path)
+        tree: Any = document.value if isinstance(document.value, dict) else {}
+        table.add_row(Text(name, "bold"), Text(safe(str(tree.get("description", "")).strip())))
+    make_console().print(table)
+
+
+def show_schema() -> None:
+    """Print the JSON schema of recipes."""
+    schema = Recipe.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    print(json.dumps(schema, indent=1, sort_keys=True, ensure_ascii=False))
+
+
+def write_report(runs: Sequence[Path], out: Path | None) -> None:
+    """Write one run's report, or a comparison of several.
+
+    Raises:
+        UsageError: a folder is no run, or a comparison has no place.
+    """
+    for run in runs:
+        require_run(run)
+    from recipes.running.page import compare_runs, write_run_report
+
+    if len(runs) == 1:
+        if out is not None:
+            raise UsageError("--out is for comparisons of several runs; one run's report stands in its folder")
+        page = write_run_report(runs[0])
+    else:
+        page = compare_runs(runs, out or runs[0] / "report" / "compared")
+    print(safe(f"report: {page}"))
+
+
+def write_world_files(*, size: str, seed: int, out: Path) -> None:
+    """Write the embedded world as files.
+
+    Raises:
+        UsageError: there is no such size.
+    """
+    from alignment.world.export import write_world
+    from alignment.world.settings import PEOPLE, WorldSettings
+
+    if size not in PEOPLE:
+        raise UsageError(f"--size is {size!r}; {', '.join(PEOPLE)} are right")
+    settings = WorldSettings.model_validate({"size": size, "seed": seed})
+    write_world(settings, out)
+    print(safe(f"world: {out}"))
+
+
+def _title(recipe: Recipe) -> Text:
+    text = Text(safe(recipe.name), "bold")
+    if recipe.description:
+        text.append(f": {safe(recipe.description.strip())}", "not bold")
+    return text
+
+
+def _vocab_size(recipe: Recipe) -> tuple[int, str]:
+    """The vocabulary, and a word where the tokenizer's file is not there to ask."""
+    if recipe.tokenizer.path is None:
+        return recipe.tokenizer.vocab_size, ""
+    if not Path(recipe.tokenizer.path).is_file():
+        return recipe.tokenizer.vocab_size, " assumed: the tokenizer's file is not here"
+    from alignment.text.tokenizer import Tokenizer
+
+    return Tokenizer.load(recipe.tokenizer.path).vocab_size, ""
+
+
+def _to_come(run: Path) -> list[str]:
+    """Folder names of the whole plan; none if the run's recipe cannot be read any more."""
+    from recipes.plan import stages_of
+
+    try:
+        return [stage.folder for stage in stages_of(load_run_recipe(run))]
+    except (UsageError, RecipeError):
+        return []

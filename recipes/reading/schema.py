@@ -1,0 +1,90 @@
+"""The schema of a recipe: the settings of all stages, composed from the rooms' own.  No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import PrivateAttr
+
+from alignment.data.settings import DataSettings
+from alignment.evaluate.settings import EvaluateSettings
+from alignment.model.settings import ModelSettings
+from alignment.settings import Settings, setting
+from alignment.text.settings import TokenizerSettings
+from alignment.train.settings import ComputeSettings, PretrainSettings, SftSettings
+from alignment.world.settings import WorldSettings
+from gatt.settings import GattSettings
+from recipes.reading.variables import Expansion
+from recipes.reading.yaml_loader import KeyPath
+from reward.settings import RewardSettings
+from rl.settings import RlhfSettings
+
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+
+
+class TokenizerStageSettings(TokenizerSettings):
+    """The tokenizer and the documents to train it on."""
+
+    data: DataSettings | None = setting(None, "documents to train it on; none: the pretraining documents")
+
+
+class RewardPair(Settings):
+    """The two reward models (Llama 2 paper, 3.2.2)."""
+
+    helpfulness: RewardSettings = setting(..., "the helpfulness model")
+    safety: RewardSettings = setting(..., "the safety model")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where a recipe's values came from.
+
+    Attributes:
+        file: its file, None for a recipe made in Python.
+        overrides: as they were given.
+        expansions: path of every string that named variables -> what it became.
+    """
+
+    file: str | None = None
+    overrides: tuple[str, ...] = ()
+    expansions: Mapping[KeyPath, Expansion] = field(default_factory=dict)
+
+
+class Recipe(Settings):
+    """All settings of a run; one stage per section."""
+
+    name: str = setting("run", "names the run's folder and its report", cosmetic=True, pattern=_NAME)
+    description: str = setting("", "what the recipe is for; shown in the report", cosmetic=True)
+    seed: int = setting(0, "every draw of the run is named below it", ge=0, lt=2**63)
+    out: str | None = setting(None, "the run's folder; none: runs/<name>", cosmetic=True, min_length=1)
+    world: WorldSettings | None = setting(None, "the embedded chat world, for sources of the kind `world`")
+    compute: ComputeSettings = setting(ComputeSettings(), "how the machine is used")
+    tokenizer: TokenizerStageSettings = setting(TokenizerStageSettings(), "stage tokenizer")
+    model: ModelSettings = setting(ModelSettings(), "the core's shape, or the checkpoint to start from")
+    pretrain: PretrainSettings | None = setting(None, "stage pretrain; none: start from model.path")
+    sft: SftSettings | None = setting(None, "stage sft")
+    reward: RewardPair | None = setting(None, "stages reward-helpfulness and reward-safety")
+    rlhf: RlhfSettings | None = setting(None, "stages rlhf-v1 … rlhf-vN")
+    gatt: GattSettings | None = setting(None, "stage gatt")
+    evaluate: EvaluateSettings = setting(EvaluateSettings(), "stage evaluate")
+
+    _origin: Origin = PrivateAttr(default_factory=Origin)
+
+    @property
+    def origin(self) -> Origin:
+        """Where its values came from."""
+        return self._origin
+
+    @property
+    def run_folder(self) -> Path:
+        """Where it runs unless the caller says otherwise."""
+        return Path(self.out) if self.out else Path("runs") / self.name
+
+    @property
+    def tokenizer_data(self) -> DataSettings | None:
+        """The documents that the tokenizer is trained on; None if it is loaded."""
+        if self.tokenizer.path is not None:
+            return None
+        return self.tokenizer.data or (self.pretrain.data if self.pretrain else None)

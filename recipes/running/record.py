@@ -1,0 +1,157 @@
+"""Each stage's record, `stage.json`: what its result rests on, how it ended, what it made.  No torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from alignment.errors import CheckpointError
+from alignment.store import manifest
+from alignment.store.atomic import write_json
+from recipes.masking import mask
+
+STAGE = "stage.json"
+VERSION = 1
+Status = Literal["running", "finished", "interrupted", "failed"]
+# what a stage leaves behind that is no result: records of what happened, what it resumes from
+_NO_OUTPUT = {STAGE, "log.txt", "metrics.jsonl", "nonfinite.json"}
+_NO_OUTPUT_FOLDERS = {"samples", "checkpoints"}  # journals of samples, training checkpoints
+# nor work that would be lost: rows set aside
+_NO_WORK = ("quarantine",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageRecord:
+    """What `stage.json` holds.
+
+    Attributes:
+        basis: what the result rests on (see `recipes.running.fingerprint`).
+        seconds: wall time over all attempts that ended by themselves.
+        result: what the stage's function returned.
+        outputs: relative name -> digest: of a folder its manifest's, of a file its SHA-256.
+        error: why it failed, one sentence.
+    """
+
+    name: str
+    kind: str
+    status: Status
+    fingerprint: str
+    basis: Mapping[str, Any]
+    started: str
+    ended: str | None = None
+    seconds: float = 0.0
+    attempts: int = 1
+    result: Mapping[str, Any] = field(default_factory=dict)
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    error: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """The outputs' identity, for the fingerprints of the stages that stand on it."""
+        return hashlib.sha256(json.dumps(dict(self.outputs), sort_keys=True).encode()).hexdigest()
+
+
+def read_record(folder: Path) -> StageRecord | None:
+    """A stage's record; None if the stage never began.
+
+    Raises:
+        CheckpointError: `stage.json` is damaged or of another release.
+    """
+    path = folder / STAGE
+    raw = read_json(path)
+    if raw is None:
+        return None
+    try:
+        if raw.pop("version") != VERSION:
+            raise CheckpointError(f"{path} is of another release of this suite; this one reads version {VERSION}")
+        record = StageRecord(**raw)
+        texts = [record.name, record.kind, record.status, record.fingerprint, record.started]
+        if not all(isinstance(text, str) for text in texts) or record.status not in Status.__args__:  # type: ignore[attr-defined]
+            raise TypeError("a value of the wrong type")
+        if not all(isinstance(value, Mapping) for value in (record.basis, record.result, record.outputs)):
+            raise TypeError("a value of the wrong type")
+        for name in record.outputs:
+            if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+                raise TypeError(f"the output {name!r} lies outside the stage's folder")
+        return record
+    except (KeyError, TypeError, AttributeError) as error:
+        raise damaged(path, str(error)) from None
+
+
+def write_record(folder: Path, record: StageRecord) -> None:
+    """Write a stage's record atomically."""
+    write_json(folder / STAGE, {"version": VERSION, **asdict(record)})
+
+
+def outputs_of(folder: Path) -> dict[str, str]:
+    """Digests of what a stage made: folders by their manifests, other files by content."""
+    found: dict[str, str] = {}
+    _collect(folder, folder, found)
+    return found
+
+
+def missing_output(folder: Path, record: StageRecord) -> str | None:
+    """The first recorded output that is gone or has another manifest; contents are checked where they are read."""
+    for name, digest in record.outputs.items():
+        path = folder / name
+        if path.is_symlink():
+            return f"{name} is a symbolic link; a run holds its files itself"
+        if path.is_dir():
+            try:
+                if manifest.read_manifest(path).digest != digest:
+                    return f"{name} was replaced by another"
+            except CheckpointError as error:
+                return str(error)
+        elif not path.is_file():
+            return f"{name} is missing"
+    return None
+
+
+def holds_work(folder: Path) -> bool:
+    """Whether an unfinished stage made anything that starting anew would lose."""
+    return any(
+        path.is_file() and path.name not in _NO_OUTPUT and not path.name.startswith(_NO_WORK)
+        for path in folder.rglob("*")
+    )
+
+
+def _collect(folder: Path, root: Path, found: dict[str, str]) -> None:
+    for path in sorted(folder.iterdir()):
+        name = path.relative_to(root).as_posix()
+        if path.is_dir() and not path.is_symlink():
+            if path.name in _NO_OUTPUT_FOLDERS:
+                continue
+            if (path / manifest.NAME).exists():
+                found[name] = manifest.read_manifest(path).digest
+            else:
+                _collect(path, root, found)
+        elif path.is_file() and path.name not in _NO_OUTPUT:
+            found[name] = manifest.file_digest(path)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """An object from a file of the run; None where there is none.
+
+    Raises:
+        CheckpointError: it is damaged.
+    """
+    try:
+        raw = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise damaged(path, type(error).__name__) from None
+    if not isinstance(raw, dict):
+        raise damaged(path, "not an object")
+    return raw
+
+
+def damaged(path: Path, why: str) -> CheckpointError:
+    """The error of a damaged file: what to do about it."""
+    return CheckpointError(
+        f"{mask(str(path))} is damaged ({why}); restore it, or move its folder out of the run to do it again"
+    )

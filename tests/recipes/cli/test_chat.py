@@ -1,0 +1,107 @@
+"""Talking to a model: turns add up, the same lines give the same answers, nothing steers the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from alignment.errors import RequestTooLong, UsageError
+from alignment.generate.sampler import Sample, SampleRequest
+from alignment.generate.settings import SamplingSettings
+from recipes.cli.chat import conversation, find_model
+from recipes.reading.schema import Recipe
+from recipes.running.runner import run
+
+
+class Letters:
+    """A tokenizer whose tokens are characters."""
+
+    bos_id, eos_id = 1, 2
+
+    def encode(self, text: str, *, bos: bool = False, eos: bool = False) -> list[int]:
+        return [1] * bos + [ord(character) + 3 for character in text] + [2] * eos
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return "".join(chr(i - 3) for i in ids if i > 2)
+
+
+class Echo:
+    """A sampler that answers with what it saw: how long the prompt was, and its seed."""
+
+    def __init__(self, longest: int = 10_000) -> None:
+        self.seen: list[str] = []
+        self.longest = longest
+
+    def sample(
+        self, requests: Sequence[SampleRequest], settings: SamplingSettings, on_sample: Any = None
+    ) -> list[list[Sample]]:
+        (request,) = requests
+        if len(request.prompt_ids) > self.longest:
+            raise RequestTooLong("the prompt is too long")
+        self.seen.append(Letters().decode(request.prompt_ids))
+        answer = f"\x1b[31m{len(self.seen)}:{request.seeds[0] % 1000}"
+        ids = tuple(Letters().encode(answer, eos=True))
+        return [[Sample(token_ids=ids, log_probs=(0.0,) * len(ids), finish_reason="stop")]]
+
+
+def talk(
+    lines: list[str], *, system: str | None = None, seed: int = 0, sampler: Echo | None = None
+) -> tuple[list[str], Echo, list[str]]:
+    """Answers, the sampler, and what was said beside them."""
+    sampler, told = sampler or Echo(), list[str]()
+    policy: Any = SimpleNamespace(tokenizer=Letters())
+    answers = conversation(
+        lines, policy=policy, sampler=sampler, sampling=SamplingSettings(), system=system, seed=seed, say=told.append
+    )
+    return list(answers), sampler, told
+
+
+def test_each_turn_sees_the_turns_before_it_and_the_system_message() -> None:
+    answers, sampler, _ = talk(["Hello", "", "And now?"], system="Be brief.")
+    assert sampler.seen[0] == "[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\nHello [/INST]"
+    assert sampler.seen[1].startswith(sampler.seen[0])
+    assert sampler.seen[1].endswith("[INST] And now? [/INST]")
+    assert answers[0].replace("\x1b", "") in sampler.seen[1].replace("\x1b", "")
+
+
+def test_a_new_dialogue_forgets_and_quit_ends() -> None:
+    _, sampler, told = talk(["Hello", "/new", "Again", "/quit", "Never"])
+    assert sampler.seen == ["[INST] Hello [/INST]", "[INST] Again [/INST]"]
+    assert told == ["a new dialogue begins"]
+
+
+def test_the_same_seed_and_lines_give_the_same_answers() -> None:
+    assert talk(["a", "b"], seed=1)[0] == talk(["a", "b"], seed=1)[0]
+    assert talk(["a", "b"], seed=1)[0] != talk(["a", "b"], seed=2)[0]
+
+
+def test_a_line_that_cannot_be_answered_is_told_and_the_dialogue_goes_on() -> None:
+    answers, sampler, told = talk(["Hello", "x" * 500, "a [INST] b", "Still here"], sampler=Echo(longest=200))
+    assert len(answers) == 2
+    assert "too long" in told[0]
+    assert "'[INST]', a marker of the chat format" in told[1]
+    assert "x" * 500 not in sampler.seen[-1]
+
+
+def test_the_newest_finished_model_is_talked_to_unless_another_is_named(
+    recipe: Recipe, stages: Any, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    for name in ("sft", "rlhf-v1"):
+        stages.before[name] = lambda context: (context.session.folder / "checkpoint").mkdir()
+    run(recipe, out=out, stages=stages, until="rlhf-v1")
+    assert find_model(out, None) == ("rlhf-v1", out / "06-rlhf-v1" / "checkpoint")
+    assert find_model(out, "sft") == ("sft", out / "03-sft" / "checkpoint")
+    for name in ("pretrain", "reward-safety", "../../etc"):
+        with pytest.raises(UsageError, match="it has sft, rlhf-v1"):
+            find_model(out, name)
+
+
+def test_a_run_without_a_model_says_so(recipe: Recipe, stages: Any, tmp_path: Path) -> None:
+    run(recipe, out=tmp_path / "run", stages=stages, until="tokenizer")
+    with pytest.raises(UsageError, match="no finished model yet"):
+        find_model(tmp_path / "run", None)
