@@ -6,9 +6,22 @@ Each room declares its settings in a `settings.py` beside the code that reads th
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
+
+
+@dataclass(frozen=True)
+class NamesFile:
+    """Marks a field whose text names a local file, glob or folder.
+
+    Attributes:
+        names: whether a text does; a hub's name does not.
+    """
+
+    names: Callable[[str], bool]
 
 
 class Settings(BaseModel):
@@ -43,7 +56,9 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def setting(default: Any, description: str, *, cosmetic: bool = False, **limits: Any) -> Any:
+def setting(
+    default: Any, description: str, *, cosmetic: bool = False, file: Callable[[str], bool] | bool = False, **limits: Any
+) -> Any:
     """Declare one field: its default (`...` for none), what it does, and its limits.
 
     Args:
@@ -51,7 +66,12 @@ def setting(default: Any, description: str, *, cosmetic: bool = False, **limits:
         description: one line with the unit; shown by `--help` and in the JSON schema.
         cosmetic: True for what cannot change a result (logging cadence; a limit that stops a stage or
             changes nothing, so that a stage that it stopped can go on); kept out of fingerprints.
+        file: True for a text that names a local file, glob or folder; or what decides whether a text does.  Such
+            files are digested, and missing ones told before anything runs.
         limits: pydantic's constraints (`ge`, `gt`, `le`, `lt`, `min_length`, …).
     """
     extra: dict[str, Any] = {"cosmetic": True} if cosmetic else {}
-    return Field(default, description=description, json_schema_extra=extra, **limits)
+    field = Field(default, description=description, json_schema_extra=extra, **limits)
+    if file:
+        field.metadata.append(NamesFile(file if callable(file) else bool))
+    return field

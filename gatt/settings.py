@@ -8,12 +8,18 @@ from alignment.settings import setting
 from alignment.train.settings import LoopSettings
 
 
+def _is_yaml(text: str) -> bool:
+    return text.endswith((".yaml", ".yml"))
+
+
 class GattSettings(LoopSettings):
     """Ghost Attention (Llama 2 paper, 3.3): instructions kept over many turns."""
 
     after: int = setting(0, "the RLHF version whose model it starts from (paper: 3); 0: the last", ge=0)
     data: DataSettings = setting(..., "dialogues whose user turns are used; answers are sampled anew")
-    constraints: str = setting("builtin", "`world` (the embedded world's), `builtin`, or a .yaml file of constraints")
+    constraints: str = setting(
+        "builtin", "`world` (the embedded world's), `builtin`, or a .yaml file of constraints", file=_is_yaml
+    )
     num_dialogues: int = setting(1000, "training dialogues to synthesise", ge=1)
     turns: int = setting(4, "user turns of a synthesised dialogue", ge=2)
     shorten_fraction: float = setting(

@@ -100,6 +100,7 @@ class SourceSettings(Settings):
     path: str | None = setting(
         None,
         "a file or glob: .jsonl .json .parquet .csv .tsv .txt, each also .gz; seen from the current folder",
+        file=True,
     )
     hub: str | None = setting(None, "a hub data set 'owner/name', read through `datasets`")
     subset: str | None = setting(None, "hub: the data set's configuration")

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alignment.errors import TokenizerError
-from recipes.arithmetic import num_parameters
 from recipes.reading.schema import Recipe
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ def model_problems(recipe: Recipe, tokenizer: Tokenizer | None) -> tuple[int | N
             )
     if recipe.model.path is None:
         vocab_size = tokenizer.vocab_size if tokenizer is not None else recipe.tokenizer.vocab_size
-        return num_parameters(recipe.model, vocab_size), problems
+        return recipe.model.num_parameters(vocab_size), problems
     config = Path(recipe.model.path) / "config.json"
     if config.is_file() and tokenizer is not None:
         try:

@@ -31,7 +31,6 @@ from alignment.train.sft import dialogue_trees
 from recipes.load import load_recipe
 from recipes.plan import stages_of
 from recipes.stages.context import StageContext
-from recipes.stages.table import STAGES
 from reward.model import RewardModel
 from rl.ppo import PPOTrainer
 from rl.rejection import rejection_sample
@@ -187,13 +186,16 @@ def test_a_recipe_that_gives_a_checkpoint_another_tokenizer_is_refused_before_th
     for stage in stages_of(recipe)[:2]:
         (run / stage.folder).mkdir(parents=True)
         context = StageContext(
-            recipe=recipe, stage=stage, run_folder=run, session=Session(folder=run / stage.folder, seed=0)
+            stage=stage,
+            session=Session(folder=run / stage.folder, seed=0),
+            folders={other.name: run / other.folder for other in stages_of(recipe) if other.name in stage.parents},
+            write_page=str,
         )
-        if stage.kind == "tokenizer":
-            STAGES["tokenizer"](context)
+        if stage.kind.name == "tokenizer":
+            stage.kind.run(stage.inputs, context)
             continue
         with pytest.raises(AlignmentError, match="must be made with the same one") as caught:
-            STAGES[kind](context)
+            stage.kind.run(stage.inputs, context)
         assert caught.value.exit_code == 2
         assert digests(tokenizer, swapped)(caught.value)
         assert not (run / stage.folder / "metrics.jsonl").exists()
