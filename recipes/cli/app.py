@@ -13,8 +13,9 @@ from recipes.cli.errors import run_command
 
 app = typer.Typer(
     name="align",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="""From a base LLaMA-family model to an aligned chat model, by the recipe of the Llama 2 paper.
@@ -53,6 +54,21 @@ Out = Annotated[
 ]
 Redo = Annotated[bool, typer.Option("--redo", help="Put changed stages aside (into DIR/.replaced) and do them again.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show errors only.")]
+
+
+@app.callback()
+def align(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", "-V", help="Show the suite's version and exit.")] = False,
+) -> None:
+    """What holds for every verb; `align` alone shows the help."""
+    if version:
+        import alignment
+
+        typer.echo(f"align {alignment.__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 @app.command()
