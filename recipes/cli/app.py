@@ -85,7 +85,7 @@ def run(
 ) -> None:
     """Run a recipe's stages: skip what is finished, resume what was interrupted.
 
-    Example: align run quickstart rlhf.versions=2 --out runs/short
+    Example: align run quickstart rlhf.versions=2 rlhf.ppo_from=2 --out runs/short
     """
     from recipes.cli.run import run_and_tell
 
@@ -222,7 +222,9 @@ def chat(
 ) -> None:
     """Talk to a run's model, line by line; reads standard input, so it can be piped.
 
-    Example: echo "Who lives in the mill?" | align chat runs/quickstart --temperature 0
+    In the dialogue /new starts a fresh one, /help says what can be typed, /quit or Ctrl-D ends.
+
+    Example: echo "Where does Ulf Adams live?" | align chat runs/quickstart --temperature 0
     """
     from recipes.cli.chat import chat_on_terminal
 
