@@ -15,8 +15,9 @@ from recipes.stages.table import STAGES
 
 app = typer.Typer(
     name="align",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="""From a base LLaMA-family model to an aligned chat model, by the recipe of the Llama 2 paper.
@@ -63,6 +64,21 @@ Only = Annotated[
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show errors only.")]
 
 
+@app.callback()
+def align(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", "-V", help="Show the suite's version and exit.")] = False,
+) -> None:
+    """What holds for every verb; `align` alone shows the help."""
+    if version:
+        import alignment
+
+        typer.echo(f"align {alignment.__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
 @app.command()
 def run(
     recipe: RecipeArgument,
@@ -77,7 +93,7 @@ def run(
 ) -> None:
     """Run a recipe's stages: skip what is finished, resume what was interrupted.
 
-    Example: align run quickstart rlhf.versions=2 --out runs/short
+    Example: align run quickstart rlhf.versions=2 rlhf.ppo_from=2 --out runs/short
     """
     from recipes.cli.run import run_and_tell
 
@@ -201,7 +217,9 @@ def chat(
 ) -> None:
     """Talk to a run's model, line by line; reads standard input, so it can be piped.
 
-    Example: echo "Who lives in the mill?" | align chat runs/quickstart --temperature 0
+    In the dialogue /new starts a fresh one, /help says what can be typed, /quit or Ctrl-D ends.
+
+    Example: echo "Where does Ulf Adams live?" | align chat runs/quickstart --temperature 0
     """
     from recipes.cli.chat import chat_on_terminal
 

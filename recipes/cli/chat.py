@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from alignment.policy.policy import Policy
 
 MAX_LINE = 100_000  # characters of one message
+COMMANDS = {
+    "/new": "starts a fresh dialogue (the system message stays)",
+    "/help": "says what can be typed",
+    "/quit": "ends, as Ctrl-D does",
+}
 
 
 def chat_on_terminal(
@@ -35,7 +40,7 @@ def chat_on_terminal(
     max_new_tokens: int,
     seed: int,
 ) -> None:
-    """Talk to a run's model until the input ends; `/new` starts a fresh dialogue, `/quit` ends.
+    """Talk to a run's model until the input ends; what `COMMANDS` names is done and not answered.
 
     Raises:
         UsageError: there is no run, or no such finished stage.
@@ -50,7 +55,7 @@ def chat_on_terminal(
         _lines(), policy=policy, sampler=make_sampler(policy), sampling=sampling, system=system, seed=seed, say=_say
     )
     if sys.stdin.isatty():
-        _say(f"{name} of {safe(str(run))}; /new starts afresh, /quit or Ctrl-D ends")
+        _say(f"{name} of {safe(str(run))}; /new starts afresh, /help tells more, /quit or Ctrl-D ends")
     for answer in answers:
         print(escape_controls(answer), flush=True)
 
@@ -81,6 +86,11 @@ def conversation(
         if line == "/new":
             dialogue = _fresh(system)
             say("a new dialogue begins")
+            continue
+        if line == "/help":
+            for command, what in COMMANDS.items():
+                say(f"{command:6} {what}")
+            say("any other line is a message to the model")
             continue
         if not line:
             continue
