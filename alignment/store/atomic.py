@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from alignment.errors import DiskFull
 from alignment.store.exchange import exchange
@@ -29,18 +29,22 @@ def aside_path(target: Path) -> Path:
     return target.parent / f"{ASIDE}{short}-{uuid.uuid4().hex[:12]}"
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file atomically.
+@contextmanager
+def whole_file(path: Path, needed: int | None = None) -> Iterator[BinaryIO]:
+    """Fill a file aside and let it appear at `path` as a whole, in the place of an earlier one.
+
+    Args:
+        needed: its bytes for the message, None where nobody knows yet.
 
     Raises:
         DiskFull: no space left; the old file, if any, is untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = aside_path(path)
-    with space_explained(path, len(data)):
+    with space_explained(path, needed):
         try:
             with aside.open("wb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             aside.replace(path)
@@ -48,6 +52,16 @@ def write_bytes(path: Path, data: bytes) -> None:
             aside.unlink(missing_ok=True)
             raise
         flush_folder(path.parent)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file atomically.
+
+    Raises:
+        DiskFull: no space left; the old file, if any, is untouched.
+    """
+    with whole_file(path, len(data)) as file:
+        file.write(data)
 
 
 def write_text(path: Path, text: str) -> None:
