@@ -23,6 +23,7 @@ from alignment.errors import CheckpointError
 from alignment.model.attention import AttentionPlan
 from alignment.model.checkpoint import align_weights, check_tensors, check_weight_files, quiet_loading, save_model
 from alignment.model.llama import LlamaBody, LlamaCore
+from alignment.model.modes import evaluating
 from alignment.policy.pairing import require_fitting_config, require_recorded_tokenizer
 from alignment.policy.policy import Policy
 from alignment.randomness import named_seed
@@ -136,9 +137,9 @@ class RewardModel:
         """
         trees = [answer_tree(prompt, options) for prompt, options in zip(prompts, answers, strict=True)]
         scores: list[list[float]] = [[] for _ in trees]
-        compute.place(self.model.eval())
+        compute.place(self.model)
         capacity = max([pack_length, *(tree.num_tokens for tree in trees)])
-        with torch.inference_mode(), compute.autocast():
+        with torch.inference_mode(), compute.autocast(), evaluating(self.model):
             for bin_ in pack(trees, capacity):
                 batch = make_batch([trees[i] for i in bin_]).to(compute.device)
                 values = segment_scores(self.model, batch).cpu()

@@ -285,7 +285,7 @@ TABLE = (
             ("chunk(rows, targets, temperature)", "chunk(rows, targets, 1.0)"),
             ("len(chunks) == 1 and", ""),
             ("len(chunks) == 1 and", "False and"),
-            ("ctx.kept = probabilities", "ctx.kept = probabilities.square()"),
+            ("kept = probabilities", "kept = probabilities.square()"),
             ("torch.cat(pieces)", "torch.cat(pieces[::-1])"),
             ("torch.cat(pieces)", "pieces[0]"),
         ),
