@@ -6,6 +6,7 @@ Each room declares its settings in a `settings.py` beside the code that reads th
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,6 +18,18 @@ class Settings(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True, protected_namespaces=()
     )
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Bring the fields into the order in which they are declared; pydantic would put all inherited ones first."""
+        super().__pydantic_init_subclass__(**kwargs)
+        order = [name for block in _blocks(cls) for name in block]
+        fields = cls.model_fields
+        if order != list(fields):
+            ordered = {name: fields[name] for name in order}
+            fields.clear()
+            fields.update(ordered)
+            cls.model_rebuild(force=True)
 
     def fingerprint_values(self) -> dict[str, Any]:
         """The values that decide a stage's result: every field that is not marked cosmetic.
@@ -31,6 +44,26 @@ class Settings(BaseModel):
                 continue
             values[name] = _plain(getattr(self, name))
         return values
+
+
+def _blocks(cls: type[Settings]) -> list[list[str]]:
+    """A class's fields in order, by the class that brings them.
+
+    What a class inherits stands before its own, unless it declares one of a base's fields anew: then all of that
+    base's stand there.
+    """
+    if cls is Settings:
+        return []
+    inherited = _blocks(cls.__bases__[0])
+    own: list[str] = []
+    for name in inspect.get_annotations(cls):
+        block = next((block for block in inherited if name in block), None)
+        if block is not None:
+            inherited.remove(block)
+            own += block
+        elif name in cls.model_fields and name not in own:
+            own.append(name)
+    return [*inherited, own]
 
 
 def _plain(value: Any) -> Any:

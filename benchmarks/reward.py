@@ -16,11 +16,12 @@ import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForSequenceClassification
 
+from alignment.batch.render import answer_tree
 from alignment.batch.steps import pack
 from alignment.batch.tree import Tree, make_batch
 from benchmarks.measure import benchmark_config, in_turn, print_result, use_machine
 from benchmarks.training import our_steps
-from reward.model import LlamaReward, answer_tree
+from reward.model import LlamaReward
 from reward.train import PairLoss
 
 PAIRS, BATCH = 32, 8

@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from alignment.batch.render import answer_tree
 from alignment.batch.tree import Tree
 from alignment.records import Grade, LabelledAnswer, Preference
 from alignment.text.chat import answer_ids, render_prompt
 from alignment.text.tokenizer import Tokenizer
 from reward.loss import MarginName, margin_of
-from reward.model import answer_tree
 
 UNLABELLED = math.nan
 

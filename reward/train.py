@@ -12,13 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from alignment.batch.steps import ShuffledEpochs, pack
+from alignment.batch.steps import Steps, pack
 from alignment.batch.tree import ForestBatch, make_batch
 from alignment.errors import DataError
 from alignment.policy.policy import Policy
 from alignment.records import LabelledAnswer, Preference
 from alignment.store.atomic import write_json
 from alignment.train.compute import Compute, is_main_process, resolve_compute
+from alignment.train.language_model import longest_sequence
 from alignment.train.session import Session
 from alignment.train.trainer import Training, finish, train
 from reward.evaluate import evaluate_reward
@@ -51,27 +52,29 @@ def train_reward(
         DataError: no pair is left to train on.
     """
     reward_model = RewardModel.from_policy(policy, seed=session.seed, name=name)
-    context = min(settings.context_length, int(policy.model.config.max_position_embeddings))
+    context = longest_sequence(policy, settings)
     pairs = pair_set(preferences, policy.tokenizer, margin=settings.margin, context_length=context)
     test = pair_set(held_out, policy.tokenizer, margin=settings.margin, context_length=context)
     if not pairs.trees:
         raise DataError(f"the {name} reward model has no pairs to train on ({pairs.too_long} are over the context)")
     longest = max(tree.num_tokens for tree in (*pairs.trees, *test.trees))
     capacity = max(settings.pack_length or context, longest)
-    epochs = ShuffledEpochs(
+    steps = Steps(
         pairs.trees,
         capacity=capacity,
+        unit="trees",
         batch_size=settings.batch_size,
         epochs=settings.epochs,
         seed=session.seed,
         name=name,
+        max_steps=settings.max_steps,
     )
     test_batches = [make_batch([test.trees[i] for i in bin_]) for bin_ in pack(test.trees, capacity)]
     loss = PairLoss(settings.safety_weight)
     training = Training(
         model=reward_model.model,
-        num_steps=min(epochs.num_steps, settings.max_steps or epochs.num_steps),
-        batches=epochs,
+        num_steps=steps.num_steps,
+        batches=steps,
         loss=loss,
         normaliser=lambda batch: float(len(batch.trees)),
         evaluate=(lambda model, compute: _held_out(model, test_batches, loss, compute)) if test_batches else None,

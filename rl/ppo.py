@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from alignment.batch.render import answer_tree
 from alignment.batch.steps import pack
 from alignment.batch.tree import ForestBatch, Tree, make_batch
 from alignment.errors import DataError, NonFiniteError, UsageError
@@ -36,7 +37,7 @@ from alignment.store.atomic import write_json
 from alignment.store.journal import Journal
 from alignment.train.checkpoints import Checkpoints, load_model_tensors, model_tensors
 from alignment.train.compute import resolve_compute
-from alignment.train.language_loss import target_log_probs
+from alignment.train.language_model import target_log_probs
 from alignment.train.nonfinite import NonFiniteSteps
 from alignment.train.optimizer import load_optimizer_tensors, make_optimizer, optimizer_tensors, set_learning_rate
 from alignment.train.schedule import learning_rate
@@ -49,7 +50,7 @@ from rl.objective import (
     token_rewards,
     whiten,
 )
-from rl.rollout import Judges, Rollout, answer_targets, score_rollouts
+from rl.rollout import Judges, Rollout, score_rollouts
 from rl.settings import PpoSettings
 from rl.value import ValueModel, answers_as_rows
 
@@ -194,7 +195,10 @@ class PPOTrainer:
 
     def _experience(self, rollouts: list[Rollout]) -> tuple[Experience, dict[str, float]]:
         settings = self.settings
-        trees = [answer_targets(rollout) for rollout in rollouts]
+        trees = [
+            answer_tree(r.prompt_ids, [r.samples[0].token_ids], row=str(r.prompt.source), trained=True)
+            for r in rollouts
+        ]
         raw = torch.tensor([rollout.combined[0] for rollout in rollouts], dtype=torch.float32)
         if not self.scaled:
             self.value.set_scale(raw)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -52,67 +53,65 @@ def packing_efficiency(trees: Sequence[Tree], bins: Sequence[Sequence[int]], cap
     return sum(tree.num_tokens for tree in trees) / max(len(bins) * capacity, 1)
 
 
-def epoch_order(num_bins: int, *, seed: int, name: str, epoch: int) -> np.ndarray:
-    """The order of the bins in one epoch; depends on nothing but its name."""
-    return named_generator(seed, name, "epoch", epoch).permutation(num_bins)
+def epoch_order(num_units: int, *, seed: int, name: str, epoch: int) -> np.ndarray:
+    """The order of the units in one epoch; depends on nothing but its name."""
+    return named_generator(seed, name, "epoch", epoch).permutation(num_units)
 
 
-class PackedEpochs:
-    """Steps over packed trees: which bins each optimizer step takes.
+class Steps:
+    """Which forests each optimizer step takes: a function of the step's number and of nothing else.
 
     Args:
         trees: everything to train on.
         capacity: tokens of a bin.
-        batch_size: bins a step; the last step of all may take fewer, so that nothing is lost.
+        unit: what a step takes `batch_size` of: "bins" of all trees, packed once (pretraining, SFT), or "trees",
+            which each step packs on its own (pairs, which the paper counts).
+        batch_size: units a step; the last step of all may take fewer, so that nothing is lost.
         epochs: passes; may be fractional.
+        max_steps: no more steps than this, whatever the epochs say.
+        name: names the random order.
+
+    Attributes:
+        num_steps: optimizer steps.
+        total: units that all epochs take.
+        efficiency: share of the bins' tokens that is used, where the unit is a bin; else 1.
+
+    Raises:
+        DataError: a tree is longer than a bin.
     """
 
     def __init__(
-        self, trees: Sequence[Tree], *, capacity: int, batch_size: int, epochs: float, seed: int, name: str
+        self,
+        trees: Sequence[Tree],
+        *,
+        capacity: int,
+        unit: Literal["bins", "trees"],
+        batch_size: int,
+        epochs: float,
+        seed: int,
+        name: str,
+        max_steps: int | None = None,
     ) -> None:
-        self.trees, self.batch_size, self.seed, self.name = trees, batch_size, seed, name
-        self.bins = pack(trees, capacity)
-        self.efficiency = packing_efficiency(trees, self.bins, capacity)
-        self.total_bins = max(1, round(len(self.bins) * epochs)) if self.bins else 0
-        self.num_steps = -(-self.total_bins // batch_size)
+        self.trees, self.capacity, self.unit, self.batch_size = trees, capacity, unit, batch_size
+        self.seed, self.name = seed, name
+        self.units = pack(trees, capacity) if unit == "bins" else [[i] for i in range(len(trees))]
+        self.efficiency = packing_efficiency(trees, self.units, capacity) if unit == "bins" else 1.0
+        self.total = max(1, round(len(self.units) * epochs)) if self.units else 0
+        steps = -(-self.total // batch_size)
+        self.num_steps = min(steps, max_steps or steps)
         self._orders: dict[int, np.ndarray] = {}
 
     def __call__(self, step: int) -> list[ForestBatch]:
         """The forest batches of a step, counted from 0."""
         first = step * self.batch_size
-        wanted = range(first, min(first + self.batch_size, self.total_bins))
-        return [make_batch([self.trees[i] for i in self.bins[self._bin(position)]]) for position in wanted]
+        taken = [self._unit(place) for place in range(first, min(first + self.batch_size, self.total))]
+        if self.unit == "bins":
+            return [make_batch([self.trees[i] for i in members]) for members in taken]
+        chosen = [self.trees[i] for members in taken for i in members]
+        return [make_batch([chosen[i] for i in members]) for members in pack(chosen, self.capacity)]
 
-    def _bin(self, position: int) -> int:
-        epoch, within = divmod(position, len(self.bins))
+    def _unit(self, place: int) -> list[int]:
+        epoch, within = divmod(place, len(self.units))
         if epoch not in self._orders:
-            self._orders = {epoch: epoch_order(len(self.bins), seed=self.seed, name=self.name, epoch=epoch)}
-        return int(self._orders[epoch][within])
-
-
-class ShuffledEpochs:
-    """Steps of a fixed number of trees (pairs, rollouts), each step packed on its own.
-
-    Args:
-        batch_size: trees a step; the last step of all may take fewer, so that nothing is lost.
-    """
-
-    def __init__(
-        self, trees: Sequence[Tree], *, capacity: int, batch_size: int, epochs: float, seed: int, name: str
-    ) -> None:
-        self.trees, self.capacity, self.batch_size, self.seed, self.name = trees, capacity, batch_size, seed, name
-        self.total = max(1, round(len(trees) * epochs)) if trees else 0
-        self.num_steps = -(-self.total // batch_size)
-        self._orders: dict[int, np.ndarray] = {}
-
-    def __call__(self, step: int) -> list[ForestBatch]:
-        """The forest batches of a step, counted from 0."""
-        first = step * self.batch_size
-        chosen = [self.trees[self._tree(at)] for at in range(first, min(first + self.batch_size, self.total))]
-        return [make_batch([chosen[i] for i in bin_]) for bin_ in pack(chosen, self.capacity)]
-
-    def _tree(self, position: int) -> int:
-        epoch, within = divmod(position, len(self.trees))
-        if epoch not in self._orders:
-            self._orders = {epoch: epoch_order(len(self.trees), seed=self.seed, name=self.name, epoch=epoch)}
-        return int(self._orders[epoch][within])
+            self._orders = {epoch: epoch_order(len(self.units), seed=self.seed, name=self.name, epoch=epoch)}
+        return self.units[int(self._orders[epoch][within])]

@@ -45,7 +45,7 @@ class Tree:
         return sum(len(segment) for segment in self.segments)
 
     @staticmethod
-    def sequence(token_ids: Sequence[int], trained: Sequence[bool], row: str = "") -> Tree:
+    def sequence(token_ids: Sequence[int] | np.ndarray, trained: Sequence[bool] | np.ndarray, row: str = "") -> Tree:
         """A tree of one segment."""
         return Tree(
             segments=(np.asarray(token_ids, dtype=np.int32),),

@@ -390,7 +390,7 @@ TABLE = (
         ),
     ),
     Guarded(
-        name="alignment.train.language_loss:_predicted",
+        name="alignment.train.language_model:_predicted",
         tests=("tests/alignment/train/test_language_loss.py",),
         changes=(
             ("hidden.index_select(0, batch.predictors)", "hidden.index_select(0, batch.targets)"),
@@ -406,7 +406,7 @@ TABLE = (
         ),
     ),
     Guarded(
-        name="alignment.train.language_loss:target_log_probs",
+        name="alignment.train.language_model:target_log_probs",
         tests=("tests/alignment/train/test_language_loss.py",),
         changes=(
             ("temperature=temperature", "temperature=1.0"),
@@ -422,7 +422,7 @@ TABLE = (
         ),
     ),
     Guarded(
-        name="alignment.train.language_loss:language_loss",
+        name="alignment.train.language_model:language_loss",
         tests=("tests/alignment/train/test_language_loss.py",),
         changes=(
             ("-summed_log_probs", "summed_log_probs"),

@@ -14,12 +14,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from alignment.batch.steps import ShuffledEpochs
+from alignment.batch.steps import Steps
 from alignment.batch.tree import ForestBatch, Tree, make_batch
 from alignment.errors import Interrupted, NonFiniteError
 from alignment.policy.policy import Policy
 from alignment.train.checkpoints import model_tensors
-from alignment.train.language_loss import language_loss, num_targets
+from alignment.train.language_model import language_loss, num_targets
 from alignment.train.nonfinite import NonFiniteSteps
 from alignment.train.session import Session
 from alignment.train.settings import LoopSettings, OptimizerSettings
@@ -33,12 +33,12 @@ def _settings(**changes: Any) -> LoopSettings:
     return LoopSettings(**{**base, **changes})
 
 
-def _steps() -> ShuffledEpochs:
+def _steps() -> Steps:
     trees = [
         Tree.sequence((np.arange(5, 15) + i).tolist(), [True] * 10, row=f"rows.jsonl:{i + 1}")
         for i in range(NUM_STEPS * FORESTS)
     ]
-    return ShuffledEpochs(trees, capacity=10, batch_size=FORESTS, epochs=1.0, seed=0, name="n")
+    return Steps(trees, capacity=10, unit="trees", batch_size=FORESTS, epochs=1.0, seed=0, name="n")
 
 
 class Poison:
