@@ -142,7 +142,7 @@ class RewardModel:
             for bin_ in pack(trees, capacity):
                 batch = make_batch([trees[i] for i in bin_]).to(compute.device)
                 values = segment_scores(self.model, batch).cpu()
-                for i, first in zip(bin_, batch.first_segments, strict=True):
+                for i, first in zip(bin_, batch.firsts.tolist(), strict=True):
                     count = len(trees[i].segments) - 1
                     scores[i] = values[first + 1 : first + 1 + count].tolist()
         return scores

@@ -81,7 +81,6 @@ def answer_tree(
     *,
     row: str = "",
     trained: bool = False,
-    labels: Sequence[float] = (),
 ) -> Tree:
     """A prompt with its answers as children: prompt -> {answer 1 … answer K}.
 
@@ -96,7 +95,6 @@ def answer_tree(
         trained=tuple(np.full(len(segment), trained and i > 0) for i, segment in enumerate(segments)),
         parents=(-1, *[0] * len(answers)),
         rows=(row,) if row else (),
-        labels=tuple(labels),
     )
 
 

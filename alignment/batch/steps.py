@@ -1,40 +1,55 @@
 """Packing: trees into bins of a bounded length, nothing lost and nothing doubled, and bins into optimizer steps.
 
-`pack` puts whole trees into bins, the fullest that fits first (best-fit-decreasing).
+`pack` puts whole trees (or the examples that hold them) into bins, the fullest that fits first (best-fit-decreasing).
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 
-from alignment.batch.tree import ForestBatch, Tree, make_batch
 from alignment.errors import DataError
 from alignment.randomness import named_generator
 
 
-def pack(trees: Sequence[Tree], capacity: int) -> list[list[int]]:
-    """Best-fit-decreasing: indices of the trees in each bin.
+class Packable(Protocol):
+    """What a bin is filled with: a tree, or an example that holds one."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that it takes of a bin."""
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Where it came from ("file:line")."""
+
+
+Item = TypeVar("Item", bound=Packable)
+Batch = TypeVar("Batch")
+
+
+def pack(items: Sequence[Packable], capacity: int) -> list[list[int]]:
+    """Best-fit-decreasing: indices of the items in each bin.
 
     Args:
         capacity: tokens a bin holds.
 
     Returns:
-        Bins in the order in which they were opened; each tree stands in exactly one.
+        Bins in the order in which they were opened; each item stands in exactly one.
 
     Raises:
-        DataError: a tree is longer than a bin.
+        DataError: an item is longer than a bin.
     """
-    order = sorted(range(len(trees)), key=lambda i: (-trees[i].num_tokens, i))
+    order = sorted(range(len(items)), key=lambda i: (-items[i].num_tokens, i))
     bins: list[list[int]] = []
     room: list[tuple[int, int]] = []  # (free tokens, bin), sorted: the fullest bin that fits is found by bisection
     for i in order:
-        need = trees[i].num_tokens
+        need = items[i].num_tokens
         if need > capacity:
-            where = f" ({trees[i].rows[0]})" if trees[i].rows else ""
+            where = f" ({items[i].rows[0]})" if items[i].rows else ""
             raise DataError(f"a packed row has {need} tokens{where}, a pack holds {capacity}; raise pack_length")
         at = bisect_left(room, (need, -1))
         if at < len(room):
@@ -48,9 +63,9 @@ def pack(trees: Sequence[Tree], capacity: int) -> list[list[int]]:
     return bins
 
 
-def packing_efficiency(trees: Sequence[Tree], bins: Sequence[Sequence[int]], capacity: int) -> float:
+def packing_efficiency(items: Sequence[Packable], bins: Sequence[Sequence[int]], capacity: int) -> float:
     """Share of the bins' tokens that is used."""
-    return sum(tree.num_tokens for tree in trees) / max(len(bins) * capacity, 1)
+    return sum(item.num_tokens for item in items) / max(len(bins) * capacity, 1)
 
 
 def epoch_order(num_units: int, *, seed: int, name: str, epoch: int) -> np.ndarray:
@@ -58,13 +73,14 @@ def epoch_order(num_units: int, *, seed: int, name: str, epoch: int) -> np.ndarr
     return named_generator(seed, name, "epoch", epoch).permutation(num_units)
 
 
-class Steps:
+class Steps(Generic[Item, Batch]):
     """Which forests each optimizer step takes: a function of the step's number and of nothing else.
 
     Args:
-        trees: everything to train on.
+        items: everything to train on: trees, or examples that hold one each.
+        collate: makes a batch of a bin's items.
         capacity: tokens of a bin.
-        unit: what a step takes `batch_size` of: "bins" of all trees, packed once (pretraining, SFT), or "trees",
+        unit: what a step takes `batch_size` of: "bins" of all items, packed once (pretraining, SFT), or "items",
             which each step packs on its own (pairs, which the paper counts).
         batch_size: units a step; the last step of all may take fewer, so that nothing is lost.
         epochs: passes; may be fractional.
@@ -77,38 +93,39 @@ class Steps:
         efficiency: share of the bins' tokens that is used, where the unit is a bin; else 1.
 
     Raises:
-        DataError: a tree is longer than a bin.
+        DataError: an item is longer than a bin.
     """
 
     def __init__(
         self,
-        trees: Sequence[Tree],
+        items: Sequence[Item],
+        collate: Callable[[Sequence[Item]], Batch],
         *,
         capacity: int,
-        unit: Literal["bins", "trees"],
+        unit: Literal["bins", "items"],
         batch_size: int,
         epochs: float,
         seed: int,
         name: str,
         max_steps: int | None = None,
     ) -> None:
-        self.trees, self.capacity, self.unit, self.batch_size = trees, capacity, unit, batch_size
-        self.seed, self.name = seed, name
-        self.units = pack(trees, capacity) if unit == "bins" else [[i] for i in range(len(trees))]
-        self.efficiency = packing_efficiency(trees, self.units, capacity) if unit == "bins" else 1.0
+        self.items, self.collate, self.capacity, self.unit = items, collate, capacity, unit
+        self.batch_size, self.seed, self.name = batch_size, seed, name
+        self.units = pack(items, capacity) if unit == "bins" else [[i] for i in range(len(items))]
+        self.efficiency = packing_efficiency(items, self.units, capacity) if unit == "bins" else 1.0
         self.total = max(1, round(len(self.units) * epochs)) if self.units else 0
         steps = -(-self.total // batch_size)
         self.num_steps = min(steps, max_steps or steps)
         self._orders: dict[int, np.ndarray] = {}
 
-    def __call__(self, step: int) -> list[ForestBatch]:
-        """The forest batches of a step, counted from 0."""
+    def __call__(self, step: int) -> list[Batch]:
+        """The batches of a step, counted from 0."""
         first = step * self.batch_size
         taken = [self._unit(place) for place in range(first, min(first + self.batch_size, self.total))]
         if self.unit == "bins":
-            return [make_batch([self.trees[i] for i in members]) for members in taken]
-        chosen = [self.trees[i] for members in taken for i in members]
-        return [make_batch([chosen[i] for i in members]) for members in pack(chosen, self.capacity)]
+            return [self.collate([self.items[i] for i in members]) for members in taken]
+        chosen = [self.items[i] for members in taken for i in members]
+        return [self.collate([chosen[i] for i in members]) for members in pack(chosen, self.capacity)]
 
     def _unit(self, place: int) -> list[int]:
         epoch, within = divmod(place, len(self.units))

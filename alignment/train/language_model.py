@@ -69,10 +69,11 @@ def longest_sequence(policy: Policy, settings: PackedSettings) -> int:
 
 def packed_steps(
     trees: Sequence[Tree], settings: PackedSettings, context_length: int, *, seed: int, name: str
-) -> Steps:
+) -> Steps[Tree, ForestBatch]:
     """The steps of a stage whose batch is counted in packed forests."""
     return Steps(
         trees,
+        make_batch,
         capacity=settings.pack_length or context_length,
         unit="bins",
         batch_size=settings.batch_size,

@@ -22,7 +22,7 @@ from accelerate.state import AcceleratorState, GradientState
 from torch import Tensor, nn
 
 from alignment.batch.steps import Steps
-from alignment.batch.tree import ForestBatch, Tree
+from alignment.batch.tree import ForestBatch, Tree, make_batch
 from alignment.errors import Interrupted
 from alignment.policy.policy import Policy
 from alignment.train.language_model import language_loss, num_targets
@@ -42,7 +42,7 @@ from alignment.world import World
 from alignment.world.settings import WorldSettings
 from alignment.text.tokenizer import Tokenizer
 from alignment.batch.steps import Steps
-from alignment.batch.tree import Tree
+from alignment.batch.tree import Tree, make_batch
 from alignment.text.chat import render_dialogue
 
 path, model = sys.argv[1:]
@@ -54,8 +54,8 @@ loaded = load_dialogues(data, seed=3, quarantine=None, world=world)
 tokenizer = Tokenizer.load(model)
 rendered = [(render_dialogue(d, tokenizer), str(d.source)) for d in loaded.train]
 trees = [Tree.sequence(r.token_ids, r.trained, row=row) for r, row in rendered if len(r.token_ids) <= 192]
-steps = Steps(trees, capacity=192, unit="trees", batch_size=2, epochs=2.0, seed=3, name="sft")
-packs = Steps(trees, capacity=192, unit="bins", batch_size=2, epochs=2.0, seed=3, name="pretrain")
+steps = Steps(trees, make_batch, capacity=192, unit="items", batch_size=2, epochs=2.0, seed=3, name="sft")
+packs = Steps(trees, make_batch, capacity=192, unit="bins", batch_size=2, epochs=2.0, seed=3, name="pretrain")
 annotated = DataSettings(train=(SourceSettings(world="preferences/safety"),))
 pairs = load_preferences(annotated, seed=3, quarantine=None, world=world)
 prompts = load_prompts(data, seed=3, quarantine=None, world=world).train
@@ -90,11 +90,13 @@ def test_the_order_does_not_depend_on_pythons_hash_seed(policy: Policy, tmp_path
     assert all(found[0].values())
 
 
-def _steps() -> Steps:
+def _steps() -> Steps[Tree, ForestBatch]:
     trees = [
         Tree.sequence((np.arange(5, 15) + i).tolist(), [True] * 10, row=f"rows.jsonl:{i + 1}") for i in range(NUM_TREES)
     ]
-    return Steps(trees, capacity=10, unit="trees", batch_size=FORESTS, epochs=float(EPOCHS), seed=0, name="n")
+    return Steps(
+        trees, make_batch, capacity=10, unit="items", batch_size=FORESTS, epochs=float(EPOCHS), seed=0, name="n"
+    )
 
 
 class Log:

@@ -36,7 +36,7 @@ def _trees() -> list[Tree]:
 
 def _training(policy: Policy, loss: Callable[[nn.Module, ForestBatch], object]) -> Training:
     """Each step takes three trees in three forests, so that gradients accumulate."""
-    steps = Steps(_trees(), capacity=10, unit="trees", batch_size=3, epochs=1.0, seed=0, name="n")
+    steps = Steps(_trees(), make_batch, capacity=10, unit="items", batch_size=3, epochs=1.0, seed=0, name="n")
     return Training(
         model=policy.model,
         num_steps=NUM_STEPS,

@@ -33,12 +33,12 @@ def _settings(**changes: Any) -> LoopSettings:
     return LoopSettings(**{**base, **changes})
 
 
-def _steps() -> Steps:
+def _steps() -> Steps[Tree, ForestBatch]:
     trees = [
         Tree.sequence((np.arange(5, 15) + i).tolist(), [True] * 10, row=f"rows.jsonl:{i + 1}")
         for i in range(NUM_STEPS * FORESTS)
     ]
-    return Steps(trees, capacity=10, unit="trees", batch_size=FORESTS, epochs=1.0, seed=0, name="n")
+    return Steps(trees, make_batch, capacity=10, unit="items", batch_size=FORESTS, epochs=1.0, seed=0, name="n")
 
 
 class Poison:
@@ -193,4 +193,4 @@ def test_a_batch_without_poison_is_what_the_reference_sees(policy: Policy) -> No
     """The reference of these tests leaves a step out indeed: another one left out gives other weights."""
     one, other = _stepped_by_hand(policy, {3}), _stepped_by_hand(policy, {4})
     assert any(not torch.allclose(one[name], other[name], rtol=0, atol=1e-6) for name in one)
-    assert make_batch(_steps()(0)[0].trees).rows
+    assert _steps()(0)[0].rows
