@@ -50,8 +50,9 @@ class _Plan:
         starts_from: str | None = None,
         tokenizer: str | None = None,
     ) -> str:
-        """Plan a stage; returns its name."""
-        unique = tuple(dict.fromkeys(p for p in (starts_from, tokenizer, *parents) if p is not None))
+        """Plan a stage; returns its name.  The stages whose records it reads are parents too."""
+        read = (source.stage for data in inputs.data() for source in data.settings.sources)
+        unique = tuple(dict.fromkeys(p for p in (starts_from, tokenizer, *parents, *read) if p is not None))
         self.stages.append(
             PlannedStage(
                 name=name,

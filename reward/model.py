@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import LlamaConfig
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from alignment.batch.render import answer_tree
 from alignment.batch.steps import pack
-from alignment.batch.tree import ForestBatch, Tree, make_batch
+from alignment.batch.tree import ForestBatch, make_batch
 from alignment.errors import CheckpointError
 from alignment.model.attention import AttentionPlan
 from alignment.model.checkpoint import align_weights, check_tensors, check_weight_files, quiet_loading, save_model
@@ -143,24 +143,10 @@ class RewardModel:
             for bin_ in pack(trees, capacity):
                 batch = make_batch([trees[i] for i in bin_]).to(compute.device)
                 values = segment_scores(self.model, batch).cpu()
-                for i, first in zip(bin_, batch.first_segments, strict=True):
+                for i, first in zip(bin_, batch.firsts.tolist(), strict=True):
                     count = len(trees[i].segments) - 1
                     scores[i] = values[first + 1 : first + 1 + count].tolist()
         return scores
-
-
-def answer_tree(
-    prompt: Sequence[int], answers: Sequence[Sequence[int]], row: str = "", labels: Sequence[float] = ()
-) -> Tree:
-    """A prompt with its answers as children: prompt -> {answer 1 … answer K}."""
-    segments = [np.asarray(prompt, dtype=np.int32), *(np.asarray(answer, dtype=np.int32) for answer in answers)]
-    return Tree(
-        segments=tuple(segments),
-        trained=tuple(np.zeros(len(segment), dtype=bool) for segment in segments),
-        parents=(-1, *[0] * len(answers)),
-        rows=(row,) if row else (),
-        labels=tuple(labels),
-    )
 
 
 def segment_scores(model: LlamaReward, batch: ForestBatch) -> Tensor:

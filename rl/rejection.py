@@ -111,18 +111,7 @@ def rejection_sample(
     if not dialogues:
         raise DataError(f"RLHF-V{version}: no sampled answer could be kept; every one is empty or holds a chat marker")
     mixed = mix_in(dialogues, sft_dialogues, settings.sft_share, seed=session.seed, version=version)
-    tuned = fine_tune(
-        start or policy,
-        mixed,
-        settings,
-        session,
-        name=f"rejection-v{version}",
-        context_length=settings.context_length,
-        pack_length=settings.pack_length,
-        batch_size=settings.batch_size,
-        epochs=settings.epochs,
-        max_steps=settings.max_steps,
-    )
+    tuned = fine_tune(start or policy, mixed, settings, session, name=f"rejection-v{version}")
     return {**figures, **tuned}
 
 

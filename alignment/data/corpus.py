@@ -239,9 +239,10 @@ def load_records(
     seed: int,
     quarantine: Path | None,
     world: WorldLike | None = None,
+    stage_folder: StageFolder | None = None,
 ) -> Loaded[R]:
     """Records of a type; `load_documents` … `load_prompts` for a type that is known only when it runs.
 
     Args and errors: see `load_documents`.
     """
-    return cast("Loaded[R]", _load(record_type.name, settings, seed, quarantine, world))
+    return cast("Loaded[R]", _load(record_type.name, settings, seed, quarantine, world, stage_folder))

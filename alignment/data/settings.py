@@ -213,3 +213,8 @@ class DataSettings(Settings):
     on_duplicate: Literal["keep", "drop"] = setting(
         "drop", "records with the same text in the same part: keep all, or only the first"
     )
+
+    @property
+    def sources(self) -> tuple[SourceSettings, ...]:
+        """Every source, train's first."""
+        return (*self.train, *self.held_out)

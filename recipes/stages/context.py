@@ -98,7 +98,12 @@ class StageContext:
         from alignment.data.corpus import load_records
 
         return load_records(
-            data.records, data.settings, seed=self.session.seed, quarantine=quarantine, world=self.world
+            data.records,
+            data.settings,
+            seed=self.session.seed,
+            quarantine=quarantine,
+            world=self.world,
+            stage_folder=self.folder_of,
         )
 
     def tokenizer(self) -> Tokenizer:

@@ -16,6 +16,7 @@ import pytest
 import torch
 from sentencepiece import sentencepiece_model_pb2
 
+from alignment.batch.render import dialogue_trees
 from alignment.batch.tree import make_batch
 from alignment.errors import AlignmentError, CheckpointError, TokenizerError
 from alignment.generate.settings import SamplingSettings
@@ -25,9 +26,8 @@ from alignment.policy.policy import Policy, load_policy, save_policy
 from alignment.records import Dialogue, Source, Turn
 from alignment.text.settings import TokenizerSettings
 from alignment.text.tokenizer import MODEL_FILE, Tokenizer, train_tokenizer
-from alignment.train.language_loss import language_loss
+from alignment.train.language_model import language_loss
 from alignment.train.session import Session
-from alignment.train.sft import dialogue_trees
 from recipes.load import load_recipe
 from recipes.plan import stages_of
 from recipes.stages.context import StageContext

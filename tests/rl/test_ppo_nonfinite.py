@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import rl.experience
 import rl.ppo
 from alignment.errors import Interrupted, NonFiniteError
 from alignment.generate.settings import SamplingSettings
@@ -41,7 +42,7 @@ BAD = [math.nan, math.inf, -math.inf]
 
 @pytest.fixture(autouse=True)
 def _one_answer_a_forest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rl.ppo, "_PACK_TOKENS", 1)
+    monkeypatch.setattr(rl.experience, "PACK_TOKENS", 1)
 
 
 class Poison:
