@@ -27,7 +27,8 @@ from alignment.train.compute import resolve_compute
 from alignment.train.nonfinite import NonFiniteSteps
 from alignment.train.session import Session
 from alignment.train.sft import fine_tune
-from rl.rollout import Judges, Rollout, score_rollouts
+from rl.judges import RewardJudges
+from rl.rollout import Rollout, score_rollouts
 from rl.settings import RejectionSettings
 
 KEPT_FILE = "kept.jsonl"
@@ -48,7 +49,7 @@ class Kept:
 def rejection_sample(
     policy: Policy,
     prompts: Sequence[Dialogue],
-    judges: Judges,
+    judges: RewardJudges,
     settings: RejectionSettings,
     session: Session,
     *,
@@ -82,8 +83,7 @@ def rejection_sample(
     fitting, left_out = fitting_prompts(chosen, policy, settings.sampling)
     if not fitting:
         raise DataError(f"RLHF-V{version}: none of {len(chosen)} prompts leaves room for an answer in the context")
-    compute = resolve_compute(session.compute)
-    compute.place(policy.model)
+    resolve_compute(session.compute).place(policy.model)
     session.progress.begin(None, "samples")
     samples = draw_samples(
         policy,
@@ -97,7 +97,7 @@ def rejection_sample(
     session.progress.end()
     session.stop.check()
     try:
-        rollouts = score_rollouts(fitting, samples, policy, judges, compute)
+        rollouts = score_rollouts(fitting, samples, policy, judges)
     except NonFiniteError as error:
         NonFiniteSteps(session.folder, allowed=0).stop(error.quantity, error.value, step=error.step, rows=error.rows)
     best = [kept for rollout in rollouts if (kept := best_of(rollout, version)) is not None]

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from alignment.constraint import Constraint
     from alignment.data.corpus import Loaded
     from alignment.data.settings import DataSettings
+    from alignment.judging import Judge
     from alignment.policy.policy import Policy
     from alignment.records import Dialogue
     from alignment.world import World
     from reward.model import RewardModel
-    from rl.rollout import Judges
+    from rl.judges import RewardJudges
 
 Result = dict[str, Any]
 
@@ -191,8 +192,7 @@ def run_gatt(context: StageContext) -> Result:
 
 def run_evaluate(context: StageContext) -> Result:
     """Every version answers held-out prompts; saves `answers.jsonl` and `evaluation.json`."""
-    from alignment.evaluate.versions import Scorer, Version, choose_held_out, evaluate_versions
-    from rl.scorers import gold_scorer, reward_scorer
+    from alignment.evaluate.versions import Version, choose_held_out, evaluate_versions
 
     recipe, session = context.recipe, context.session
     prompts: dict[str, Sequence[Dialogue]] = {}
@@ -211,22 +211,22 @@ def run_evaluate(context: StageContext) -> Result:
         prompts["helpfulness"] = choose_held_out(
             asked, recipe.evaluate.num_prompts, seed=session.seed, name="helpfulness"
         )
-    scorers: dict[str, Scorer] = {}
+    judges: list[Judge] = []
     if recipe.reward is not None:
-        scorers["reward"] = reward_scorer(_judges(context), session.compute)
+        judges.append(_judges(context))
     world = _world(context)
     if world is not None:
-        scorers["gold"] = gold_scorer(world.judge())
+        judges.append(world.judge())
     if recipe.evaluate.endpoint is not None:
-        from alignment.evaluate.endpoint_scorer import EndpointScorer
+        from alignment.evaluate.endpoint import EndpointJudge
 
-        scorers["endpoint"] = EndpointScorer(recipe.evaluate.endpoint, session)
+        judges.append(EndpointJudge(recipe.evaluate.endpoint, session))
     versions = [
         Version(name=name, checkpoint=context.folder_of(name) / "checkpoint")
         for name in context.stage.parents
         if _makes_policy(context, name)
     ]
-    return evaluate_versions(versions, prompts, scorers, recipe.evaluate, session)
+    return evaluate_versions(versions, prompts, judges, recipe.evaluate, session)
 
 
 def run_report(context: StageContext) -> Result:
@@ -320,15 +320,16 @@ def _start(context: StageContext) -> Policy:
     return policy
 
 
-def _judges(context: StageContext) -> Judges:
-    from rl.rollout import Judges
+def _judges(context: StageContext) -> RewardJudges:
+    from rl.judges import RewardJudges
 
     recipe = context.recipe
     threshold = recipe.rlhf.combination.safety_threshold if recipe.rlhf else 0.15
-    return Judges(
+    return RewardJudges(
         helpfulness=_reward_model(context, "helpfulness"),
         safety=_reward_model(context, "safety"),
         safety_threshold=threshold,
+        compute=context.session.compute,
     )
 
 

@@ -13,8 +13,9 @@ from alignment.generate.settings import SamplingSettings
 from alignment.policy.policy import Policy
 from alignment.records import Dialogue
 from alignment.train.session import Session
+from rl.judges import RewardJudges
 from rl.rejection import Kept, best_of, best_of_pool, choose_prompts, mix_in, read_kept, rejection_sample
-from rl.rollout import Judges, Rollout
+from rl.rollout import Rollout
 from rl.settings import RejectionSettings
 
 SAMPLING = SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=6)
@@ -111,7 +112,7 @@ def test_samples_in_the_journal_are_not_drawn_again(policy: Policy, prompts: lis
 
 
 def test_a_version_is_made_and_its_kept_answers_reach_the_next(
-    policy: Policy, prompts: list[Dialogue], judges: Judges, session: Session, monkeypatch: pytest.MonkeyPatch
+    policy: Policy, prompts: list[Dialogue], judges: RewardJudges, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import rl.rejection
 
