@@ -6,21 +6,19 @@ Answers are greedy by default, journalled as they arrive, and each answer's verd
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from alignment.evaluate.comparisons import compare_versions
+from alignment.evaluate.result import Evaluation, ScoredAnswer, write_evaluation
 from alignment.evaluate.settings import EvaluateSettings
-from alignment.evaluate.summary import headline, recall, summarise
+from alignment.evaluate.summary import recall, summarise
 from alignment.generate.draw import JOURNALS, answers_of, draw_samples, fitting_prompts
 from alignment.judging import Judge
 from alignment.policy.policy import Policy, load_policy
 from alignment.randomness import named_generator
 from alignment.records import Answer, Dialogue
-from alignment.store.atomic import write_json, write_text
 from alignment.train.compute import resolve_compute
 from alignment.train.session import Session
 
@@ -47,7 +45,7 @@ def evaluate_versions(
     judges: Sequence[Judge],
     settings: EvaluateSettings,
     session: Session,
-) -> dict[str, Any]:
+) -> Evaluation:
     """Answer and judge, version by version.
 
     Args:
@@ -55,30 +53,29 @@ def evaluate_versions(
         judges: each figure is reported as "judge.figure".
 
     Returns:
-        `versions`: by version and campaign the mean of every figure with a bootstrap interval, and by
-        `task` where prompts name theirs; `recall`: facts told rightly, of people asked about in training and of
-        others; `comparisons`: win rates and a ranking a judge.  Also in `evaluation.json`, answers in `answers.jsonl`.
+        By version and campaign the mean of every figure with a bootstrap interval, and by task where prompts name
+        theirs; facts told rightly, of people asked about in training and of others; win rates and a ranking a judge.
+        Also in `evaluation.json`, the answers in `answers.jsonl`.
     """
-    rows: list[dict[str, Any]] = []
+    scored: list[ScoredAnswer] = []
     session.progress.begin(len(versions), "versions")
     for done, version in enumerate(versions, start=1):
         policy = load_policy(version.checkpoint)
         resolve_compute(session.compute).place(policy.model)
         for campaign, dialogues in prompts.items():
             answers = _answer(policy, dialogues, settings, session, version=version.name, campaign=campaign)
-            rows += _judged(answers, judges, version=version.name, campaign=campaign)
+            scored += _judged(answers, judges, version=version.name, campaign=campaign)
         session.progress.step(done, {})
         session.stop.check()
     session.progress.end()
-    write_text(session.folder / "answers.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     names = [version.name for version in versions]
-    result = {
-        "versions": summarise(rows, names, seed=session.seed),
-        "recall": recall(rows, names, seed=session.seed),
-        "comparisons": compare_versions(rows, names, judges, seed=session.seed),
-    }
-    write_json(session.folder / "evaluation.json", result)
-    return {**result, "headline": headline(result["versions"])}
+    evaluation = Evaluation(
+        versions=summarise(scored, names, seed=session.seed),
+        recall=recall(scored, names, seed=session.seed),
+        comparisons=compare_versions(scored, names, judges, seed=session.seed),
+    )
+    write_evaluation(session.folder, evaluation, scored)
+    return evaluation
 
 
 def _answer(
@@ -106,23 +103,23 @@ def _answer(
     return [options[0] for options in answers_of(fitting, samples, policy)]
 
 
-def _judged(answers: Sequence[Answer], judges: Sequence[Judge], *, version: str, campaign: str) -> list[dict[str, Any]]:
+def _judged(answers: Sequence[Answer], judges: Sequence[Judge], *, version: str, campaign: str) -> list[ScoredAnswer]:
     """Every answer with all judges' figures, and with its length."""
     scores: list[dict[str, float]] = [{} for _ in answers]
     for judge in judges:
         for own, given in zip(scores, judge.judge(answers), strict=True):
             own |= {f"{judge.name}.{figure}": value for figure, value in given.items()}
     return [
-        {
-            "version": version,
-            "campaign": campaign,
-            "prompt": answer.dialogue.id,
-            "task": str(answer.dialogue.meta.get("task", "")),
-            "person_group": str(answer.dialogue.meta.get("person_group", "")),
-            "turns": [[turn.role, turn.content] for turn in answer.dialogue.turns],
-            "system": answer.dialogue.system,
-            "answer": answer.text,
-            "scores": {**own, "answer_tokens": float(len(answer.token_ids)), "finished": float(answer.finished)},
-        }
+        ScoredAnswer(
+            version=version,
+            campaign=campaign,
+            prompt=answer.dialogue.id,
+            task=str(answer.dialogue.meta.get("task", "")),
+            person_group=str(answer.dialogue.meta.get("person_group", "")),
+            turns=tuple((turn.role, turn.content) for turn in answer.dialogue.turns),
+            system=answer.dialogue.system,
+            answer=answer.text,
+            scores={**own, "answer_tokens": float(len(answer.token_ids)), "finished": float(answer.finished)},
+        )
         for answer, own in zip(answers, scores, strict=True)
     ]

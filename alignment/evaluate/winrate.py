@@ -25,7 +25,7 @@ class WinRate:
         wins, ties, losses: prompts; they add up to the prompts compared.
         rate: (wins + ties / 2) / all.
         low, high: 95 % interval of `rate`.
-        decided: wins / (wins + losses), the paper's; NaN if all are ties.
+        decided: wins / (wins + losses), the paper's; None if all are ties.
     """
 
     wins: int
@@ -34,7 +34,7 @@ class WinRate:
     rate: float
     low: float
     high: float
-    decided: float
+    decided: float | None
 
 
 def win_rate(
@@ -74,7 +74,7 @@ def win_rate_of(outcomes: Sequence[int] | np.ndarray, *, num_resamples: int = 20
         rate=mean.value,
         low=mean.low,
         high=mean.high,
-        decided=wins / (wins + losses) if wins + losses else float("nan"),
+        decided=wins / (wins + losses) if wins + losses else None,
     )
 
 

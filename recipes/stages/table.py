@@ -226,7 +226,8 @@ def run_evaluate(context: StageContext) -> Result:
         for name in context.stage.parents
         if _makes_policy(context, name)
     ]
-    return evaluate_versions(versions, prompts, judges, recipe.evaluate, session)
+    evaluation = evaluate_versions(versions, prompts, judges, recipe.evaluate, session)
+    return {**evaluation.as_json(), "headline": evaluation.headline}
 
 
 def run_report(context: StageContext) -> Result:

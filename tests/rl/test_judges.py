@@ -11,6 +11,7 @@ from alignment.policy.policy import Policy
 from alignment.records import Answer, Dialogue
 from reward.model import RewardModel
 from rl.judges import RewardJudges
+from tests.tolerances import FP32_SAME_CODE
 
 
 def answers(policy: Policy, prompts: list[Dialogue], *texts: str) -> list[Answer]:
@@ -35,9 +36,9 @@ def test_an_answer_is_scored_alike_wherever_it_stands_in_the_pool(
     pool = answers(policy, prompts[:3], "the baker", "the old mill of the town")
     whole = judges.judge(pool)
     for figures, other in zip(whole, reversed(judges.judge(pool[::-1])), strict=True):
-        assert figures == pytest.approx(other, rel=1e-5, abs=1e-6)
+        assert figures == pytest.approx(other, rel=FP32_SAME_CODE, abs=FP32_SAME_CODE)
     for figures, answer in zip(whole, pool, strict=True):
-        assert figures == pytest.approx(judges.judge([answer])[0], rel=1e-5, abs=1e-6)
+        assert figures == pytest.approx(judges.judge([answer])[0], rel=FP32_SAME_CODE, abs=FP32_SAME_CODE)
     assert len({figures["helpfulness"] for figures in whole}) == len(pool)
 
 
