@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from alignment.data.mixing import mix_in
 from alignment.errors import DataError, NonFiniteError
 from alignment.generate.draw import JOURNALS, draw_samples, fitting_prompts
 from alignment.policy.policy import Policy
@@ -110,7 +111,8 @@ def rejection_sample(
     dialogues = [by_id[kept.prompt_id].answered(kept.answer) for kept in pool if kept.prompt_id in by_id]
     if not dialogues:
         raise DataError(f"RLHF-V{version}: no sampled answer could be kept; every one is empty or holds a chat marker")
-    mixed = mix_in(dialogues, sft_dialogues, settings.sft_share, seed=session.seed, version=version)
+    names = ("rejection-mix", version)
+    mixed = mix_in(dialogues, sft_dialogues, settings.sft_share, seed=session.seed, names=names)
     tuned = fine_tune(
         start or policy,
         mixed,
@@ -170,17 +172,6 @@ def best_of_pool(versions: Sequence[Sequence[Kept]]) -> list[Kept]:
 def read_kept(path: Path) -> list[Kept]:
     """The kept answers of a finished version."""
     return [Kept(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def mix_in(
-    dialogues: Sequence[Dialogue], extra: Sequence[Dialogue], share: float, *, seed: int, version: int
-) -> list[Dialogue]:
-    """The dialogues, and as many of the extra ones as `share` of them says, drawn anew for each version."""
-    count = min(len(extra), round(share * len(dialogues)))
-    if not count:
-        return list(dialogues)
-    picked = named_generator(seed, "rejection-mix", version).choice(len(extra), size=count, replace=False)
-    return [*dialogues, *(extra[i] for i in sorted(picked.tolist()))]
 
 
 def _figures(rollouts: Sequence[Rollout], best: Sequence[Kept], pool: Sequence[Kept], version: int) -> dict[str, Any]:

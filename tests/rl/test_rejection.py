@@ -14,7 +14,7 @@ from alignment.policy.policy import Policy
 from alignment.records import Dialogue
 from alignment.train.session import Session
 from rl.judges import RewardJudges
-from rl.rejection import Kept, best_of, best_of_pool, choose_prompts, mix_in, read_kept, rejection_sample
+from rl.rejection import Kept, best_of, best_of_pool, choose_prompts, read_kept, rejection_sample
 from rl.rollout import Rollout
 from rl.settings import RejectionSettings
 
@@ -72,12 +72,6 @@ def test_prompts_are_drawn_anew_for_each_version_and_the_same_each_time(prompts:
     assert len(set(first)) == 3
     assert first != other
     assert choose_prompts(prompts, 0, seed=0, version=1) == prompts
-
-
-def test_demonstrations_are_mixed_in_by_their_share(prompts: list[Dialogue]) -> None:
-    answered = [prompt.answered("yes") for prompt in prompts]
-    assert len(mix_in(answered[:4], answered[4:], 0.5, seed=0, version=1)) == 6
-    assert mix_in(answered[:4], answered[4:], 0.0, seed=0, version=1) == answered[:4]
 
 
 class CountingSampler:
