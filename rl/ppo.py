@@ -41,6 +41,7 @@ from alignment.train.optimizer import load_optimizer_tensors, make_optimizer, op
 from alignment.train.schedule import learning_rate
 from alignment.train.session import Session
 from rl.experience import Experience, answer_batches
+from rl.judges import RewardJudges
 from rl.objective import (
     clipped_policy_loss,
     clipped_value_loss,
@@ -49,7 +50,7 @@ from rl.objective import (
     token_rewards,
     whiten,
 )
-from rl.rollout import Judges, Rollout, score_rollouts
+from rl.rollout import Rollout, score_rollouts
 from rl.settings import PpoSettings
 from rl.value import ValueModel, answers_as_rows
 
@@ -64,7 +65,7 @@ class PPOTrainer:
         judges: the reward models; the value function starts from the helpfulness model.
     """
 
-    def __init__(self, policy: Policy, judges: Judges, settings: PpoSettings, session: Session) -> None:
+    def __init__(self, policy: Policy, judges: RewardJudges, settings: PpoSettings, session: Session) -> None:
         if settings.batch_size % settings.minibatch_size:
             raise UsageError(
                 f"ppo.minibatch_size {settings.minibatch_size} does not divide ppo.batch_size {settings.batch_size}"
@@ -141,7 +142,7 @@ class PPOTrainer:
         chosen = [(_named(prompts[i][0], place), prompts[i][1]) for place, i in enumerate(picked.tolist())]
         skipped, file = len(self.nonfinite.skipped), f"iteration-{iteration:05d}.jsonl"
         try:
-            rollouts = self._rollouts(chosen, settings.sampling, ("ppo", iteration), iteration, file)
+            rollouts = self._rollouts(chosen, settings.sampling, ("ppo", iteration), file)
         except NonFiniteError as error:  # without rewards the iteration has no update at all: one skip
             self.nonfinite.refuse(error.quantity, error.value, step=iteration + 1, rows=error.rows)
             return {"skipped": len(self.nonfinite.skipped)}
@@ -166,7 +167,7 @@ class PPOTrainer:
         return figures
 
     def _rollouts(
-        self, prompts: Prompts, sampling: SamplingSettings, names: tuple[str | int, ...], step: int, file: str
+        self, prompts: Prompts, sampling: SamplingSettings, names: tuple[str | int, ...], file: str
     ) -> list[Rollout]:
         samples = draw_samples(
             self.policy,
@@ -177,7 +178,7 @@ class PPOTrainer:
             names=names,
             journal_path=self.session.folder / JOURNALS / file,
         )
-        return score_rollouts(prompts, samples, self.policy, self.judges, self.compute, step=step)
+        return score_rollouts(prompts, samples, self.policy, self.judges)
 
     def _experience(self, rollouts: list[Rollout]) -> tuple[Experience, dict[str, float]]:
         settings = self.settings
@@ -289,7 +290,7 @@ class PPOTrainer:
         greedy = self.settings.sampling.model_copy(update={"temperature": 0.0})
         file = f"held-out-{iteration:05d}.jsonl"
         try:
-            rollouts = self._rollouts(prompts, greedy, ("ppo-held-out", iteration), iteration, file)
+            rollouts = self._rollouts(prompts, greedy, ("ppo-held-out", iteration), file)
         except NonFiniteError as error:  # the best model cannot be told without it: no skip helps
             self.nonfinite.stop(f"held-out {error.quantity}", error.value, step=iteration, rows=error.rows)
         self.model.train()

@@ -11,7 +11,7 @@ from alignment.generate.settings import SamplingSettings
 from alignment.model.modes import evaluating
 from alignment.policy.policy import Policy
 from alignment.randomness import named_seed
-from alignment.records import Dialogue
+from alignment.records import Answer, Dialogue
 from alignment.store.journal import Journal
 from alignment.text.chat import render_prompt
 
@@ -105,3 +105,23 @@ def draw_samples(
     if journal:
         journal.close()
     return [[known[prompt.id, k] for k in range(num_samples)] for prompt, _ in prompts]
+
+
+def answers_of(
+    prompts: Sequence[tuple[Dialogue, tuple[int, ...]]], samples: Sequence[Sequence[Sample]], policy: Policy
+) -> list[list[Answer]]:
+    """The samples as answers that a judge takes, prompt by prompt."""
+    return [
+        [
+            Answer(
+                dialogue=prompt,
+                prompt_ids=ids,
+                token_ids=sample.token_ids,
+                text=policy.tokenizer.decode(sample.token_ids).strip(),
+                tokenizer=policy.tokenizer.sha256,
+                finished=sample.finish_reason == "stop",
+            )
+            for sample in options
+        ]
+        for (prompt, ids), options in zip(prompts, samples, strict=True)
+    ]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from alignment.world import World
     from recipes.stages.rlhf_inputs import Campaigns
     from reward.model import RewardModel
-    from rl.rollout import Judges
+    from rl.judges import RewardJudges
 
 R = TypeVar("R")
 _DATA, _QUARANTINE = "data.json", "quarantine"
@@ -146,14 +146,15 @@ class StageContext:
 
         return RewardModel.load(self.folder_of(name) / "checkpoint")
 
-    def judges(self, helpfulness: str, safety: str, *, safety_threshold: float) -> Judges:
+    def judges(self, helpfulness: str, safety: str, *, safety_threshold: float) -> RewardJudges:
         """The reward models of two parents, and how their scores become one."""
-        from rl.rollout import Judges
+        from rl.judges import RewardJudges
 
-        return Judges(
+        return RewardJudges(
             helpfulness=self.reward_model(helpfulness),
             safety=self.reward_model(safety),
             safety_threshold=safety_threshold,
+            compute=self.session.compute,
         )
 
 

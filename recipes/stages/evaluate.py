@@ -14,7 +14,7 @@ from recipes.stages.kind import DataSet, FromPolicy, Reads, StageKind
 if TYPE_CHECKING:
     from alignment.data.settings import DataSettings
     from alignment.evaluate.settings import EvaluateSettings
-    from alignment.evaluate.versions import Scorer
+    from alignment.judging import Judge
     from alignment.records import Dialogue
     from alignment.report.blocks import Section
     from alignment.report.table import Cell
@@ -63,7 +63,9 @@ def run(inputs: EvaluateInputs, stage: StageContext) -> dict[str, Any]:
     from alignment.evaluate.versions import Version, evaluate_versions
 
     versions = [Version(name=name, checkpoint=stage.folder_of(name) / "checkpoint") for name in inputs.versions]
-    return evaluate_versions(versions, _prompts(inputs, stage), _judges(inputs, stage), inputs.settings, stage.session)
+    judges, prompts = _judges(inputs, stage), _prompts(inputs, stage)
+    evaluation = evaluate_versions(versions, prompts, judges, inputs.settings, stage.session)
+    return {**evaluation.as_json(), "headline": evaluation.headline}
 
 
 def _prompts(inputs: EvaluateInputs, stage: StageContext) -> dict[str, Sequence[Dialogue]]:
@@ -85,19 +87,17 @@ def _prompts(inputs: EvaluateInputs, stage: StageContext) -> dict[str, Sequence[
     }
 
 
-def _judges(inputs: EvaluateInputs, stage: StageContext) -> dict[str, Scorer]:
+def _judges(inputs: EvaluateInputs, stage: StageContext) -> list[Judge]:
     """The reward models, the world's gold judge, an outside judge: whichever there are."""
-    from rl.scorers import gold_scorer, reward_scorer
-
-    judges: dict[str, Scorer] = {}
+    judges: list[Judge] = []
     if inputs.judges is not None:
-        judges["reward"] = reward_scorer(inputs.judges.open(stage), stage.session.compute)
+        judges.append(inputs.judges.open(stage))
     if stage.world is not None:
-        judges["gold"] = gold_scorer(stage.world.judge())
+        judges.append(stage.world.judge())
     if inputs.settings.endpoint is not None:
-        from alignment.evaluate.endpoint_scorer import EndpointScorer
+        from alignment.evaluate.endpoint import EndpointJudge
 
-        judges["endpoint"] = EndpointScorer(inputs.settings.endpoint, stage.session)
+        judges.append(EndpointJudge(inputs.settings.endpoint, stage.session))
     return judges
 
 

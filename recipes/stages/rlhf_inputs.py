@@ -15,7 +15,7 @@ from recipes.stages.kind import DataSet, Reads
 if TYPE_CHECKING:
     from alignment.data.settings import DataSettings
     from recipes.stages.context import StageContext
-    from rl.rollout import Judges
+    from rl.judges import RewardJudges
     from rl.settings import CombinationSettings
 
 R = TypeVar("R")
@@ -58,6 +58,6 @@ class RewardModels:
     safety: str
     combination: CombinationSettings
 
-    def open(self, stage: StageContext) -> Judges:
+    def open(self, stage: StageContext) -> RewardJudges:
         """Load both."""
         return stage.judges(self.helpfulness, self.safety, safety_threshold=self.combination.safety_threshold)

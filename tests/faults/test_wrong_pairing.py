@@ -23,7 +23,7 @@ from alignment.generate.settings import SamplingSettings
 from alignment.model.checkpoint import new_model
 from alignment.model.settings import ModelSettings
 from alignment.policy.policy import Policy, load_policy, save_policy
-from alignment.records import Dialogue, Source, Turn
+from alignment.records import Answer, Dialogue, Source, Turn
 from alignment.text.settings import TokenizerSettings
 from alignment.text.tokenizer import MODEL_FILE, Tokenizer, train_tokenizer
 from alignment.train.language_model import language_loss
@@ -32,10 +32,9 @@ from recipes.load import load_recipe
 from recipes.plan import stages_of
 from recipes.stages.context import StageContext
 from reward.model import RewardModel
+from rl.judges import RewardJudges
 from rl.ppo import PPOTrainer
 from rl.rejection import rejection_sample
-from rl.rollout import Judges
-from rl.scorers import reward_scorer
 from rl.settings import PpoSettings, RejectionSettings
 
 SAMPLING = SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=4)
@@ -156,12 +155,15 @@ def test_a_reward_model_of_another_tokenizer_never_judges(
         name: RewardModel.from_policy(_policy(swapped if name == wrong else tokenizer), seed=0, name=name)
         for name in ("helpfulness", "safety")
     }
-    judges = Judges(**models, safety_threshold=0.15)
+    judges = RewardJudges(**models, compute=session.compute)
+    answer = Answer(
+        dialogue=_prompt(), prompt_ids=(1, 5), token_ids=(6, 2), text="x", tokenizer=policy.tokenizer.sha256
+    )
     rejection = RejectionSettings(sampling=SAMPLING)
     uses: dict[str, Callable[[], object]] = {
         "ppo": lambda: PPOTrainer(policy, judges, PpoSettings(iterations=1, sampling=SAMPLING), session),
         "rejection": lambda: rejection_sample(policy, [_prompt()], judges, rejection, session, version=1),
-        "evaluation": lambda: reward_scorer(judges, session.compute)(policy, [_prompt()], [[1, 5]], [[6, 2]], ["x"]),
+        "evaluation": lambda: judges.judge([answer]),
     }
     with pytest.raises(TokenizerError, match=f"the {wrong} reward model has the tokenizer") as caught:
         uses[use]()
