@@ -25,7 +25,7 @@ from alignment.train.trainer import Training, finish, train
 from reward.evaluate import evaluate_reward
 from reward.loss import ranking_loss, safety_loss
 from reward.model import LlamaReward, RewardModel, segment_scores
-from reward.preferences import PairBatch, make_pair_batch, prepare_pairs
+from reward.preferences import Example, PairBatch, make_pair_batch, prepare_pairs
 from reward.settings import RewardSettings
 
 
@@ -59,18 +59,7 @@ def train_reward(
     )
     if not pairs.examples:
         raise DataError(f"the {name} reward model has no pairs to train on ({pairs.too_long} are over the context)")
-    longest = max(example.num_tokens for example in (*pairs.examples, *test.examples))
-    steps = Steps(
-        pairs.examples,
-        make_pair_batch,
-        capacity=max(settings.pack_length or context, longest),
-        unit="items",
-        batch_size=settings.batch_size,
-        epochs=settings.epochs,
-        seed=session.seed,
-        name=name,
-        max_steps=settings.max_steps,
-    )
+    steps = pair_steps(pairs.examples, settings, context, seed=session.seed, name=name, held_out=test.examples)
     bins = pack(test.examples, steps.capacity)
     test_batches = [make_pair_batch([test.examples[i] for i in bin_]) for bin_ in bins]
     weight = settings.safety_weight
@@ -94,6 +83,30 @@ def train_reward(
         "too_long": pairs.too_long + test.too_long,
     }
     return {**result, **counts, "evaluation": evaluation}
+
+
+def pair_steps(
+    examples: Sequence[Example],
+    settings: RewardSettings,
+    context_length: int,
+    *,
+    seed: int,
+    name: str,
+    held_out: Sequence[Example] = (),
+) -> Steps[Example, PairBatch]:
+    """The steps of a reward model; a step is counted in pairs, and no pair is longer than a pack."""
+    longest = max((example.num_tokens for example in (*examples, *held_out)), default=0)
+    return Steps(
+        examples,
+        make_pair_batch,
+        capacity=max(settings.pack_length or context_length, longest),
+        unit="items",
+        batch_size=settings.batch_size,
+        epochs=settings.epochs,
+        seed=seed,
+        name=name,
+        max_steps=settings.max_steps,
+    )
 
 
 def pair_loss(model: nn.Module, batch: PairBatch, *, safety_weight: float) -> tuple[Tensor, dict[str, Tensor]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recipes.stages.kind import DataSet, FromPolicy, Makes, Reads, Size, StageKind
+from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Reads, Size, StageKind
 
 if TYPE_CHECKING:
     from alignment.records import Dialogue
@@ -44,6 +44,11 @@ def run(inputs: PpoInputs, stage: StageContext) -> dict[str, Any]:
     return trainer.train(prompts.train, prompts.held_out)
 
 
+def prepare(inputs: PpoInputs, lens: Lens) -> tuple[Prepared, ...]:
+    """Prompts that leave room for an answer, as they are drawn."""
+    return inputs.prompts.prepare(lens, inputs.settings.sampling)
+
+
 def size(inputs: PpoInputs) -> Size:
     """Iterations, answers, new tokens."""
     settings = inputs.settings
@@ -65,5 +70,6 @@ PPO = StageKind(
     run=run,
     section=section,
     size=size,
+    prepare=prepare,
     makes=frozenset({Makes.POLICY}),
 )
