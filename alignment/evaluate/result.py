@@ -155,11 +155,12 @@ def read_answers(folder: Path) -> list[ScoredAnswer]:
     """
     path = folder / ANSWERS_FILE
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # lines end at "\n" alone: U+2028 and its like stand unescaped inside the texts
+        lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); the evaluate stage writes it") from None
     answers = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(lines if lines != [b""] else [], start=1):
         try:
             answers.append(_ANSWER.validate_python(json.loads(line)))
         except (ValueError, RecursionError) as error:
