@@ -45,7 +45,7 @@ def config_problem(config: LlamaConfig) -> str | None:
     return rope_problem(config)
 
 
-def foreign_problem(config: PreTrainedConfig) -> str | None:
+def general_problem(config: PreTrainedConfig) -> str | None:
     """What no architecture may have, or None."""
     text: Any = config.get_text_config()
     if getattr(config, "quantization_config", None) is not None:
