@@ -6,9 +6,22 @@ Each room declares its settings in a `settings.py` beside the code that reads th
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
+
+
+@dataclass(frozen=True)
+class NamesFile:
+    """Marks a field whose text names a local file, glob or folder.
+
+    Attributes:
+        names: whether a text does; a hub's name does not.
+    """
+
+    names: Callable[[str], bool]
 
 
 class Settings(BaseModel):
@@ -47,7 +60,15 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def setting(default: Any, description: str, *, cosmetic: bool = False, added: bool = False, **limits: Any) -> Any:
+def setting(
+    default: Any,
+    description: str,
+    *,
+    cosmetic: bool = False,
+    added: bool = False,
+    file: Callable[[str], bool] | bool = False,
+    **limits: Any,
+) -> Any:
     """Declare one field: its default (`...` for none), what it does, and its limits.
 
     Args:
@@ -57,6 +78,8 @@ def setting(default: Any, description: str, *, cosmetic: bool = False, added: bo
             changes nothing, so that a stage that it stopped can go on); kept out of fingerprints.
         added: True for what came after a release; kept out of fingerprints while it holds its default, which must
             do what was done before the field was there.
+        file: True for a text that names a local file, glob or folder; or what decides whether a text does.  Such
+            files are digested, and missing ones told before anything runs.
         limits: pydantic's constraints (`ge`, `gt`, `le`, `lt`, `min_length`, …).
 
     Raises:
@@ -65,4 +88,7 @@ def setting(default: Any, description: str, *, cosmetic: bool = False, added: bo
     if added and default is ...:
         raise TypeError(f"an added setting needs a default ({description})")
     extra: dict[str, Any] = {name: True for name, marked in (("cosmetic", cosmetic), ("added", added)) if marked}
-    return Field(default, description=description, json_schema_extra=extra, **limits)
+    field = Field(default, description=description, json_schema_extra=extra, **limits)
+    if file:
+        field.metadata.append(NamesFile(file if callable(file) else bool))
+    return field

@@ -6,20 +6,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rl.judges import RewardJudges as RewardJudges
     from rl.ppo import PPOTrainer as PPOTrainer
     from rl.rejection import rejection_sample as rejection_sample
-    from rl.rollout import Judges as Judges
     from rl.settings import PpoSettings as PpoSettings
     from rl.settings import RejectionSettings as RejectionSettings
 
 _HOMES = {
     "rejection_sample": "rl.rejection",
     "PPOTrainer": "rl.ppo",
-    "Judges": "rl.rollout",
+    "RewardJudges": "rl.judges",
     "RejectionSettings": "rl.settings",
     "PpoSettings": "rl.settings",
 }
-__all__ = ["Judges", "PPOTrainer", "PpoSettings", "RejectionSettings", "rejection_sample"]
+__all__ = ["PPOTrainer", "PpoSettings", "RejectionSettings", "RewardJudges", "rejection_sample"]
 
 
 def __getattr__(name: str) -> Any:

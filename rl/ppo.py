@@ -17,15 +17,14 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from alignment.batch.steps import pack
-from alignment.batch.tree import ForestBatch, Tree, make_batch
+from alignment.batch.render import answer_tree
+from alignment.batch.tree import ForestBatch, Tree
 from alignment.errors import DataError, NonFiniteError, UsageError
 from alignment.generate.draw import JOURNALS, draw_samples, fitting_prompts
 from alignment.generate.settings import SamplingSettings
@@ -36,11 +35,13 @@ from alignment.store.atomic import write_json
 from alignment.store.journal import Journal
 from alignment.train.checkpoints import Checkpoints, load_model_tensors, model_tensors
 from alignment.train.compute import resolve_compute
-from alignment.train.language_loss import target_log_probs
+from alignment.train.language_model import target_log_probs
 from alignment.train.nonfinite import NonFiniteSteps
 from alignment.train.optimizer import load_optimizer_tensors, make_optimizer, optimizer_tensors, set_learning_rate
 from alignment.train.schedule import learning_rate
 from alignment.train.session import Session
+from rl.experience import Experience, answer_batches
+from rl.judges import RewardJudges
 from rl.objective import (
     clipped_policy_loss,
     clipped_value_loss,
@@ -49,24 +50,11 @@ from rl.objective import (
     token_rewards,
     whiten,
 )
-from rl.rollout import Judges, Rollout, answer_targets, score_rollouts
+from rl.rollout import Rollout, score_rollouts
 from rl.settings import PpoSettings
 from rl.value import ValueModel, answers_as_rows
 
-_PACK_TOKENS = 4096
 Prompts = list[tuple[Dialogue, tuple[int, ...]]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Experience:
-    """An iteration's answers with everything the update needs; [B, N] tensors, `mask` at real tokens."""
-
-    trees: list[Tree]
-    log_probs: Tensor
-    values: Tensor
-    advantages: Tensor
-    returns: Tensor
-    mask: Tensor
 
 
 class PPOTrainer:
@@ -77,7 +65,7 @@ class PPOTrainer:
         judges: the reward models; the value function starts from the helpfulness model.
     """
 
-    def __init__(self, policy: Policy, judges: Judges, settings: PpoSettings, session: Session) -> None:
+    def __init__(self, policy: Policy, judges: RewardJudges, settings: PpoSettings, session: Session) -> None:
         if settings.batch_size % settings.minibatch_size:
             raise UsageError(
                 f"ppo.minibatch_size {settings.minibatch_size} does not divide ppo.batch_size {settings.batch_size}"
@@ -154,7 +142,7 @@ class PPOTrainer:
         chosen = [(_named(prompts[i][0], place), prompts[i][1]) for place, i in enumerate(picked.tolist())]
         skipped, file = len(self.nonfinite.skipped), f"iteration-{iteration:05d}.jsonl"
         try:
-            rollouts = self._rollouts(chosen, settings.sampling, ("ppo", iteration), iteration, file)
+            rollouts = self._rollouts(chosen, settings.sampling, ("ppo", iteration), file)
         except NonFiniteError as error:  # without rewards the iteration has no update at all: one skip
             self.nonfinite.refuse(error.quantity, error.value, step=iteration + 1, rows=error.rows)
             return {"skipped": len(self.nonfinite.skipped)}
@@ -179,7 +167,7 @@ class PPOTrainer:
         return figures
 
     def _rollouts(
-        self, prompts: Prompts, sampling: SamplingSettings, names: tuple[str | int, ...], step: int, file: str
+        self, prompts: Prompts, sampling: SamplingSettings, names: tuple[str | int, ...], file: str
     ) -> list[Rollout]:
         samples = draw_samples(
             self.policy,
@@ -190,11 +178,14 @@ class PPOTrainer:
             names=names,
             journal_path=self.session.folder / JOURNALS / file,
         )
-        return score_rollouts(prompts, samples, self.policy, self.judges, self.compute, step=step)
+        return score_rollouts(prompts, samples, self.policy, self.judges)
 
     def _experience(self, rollouts: list[Rollout]) -> tuple[Experience, dict[str, float]]:
         settings = self.settings
-        trees = [answer_targets(rollout) for rollout in rollouts]
+        trees = [
+            answer_tree(r.prompt_ids, [r.samples[0].token_ids], row=str(r.prompt.source), trained=True)
+            for r in rollouts
+        ]
         raw = torch.tensor([rollout.combined[0] for rollout in rollouts], dtype=torch.float32)
         if not self.scaled:
             self.value.set_scale(raw)
@@ -226,7 +217,7 @@ class PPOTrainer:
         if settings.whiten_advantages:
             advantages = whiten(advantages, mask)
         experience = Experience(
-            trees=trees, log_probs=log_probs, values=values, advantages=advantages, returns=returns, mask=mask
+            trees=tuple(trees), log_probs=log_probs, values=values, advantages=advantages, returns=returns, mask=mask
         )
         return experience, figures
 
@@ -235,10 +226,10 @@ class PPOTrainer:
         counts = [len(tree.segments[1]) for tree in trees]
         found: list[Tensor] = [torch.zeros(0)] * len(trees)
         with torch.no_grad():
-            for bin_, batch in _batches(trees, list(range(len(trees))), self.compute.device):
+            for batch in answer_batches(trees, range(len(trees))):
                 with self.compute.autocast():
-                    flat = self._per_token(model, batch, temperature).float().cpu()
-                for i, piece in zip(bin_, flat.split([counts[i] for i in bin_]), strict=True):
+                    flat = self._per_token(model, batch.forest.to(self.compute.device), temperature).float().cpu()
+                for i, piece in zip(batch.members, flat.split(batch.counts), strict=True):
                     found[i] = piece
         return answers_as_rows(torch.cat(found), counts)
 
@@ -255,21 +246,21 @@ class PPOTrainer:
         settings, device = self.settings, self.compute.device
         tokens = max(int(experience.mask[members].sum()), 1)
         sums = {"policy_loss": 0.0, "value_loss": 0.0, "clip_fraction": 0.0, "ratio_max": 0.0}
-        for bin_, batch in _batches(experience.trees, members.tolist(), device):
-            counts = [len(experience.trees[i].segments[1]) for i in bin_]
+        for batch in (batch.to(device) for batch in answer_batches(experience.trees, members.tolist())):
+            at, counts = list(batch.members), list(batch.counts)
             longest = max(counts)
             had = (experience.log_probs, experience.values, experience.advantages, experience.returns, experience.mask)
-            old, values, advantages, returns, mask = (x[bin_, :longest].to(device) for x in had)
+            old, values, advantages, returns, mask = (x[at, :longest].to(device) for x in had)
             with self.compute.autocast():
-                flat = target_log_probs(self.model, batch, temperature=settings.sampling.temperature or 1.0)
-                predicted = self.value(batch)
+                flat = target_log_probs(self.model, batch.forest, temperature=settings.sampling.temperature or 1.0)
+                predicted = self.value(batch.forest)
             new, _ = answers_as_rows(flat.float(), counts)
             new_values, _ = answers_as_rows(predicted.float(), counts)
             policy_loss, ratio, clipped = clipped_policy_loss(new, old, advantages, mask, settings.clip)
             value_loss = clipped_value_loss(new_values, values, returns, mask, settings.value_clip)
             if not (torch.isfinite(ratio) & torch.isfinite(new)).all():  # at a log-probability of -inf it is 0
                 odd = torch.where(torch.isfinite(new), ratio, new).detach()
-                self._skip("log-probability ratio", float(odd[~torch.isfinite(odd)][0]), step, rollouts, bin_)
+                self._skip("log-probability ratio", float(odd[~torch.isfinite(odd)][0]), step, rollouts, at)
                 return None
             ((policy_loss + settings.value_weight * value_loss) / tokens).backward()
             sums["policy_loss"] += float(policy_loss.detach()) / tokens
@@ -299,7 +290,7 @@ class PPOTrainer:
         greedy = self.settings.sampling.model_copy(update={"temperature": 0.0})
         file = f"held-out-{iteration:05d}.jsonl"
         try:
-            rollouts = self._rollouts(prompts, greedy, ("ppo-held-out", iteration), iteration, file)
+            rollouts = self._rollouts(prompts, greedy, ("ppo-held-out", iteration), file)
         except NonFiniteError as error:  # the best model cannot be told without it: no skip helps
             self.nonfinite.stop(f"held-out {error.quantity}", error.value, step=iteration, rows=error.rows)
         self.model.train()
@@ -378,15 +369,6 @@ class PPOTrainer:
         self.nonfinite.finish()
         checkpoints.clear()
         return result
-
-
-def _batches(trees: list[Tree], members: list[int], device: torch.device) -> list[tuple[list[int], ForestBatch]]:
-    chosen = [trees[i] for i in members]
-    capacity = max([_PACK_TOKENS, *(tree.num_tokens for tree in chosen)])
-    return [
-        ([members[i] for i in bin_], make_batch([chosen[i] for i in bin_]).to(device))
-        for bin_ in pack(chosen, capacity)
-    ]
 
 
 def _named(prompt: Dialogue, place: int) -> Dialogue:

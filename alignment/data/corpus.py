@@ -12,13 +12,14 @@ from typing import Any, Generic, TypeVar, cast
 
 from alignment.data.forms.readers import Kind
 from alignment.data.identity import Record, content_key, held_out_by_hash, prompt_key
+from alignment.data.record_types import RecordType
 from alignment.data.rows.quarantine import BadRow, write_quarantine
 from alignment.data.settings import DataSettings
 from alignment.data.sources import SourceReport, StageFolder, WorldLike, read_source
 from alignment.errors import DataError
 from alignment.records import Dialogue, Document, LabelledAnswer, Preference
 
-R = TypeVar("R", bound=Record)
+R = TypeVar("R")
 
 
 @dataclass(kw_only=True)
@@ -229,3 +230,19 @@ def _went(report: DataReport) -> str:
         f"{read:,} rows read, {report.bad:,} set aside, {skipped:,} skipped, {not_picked:,} not picked, "
         f"{report.moved:,} held out, {report.overlap:,} dropped as overlap"
     )
+
+
+def load_records(
+    record_type: RecordType[R],
+    settings: DataSettings,
+    *,
+    seed: int,
+    quarantine: Path | None,
+    world: WorldLike | None = None,
+    stage_folder: StageFolder | None = None,
+) -> Loaded[R]:
+    """Records of a type; `load_documents` … `load_prompts` for a type that is known only when it runs.
+
+    Args and errors: see `load_documents`.
+    """
+    return cast("Loaded[R]", _load(record_type.name, settings, seed, quarantine, world, stage_folder))

@@ -100,6 +100,7 @@ class SourceSettings(Settings):
     path: str | None = setting(
         None,
         "a file or glob: .jsonl .json .parquet .csv .tsv .txt, each also .gz; seen from the current folder",
+        file=True,
     )
     hub: str | None = setting(None, "a hub data set 'owner/name', read through `datasets`")
     stage: str | None = setting(
@@ -212,3 +213,8 @@ class DataSettings(Settings):
     on_duplicate: Literal["keep", "drop"] = setting(
         "drop", "records with the same text in the same part: keep all, or only the first"
     )
+
+    @property
+    def sources(self) -> tuple[SourceSettings, ...]:
+        """Every source, train's first."""
+        return (*self.train, *self.held_out)

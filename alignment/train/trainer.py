@@ -1,6 +1,6 @@
 """The training loop of every supervised stage: pretraining, SFT, reward models, fine-tuning on kept answers.
 
-One plain loop on Accelerate.  A step's batch is a list of forest batches; the loss is a *sum* over
+One plain loop on Accelerate.  A step takes a list of batches (forests); the loss is a *sum* over
 the step's targets divided by their number, so that gradient accumulation cannot change it.  What is
 random is named by the step, so a resumed run takes the very same steps.
 """
@@ -12,13 +12,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, Self, TypeVar
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from alignment.batch.tree import ForestBatch
 from alignment.errors import CheckpointError
 from alignment.store.journal import Journal
 from alignment.train.checkpoints import Checkpoints, load_model_tensors, model_tensors
@@ -29,52 +28,70 @@ from alignment.train.schedule import learning_rate
 from alignment.train.session import Session
 from alignment.train.settings import LoopSettings
 
-# sums over a forest batch: the loss to descend on, and figures to log, all divided by the step's normaliser
+# sums over a batch: the loss to descend on, and figures to log, all divided by the step's normaliser
 Sums = tuple[Tensor, dict[str, Tensor]]
 
 
-class LossFunction(Protocol):
-    """Computes a forest batch's summed loss."""
+class Batch(Protocol):
+    """One forward pass's share of a step: a forest of trees, with what its loss needs beside it."""
 
-    def __call__(self, model: nn.Module, batch: ForestBatch) -> Sums: ...
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of the forest."""
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Where its trees came from ("file:line")."""
+
+    def to(self, device: torch.device) -> Self:
+        """The batch on another device."""
+
+
+B = TypeVar("B", bound=Batch)
+B_contra = TypeVar("B_contra", bound=Batch, contravariant=True)
+
+
+class LossFunction(Protocol[B_contra]):
+    """Computes a batch's summed loss."""
+
+    def __call__(self, model: nn.Module, batch: B_contra) -> Sums: ...
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class Training(Generic[B]):
     """What is trained on what.
 
     Attributes:
         model: trained in place.
         num_steps: optimizer steps.
-        batches: step (from 0) -> the step's forest batches; must not depend on anything but the step.
+        batches: step (from 0) -> the step's batches; must not depend on anything but the step.
         loss: the loss function.
-        normaliser: a forest batch's share of the step's divisor (targets, pairs).
+        normaliser: a batch's share of the step's divisor (targets, pairs).
         evaluate: held-out figures, logged with the prefix "held_out_".
-        tokens: a forest batch's tokens, for throughput.
     """
 
     model: nn.Module
     num_steps: int
-    batches: Callable[[int], Sequence[ForestBatch]]
-    loss: LossFunction
-    normaliser: Callable[[ForestBatch], float]
+    batches: Callable[[int], Sequence[B]]
+    loss: LossFunction[B]
+    normaliser: Callable[[B], float]
     evaluate: Callable[[nn.Module, Compute], dict[str, float]] | None = None
 
 
-class LossModule(nn.Module):
+class LossModule(nn.Module, Generic[B]):
     """Model and loss as one module, so that wrappers (DDP) see one forward pass."""
 
-    def __init__(self, model: nn.Module, loss: LossFunction, compute: Compute) -> None:
+    def __init__(self, model: nn.Module, loss: LossFunction[B], compute: Compute) -> None:
         super().__init__()
         self.model = model
         self.loss_function, self.compute = loss, compute
 
-    def forward(self, batch: ForestBatch) -> Sums:
+    def forward(self, batch: B) -> Sums:
         with self.compute.autocast():
             return self.loss_function(self.model, batch)
 
 
-def train(training: Training, settings: LoopSettings, session: Session) -> dict[str, float]:
+def train(training: Training[B], settings: LoopSettings, session: Session) -> dict[str, float]:
     """Train, logging to `metrics.jsonl` and saving to `checkpoints/`; goes on where an earlier call stopped.
 
     Returns:
@@ -211,9 +228,9 @@ def _anyone_stops(session: Session, accelerator: Accelerator, compute: Compute) 
 
 
 def _accumulate(
-    module: nn.Module, batches: Sequence[ForestBatch], training: Training, accelerator: Accelerator, compute: Compute
+    module: nn.Module, batches: Sequence[B], training: Training[B], accelerator: Accelerator, compute: Compute
 ) -> tuple[dict[str, float], float]:
-    """Sum the gradients of a step's forest batches; returns the step's figures and its normaliser."""
+    """Sum the gradients of a step's batches; returns the step's figures and its normaliser."""
     norm = float(sum(training.normaliser(batch) for batch in batches))
     mine, weight = batches[accelerator.process_index :: accelerator.num_processes], 1.0
     if not mine:  # fewer forests than processes: the others wait for this one's gradients, so it sends zeros

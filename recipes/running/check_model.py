@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alignment.errors import TokenizerError
-from recipes.arithmetic import num_parameters
 from recipes.reading.schema import Recipe
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ def model_problems(recipe: Recipe, tokenizer: Tokenizer | None) -> tuple[int | N
             )
     if recipe.model.path is None:
         vocab_size = tokenizer.vocab_size if tokenizer is not None else recipe.tokenizer.vocab_size
-        return num_parameters(recipe.model, vocab_size), problems
+        return recipe.model.num_parameters(vocab_size), problems
     config = Path(recipe.model.path) / "config.json"
     if config.is_file() and tokenizer is not None:
         try:
@@ -58,31 +57,24 @@ def count_steps(recipe: Recipe, section: SectionCheck, tokenizer: Tokenizer) -> 
 
 
 def _pretrain(recipe: Recipe, section: SectionCheck, tokenizer: Tokenizer) -> None:
-    from alignment.batch.steps import PackedEpochs
-    from alignment.train.pretrain import document_trees
+    from alignment.batch.render import document_trees
+    from alignment.train.language_model import packed_steps
 
     settings = recipe.pretrain
     assert settings is not None  # the section comes from it
-    section.context = _within(recipe, settings.context_length)
+    section.context = context = _within(recipe, settings.context_length)
     encoded = tokenizer.encode_all([document.text for document in section.train])
     section.lengths = [len(ids) + 2 for ids in encoded]  # BOS and EOS
-    trees = document_trees(section.train, tokenizer, settings.context_length)
+    trees = document_trees(section.train, tokenizer, context)
     section.policy = {"pieces after splitting": len(trees)} if section.over else {}
-    epochs = PackedEpochs(
-        trees,
-        capacity=settings.pack_length or settings.context_length,
-        batch_size=settings.batch_size,
-        epochs=settings.epochs,
-        seed=recipe.seed,
-        name="pretrain",
-    )
-    section.steps = min(epochs.num_steps, settings.max_steps or epochs.num_steps)
+    steps = packed_steps(trees, settings, context, seed=recipe.seed, name="pretrain")
+    section.steps = steps.num_steps
 
 
 def _sft(recipe: Recipe, section: SectionCheck, tokenizer: Tokenizer) -> None:
-    from alignment.batch.steps import PackedEpochs
+    from alignment.batch.render import dialogue_trees
     from alignment.text.chat import render_dialogue
-    from alignment.train.sft import dialogue_trees
+    from alignment.train.language_model import packed_steps
 
     settings = recipe.sft
     assert settings is not None  # the section comes from it
@@ -90,15 +82,7 @@ def _sft(recipe: Recipe, section: SectionCheck, tokenizer: Tokenizer) -> None:
     section.lengths = [len(render_dialogue(dialogue, tokenizer).token_ids) for dialogue in section.train]
     trees, counts = dialogue_trees(section.train, tokenizer, context, settings.too_long)
     section.policy = {name: count for name, count in counts.items() if count}
-    epochs = PackedEpochs(
-        trees,
-        capacity=settings.pack_length or context,
-        batch_size=settings.batch_size,
-        epochs=settings.epochs,
-        seed=recipe.seed,
-        name="sft",
-    )
-    section.steps = min(epochs.num_steps, settings.max_steps or epochs.num_steps)
+    section.steps = packed_steps(trees, settings, context, seed=recipe.seed, name="sft").num_steps
 
 
 def _reward(recipe: Recipe, section: SectionCheck, tokenizer: Tokenizer) -> None:

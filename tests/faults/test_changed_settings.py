@@ -174,7 +174,7 @@ def finished_run(recipe: Recipe, folder: Path) -> Path:
         basis, fingerprint = current_basis(recipe, stage, done, Digests())
         record = StageRecord(
             name=stage.name,
-            kind=stage.kind,
+            kind=stage.kind.name,
             status="finished",
             fingerprint=fingerprint,
             basis=basis,

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from alignment.errors import UsageError
 from recipes.load import build_recipe, load_recipe
-from recipes.plan import PlannedStage, descendants, find_stages, needed_for, stages_of
+from recipes.plan import descendants, find_stages, needed_for, stages_of
 from recipes.reading.schema import Recipe
 from recipes.reading.yaml_loader import parse_yaml
+from recipes.stages.kind import PlannedStage
 
 
 def plan(recipe_file: Path, *overrides: str) -> dict[str, PlannedStage]:
@@ -38,7 +39,7 @@ def test_five_versions_with_ppo_from_the_fifth_are_the_papers_stages(recipe_file
         "13-evaluate",
         "14-report",
     ]
-    assert [stage.kind for stage in stages.values()][5:12] == ["rejection"] * 5 + ["ppo", "gatt"]
+    assert [stage.kind.name for stage in stages.values()][5:12] == ["rejection"] * 5 + ["ppo", "gatt"]
 
 
 def test_each_stage_starts_from_the_newest_model(recipe_file: Path) -> None:

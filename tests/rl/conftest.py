@@ -6,8 +6,9 @@ import pytest
 
 from alignment.policy.policy import Policy
 from alignment.records import Dialogue, Source, Turn
+from alignment.train.settings import ComputeSettings
 from reward.model import RewardModel
-from rl.rollout import Judges
+from rl.judges import RewardJudges
 
 
 @pytest.fixture
@@ -25,10 +26,10 @@ def prompts() -> list[Dialogue]:
 
 
 @pytest.fixture
-def judges(policy: Policy) -> Judges:
+def judges(policy: Policy) -> RewardJudges:
     """Two untrained reward models on the policy's body."""
-    return Judges(
+    return RewardJudges(
         helpfulness=RewardModel.from_policy(policy, seed=0, name="helpfulness"),
         safety=RewardModel.from_policy(policy, seed=0, name="safety"),
-        safety_threshold=0.15,
+        compute=ComputeSettings(precision="fp32", threads=1),
     )

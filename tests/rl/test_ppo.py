@@ -20,8 +20,8 @@ from alignment.train.checkpoints import model_tensors
 from alignment.train.session import Session
 from alignment.train.settings import OptimizerSettings
 from reward.model import RewardModel
+from rl.judges import RewardJudges
 from rl.ppo import PPOTrainer
-from rl.rollout import Judges
 from rl.settings import PpoSettings
 
 SETTINGS = PpoSettings(
@@ -49,7 +49,7 @@ def metrics(folder: Path) -> list[dict[str, float]]:
 
 
 def test_the_first_update_starts_from_ratio_one_and_no_kl(
-    policy: Policy, judges: Judges, session: Session, prompts: list[Dialogue]
+    policy: Policy, judges: RewardJudges, session: Session, prompts: list[Dialogue]
 ) -> None:
     settings = SETTINGS.model_copy(update={"iterations": 1, "minibatch_size": 8})
     PPOTrainer(policy, judges, settings, session).train(prompts, prompts)
@@ -60,7 +60,7 @@ def test_the_first_update_starts_from_ratio_one_and_no_kl(
 
 
 def test_an_update_changes_policy_and_value_but_never_the_reference(
-    policy: Policy, judges: Judges, session: Session, prompts: list[Dialogue]
+    policy: Policy, judges: RewardJudges, session: Session, prompts: list[Dialogue]
 ) -> None:
     trainer = PPOTrainer(policy, judges, SETTINGS, session)
     reference, start = model_tensors(trainer.reference), model_tensors(policy.model)
@@ -73,7 +73,7 @@ def test_an_update_changes_policy_and_value_but_never_the_reference(
 
 
 def test_the_result_is_the_model_with_the_best_held_out_reward(
-    policy: Policy, judges: Judges, session: Session, prompts: list[Dialogue]
+    policy: Policy, judges: RewardJudges, session: Session, prompts: list[Dialogue]
 ) -> None:
     trainer = PPOTrainer(policy, judges, SETTINGS, session)
     result = trainer.train(prompts, prompts)
@@ -83,7 +83,7 @@ def test_the_result_is_the_model_with_the_best_held_out_reward(
 
 
 def test_training_stops_when_patience_runs_out(
-    policy: Policy, judges: Judges, session: Session, prompts: list[Dialogue]
+    policy: Policy, judges: RewardJudges, session: Session, prompts: list[Dialogue]
 ) -> None:
     settings = SETTINGS.model_copy(
         update={
@@ -98,7 +98,7 @@ def test_training_stops_when_patience_runs_out(
 
 
 def test_interrupted_after_each_iteration_it_ends_as_if_undisturbed(
-    tokenizer: Tokenizer, judges: Judges, session: Session, prompts: list[Dialogue], tmp_path: Path
+    tokenizer: Tokenizer, judges: RewardJudges, session: Session, prompts: list[Dialogue], tmp_path: Path
 ) -> None:
     PPOTrainer(fresh(tokenizer), judges, SETTINGS, session).train(prompts, prompts)
     other = dataclasses.replace(session, folder=tmp_path / "interrupted")
@@ -117,7 +117,7 @@ def test_interrupted_after_each_iteration_it_ends_as_if_undisturbed(
 
 
 def test_a_reward_that_is_not_finite_stops_before_the_update(
-    policy: Policy, judges: Judges, session: Session, prompts: list[Dialogue], monkeypatch: pytest.MonkeyPatch
+    policy: Policy, judges: RewardJudges, session: Session, prompts: list[Dialogue], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start = {k: v.clone() for k, v in model_tensors(policy.model).items()}
     monkeypatch.setattr(
@@ -128,6 +128,6 @@ def test_a_reward_that_is_not_finite_stops_before_the_update(
     assert all(torch.equal(v, start[k]) for k, v in model_tensors(policy.model).items())
 
 
-def test_a_mini_batch_must_divide_the_batch(policy: Policy, judges: Judges, session: Session) -> None:
+def test_a_mini_batch_must_divide_the_batch(policy: Policy, judges: RewardJudges, session: Session) -> None:
     with pytest.raises(UsageError, match=r"minibatch_size 3 does not divide .*8"):
         PPOTrainer(policy, judges, SETTINGS.model_copy(update={"minibatch_size": 3}), session)

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import rl.experience
 import rl.ppo
 from alignment.errors import Interrupted, NonFiniteError
 from alignment.generate.settings import SamplingSettings
@@ -22,9 +23,9 @@ from alignment.train.checkpoints import model_tensors
 from alignment.train.session import Session
 from alignment.train.settings import OptimizerSettings
 from reward.model import RewardModel
+from rl.judges import RewardJudges
 from rl.ppo import PPOTrainer
 from rl.rejection import rejection_sample
-from rl.rollout import Judges
 from rl.settings import PpoSettings, RejectionSettings
 
 # four answers an iteration, two updates of two forests each, so that gradients accumulate
@@ -42,7 +43,7 @@ BAD = [math.nan, math.inf, -math.inf]
 
 @pytest.fixture(autouse=True)
 def _one_answer_a_forest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rl.ppo, "_PACK_TOKENS", 1)
+    monkeypatch.setattr(rl.experience, "PACK_TOKENS", 1)
 
 
 class Poison:
@@ -136,7 +137,7 @@ def test_it_stops_before_the_update_and_names_the_rows(
     value: float,
     call: str,
     policy: Policy,
-    judges: Judges,
+    judges: RewardJudges,
     session: Session,
     prompts: list[Dialogue],
     monkeypatch: pytest.MonkeyPatch,
@@ -171,7 +172,7 @@ def test_a_reward_that_is_not_finite_names_its_row(
     step: int,
     quantity: str,
     policy: Policy,
-    judges: Judges,
+    judges: RewardJudges,
     session: Session,
     prompts: list[Dialogue],
     monkeypatch: pytest.MonkeyPatch,
@@ -186,7 +187,7 @@ def test_a_reward_that_is_not_finite_names_its_row(
 
 
 def test_a_reward_that_is_not_finite_stops_rejection_sampling_with_its_row(
-    policy: Policy, judges: Judges, session: Session, prompts: list[Dialogue], monkeypatch: pytest.MonkeyPatch
+    policy: Policy, judges: RewardJudges, session: Session, prompts: list[Dialogue], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Poison("reward", (0,), math.nan, monkeypatch)
     settings = RejectionSettings(sampling=SETTINGS.sampling, samples_per_prompt=2)
@@ -200,7 +201,7 @@ def test_a_reward_that_is_not_finite_stops_rejection_sampling_with_its_row(
 def test_a_skipped_update_is_counted_and_told_without_an_invented_number(
     where: str,
     policy: Policy,
-    judges: Judges,
+    judges: RewardJudges,
     session: Session,
     prompts: list[Dialogue],
     monkeypatch: pytest.MonkeyPatch,
@@ -223,7 +224,7 @@ def test_a_skipped_update_is_counted_and_told_without_an_invented_number(
 
 
 def test_an_iteration_none_of_whose_updates_could_be_made_has_no_losses(
-    policy: Policy, judges: Judges, session: Session, prompts: list[Dialogue], monkeypatch: pytest.MonkeyPatch
+    policy: Policy, judges: RewardJudges, session: Session, prompts: list[Dialogue], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poison = Poison("ratio", (0, 1), math.inf, monkeypatch)  # an update ends at its first forest
     settings = SETTINGS.model_copy(update={"nonfinite_skips": 2, "iterations": 1, "evaluate_every": 1})
@@ -239,7 +240,7 @@ def test_an_iteration_none_of_whose_updates_could_be_made_has_no_losses(
 def test_the_skip_after_the_last_allowed_one_stops_also_after_a_resume(
     resumed: bool,
     policy: Policy,
-    judges: Judges,
+    judges: RewardJudges,
     session: Session,
     prompts: list[Dialogue],
     monkeypatch: pytest.MonkeyPatch,

@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from alignment.batch.steps import ShuffledEpochs
+from alignment.batch.steps import Steps
 from alignment.batch.tree import ForestBatch, Tree, make_batch
 from alignment.errors import Interrupted, NonFiniteError
 from alignment.policy.policy import Policy
 from alignment.store.journal import read_journal
 from alignment.train.checkpoints import model_tensors
-from alignment.train.language_loss import language_loss, num_targets
+from alignment.train.language_model import language_loss, num_targets
 from alignment.train.session import Session
 from alignment.train.settings import LoopSettings, OptimizerSettings
 from alignment.train.trainer import Training, train
@@ -36,7 +36,7 @@ def _trees() -> list[Tree]:
 
 def _training(policy: Policy, loss: Callable[[nn.Module, ForestBatch], object]) -> Training:
     """Each step takes three trees in three forests, so that gradients accumulate."""
-    steps = ShuffledEpochs(_trees(), capacity=10, batch_size=3, epochs=1.0, seed=0, name="n")
+    steps = Steps(_trees(), make_batch, capacity=10, unit="items", batch_size=3, epochs=1.0, seed=0, name="n")
     return Training(
         model=policy.model,
         num_steps=NUM_STEPS,

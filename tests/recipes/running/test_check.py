@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from alignment.model.settings import SIZES, ModelSettings
-from recipes.arithmetic import num_parameters
 from recipes.cli import main
 from recipes.cli.check import percentiles, sample_rows
 from recipes.load import load_recipe
@@ -143,11 +142,11 @@ def test_parameters_are_counted_as_the_model_has_them(size: str, tied: bool) -> 
     from alignment.model.checkpoint import count_parameters, meta_model
 
     settings = ModelSettings.model_validate({"size": size, "tie_embeddings": tied})
-    assert num_parameters(settings, 32_000) == count_parameters(meta_model(settings, 32_000))
+    assert settings.num_parameters(32_000) == count_parameters(meta_model(settings, 32_000))
 
 
 def test_the_papers_7b_has_its_parameters() -> None:
-    assert num_parameters(ModelSettings(size="7b"), 32_000) == 6_738_415_616
+    assert ModelSettings(size="7b").num_parameters(32_000) == 6_738_415_616
 
 
 def test_percentiles_are_nearest_ranks() -> None:

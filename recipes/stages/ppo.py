@@ -1,0 +1,69 @@
+"""Stage `ppo`: PPO on the version's rejection-sampling model (Llama 2 paper, 3.2.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recipes.stages.kind import DataSet, FromPolicy, Makes, Reads, Size, StageKind
+
+if TYPE_CHECKING:
+    from alignment.records import Dialogue
+    from alignment.report.blocks import Section
+    from recipes.stages.context import StageContext
+    from recipes.stages.rlhf_inputs import CampaignPrompts, RewardModels
+    from rl.settings import PpoSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class PpoInputs(FromPolicy):
+    """All that the stage reads of the recipe."""
+
+    settings: PpoSettings
+    prompts: CampaignPrompts
+    judges: RewardModels
+
+    def reads(self) -> Reads:
+        """Prompts, combination and the section."""
+        own = {"rlhf.combination": self.judges.combination, "rlhf.ppo": self.settings}
+        return {**super().reads(), **self.prompts.reads(), **own}
+
+    def data(self) -> tuple[DataSet[Dialogue], ...]:
+        """The prompts by campaign."""
+        return self.prompts.data()
+
+
+def run(inputs: PpoInputs, stage: StageContext) -> dict[str, Any]:
+    """Train by PPO; saves `checkpoint/` and `ppo.json`."""
+    from rl.ppo import PPOTrainer
+
+    prompts = stage.load_campaigns(inputs.data())
+    trainer = PPOTrainer(stage.start(), inputs.judges.open(stage), inputs.settings, stage.session)
+    return trainer.train(prompts.train, prompts.held_out)
+
+
+def size(inputs: PpoInputs) -> Size:
+    """Iterations, answers, new tokens."""
+    settings = inputs.settings
+    limit = settings.iterations * settings.batch_size * settings.sampling.max_new_tokens
+    answers = f"{settings.iterations:,} iterations × {settings.batch_size:,} answers"
+    return Size(first=f"{answers} (at most {limit:,} new tokens)")
+
+
+def section(inputs: PpoInputs, folder: Path, name: str, result: Mapping[str, Any]) -> Section:
+    """Its chapter of the page."""
+    from rl.report import ppo_section
+
+    return ppo_section(folder, stage=name, result=result)
+
+
+PPO = StageKind(
+    name="ppo",
+    does="PPO on top of rejection sampling, every version's that has it",
+    run=run,
+    section=section,
+    size=size,
+    makes=frozenset({Makes.POLICY}),
+)
