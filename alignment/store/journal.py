@@ -1,7 +1,9 @@
-"""An append-only journal of JSON lines whose torn last line is cut and reported.  No torch.
+"""An append-only journal of JSON lines with checksums, whose torn last line is cut and reported.  No torch.
 
 Rollouts, verdicts and metrics are appended as they arrive; after a crash the whole lines are the
-truth and the torn rest of the last one is cut off before anything is appended.
+truth and the torn rest of the last one is cut off before anything is appended.  Each line carries its checksum
+(`alignment.store.sealed`), so that a changed bit is refused and not resumed from; journals from before there were
+checksums are read as they are.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import Any, Self
 
 from alignment.errors import CheckpointError
 from alignment.store.atomic import space_explained
+from alignment.store.sealed import BrokenSeal, sealed_line, unseal
 
 
 class Journal:
@@ -47,11 +50,10 @@ class Journal:
 
         Raises:
             DiskFull: no space left; a torn last line is cut when the journal is opened again.
-            ValueError: a record holds NaN or an infinity; none of the records is appended.
+            ValueError: a record holds NaN, an infinity or a member `sha256`; none of the records is appended.
         """
         new = [dict(record) for record in records]
-        lines = [json.dumps(record, allow_nan=False, ensure_ascii=False, separators=(",", ":")) for record in new]
-        data = "".join(f"{line}\n" for line in lines).encode("utf-8", errors="backslashreplace")
+        data = b"".join(map(sealed_line, new))
         with space_explained(self.path, len(data)):
             self._file.write(data)
             self._file.flush()
@@ -89,7 +91,11 @@ class Journal:
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
-    """The whole records of a journal that somebody else may be writing; a torn tail is left out."""
+    """The whole records of a journal that somebody else may be writing; a torn tail is left out.
+
+    Raises:
+        CheckpointError: a line is damaged, or its checksum does not fit; names file and line.
+    """
     return _read_whole_lines(path)[0]
 
 
@@ -98,19 +104,37 @@ def _read_whole_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
         return [], 0
     data = path.read_bytes()
     records: list[dict[str, Any]] = []
-    whole = 0
+    whole, checked = 0, False
     lines = data.split(b"\n")
     for number, line in enumerate(lines[:-1], start=1):
         try:
-            record = json.loads(line)
+            record, sealed = unseal(line)
             if not isinstance(record, dict):
                 raise ValueError("not an object")
+        except BrokenSeal as error:
+            if number == len(lines) - 1 and not lines[-1] and not _is_json(line):
+                break  # torn inside all the same: a crash may keep a write's end and lose its middle
+            raise CheckpointError(
+                f"{path}:{number} was altered ({error}); the journal is damaged, and the work that it holds must be "
+                f"done again: move it away"
+            ) from None
         except (ValueError, RecursionError) as error:
             if number == len(lines) - 1 and not lines[-1]:
                 break  # a last line that was torn inside and closed by a later newline cannot be trusted
             raise CheckpointError(
                 f"{path}:{number} is not a whole JSON object ({error}); the journal is damaged"
             ) from None
+        if checked and not sealed:  # only lines from before there were checksums have none, and they come first
+            raise CheckpointError(f"{path}:{number} has no checksum, the lines before it have; the journal is damaged")
+        checked = sealed
         records.append(record)
         whole += len(line) + 1
     return records, whole
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True

@@ -18,6 +18,7 @@ from alignment.errors import Interrupted, NonFiniteError
 from alignment.generate.settings import SamplingSettings
 from alignment.policy.policy import Policy
 from alignment.records import Dialogue
+from alignment.store.journal import read_journal
 from alignment.train.checkpoints import model_tensors
 from alignment.train.session import Session
 from alignment.train.settings import OptimizerSettings
@@ -115,7 +116,7 @@ def told(session: Session) -> dict[str, Any]:
 
 
 def metrics(session: Session) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (session.folder / "metrics.jsonl").read_text().splitlines()]
+    return read_journal(session.folder / "metrics.jsonl")
 
 
 QUANTITIES = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from alignment.batch.steps import Steps
 from alignment.batch.tree import ForestBatch, Tree, make_batch
 from alignment.errors import Interrupted, NonFiniteError
 from alignment.policy.policy import Policy
+from alignment.store.journal import read_journal
 from alignment.train.checkpoints import model_tensors
 from alignment.train.language_model import language_loss, num_targets
 from alignment.train.session import Session
@@ -100,7 +100,7 @@ def test_it_stops_before_the_update_and_names_the_rows(
     said = json.loads((session.folder / "nonfinite.json").read_text())["stopped"]
     assert (said["quantity"], said["step"], said["rows"]) == (where, step, rows)
     assert float(said["value"]) != float(said["value"]) or abs(float(said["value"])) == float("inf")
-    logged = [json.loads(line) for line in (session.folder / "metrics.jsonl").read_text().splitlines()]
+    logged = read_journal(session.folder / "metrics.jsonl")
     assert [row["step"] for row in logged] == list(range(1, step))
     assert all(np.isfinite(value) for row in logged for value in row.values())
 
@@ -142,6 +142,6 @@ def test_the_gradients_norm_is_clipped_and_the_unclipped_one_is_logged(policy: P
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.optim.AdamW, "step", step)
         train(_training(policy, language_loss), tight, session)
-    rows = [json.loads(line) for line in Path(session.folder / "metrics.jsonl").read_text().splitlines()]
+    rows = read_journal(session.folder / "metrics.jsonl")
     assert seen == pytest.approx([1e-3] * NUM_STEPS, rel=1e-3)
     assert all(row["gradient_norm"] > 0.01 for row in rows)

@@ -18,6 +18,7 @@ from alignment.batch.steps import Steps
 from alignment.batch.tree import ForestBatch, Tree, make_batch
 from alignment.errors import Interrupted, NonFiniteError
 from alignment.policy.policy import Policy
+from alignment.store.journal import read_journal
 from alignment.train.checkpoints import model_tensors
 from alignment.train.language_model import language_loss, num_targets
 from alignment.train.nonfinite import NonFiniteSteps
@@ -85,7 +86,7 @@ def _told(session: Session) -> dict[str, Any]:
 
 
 def _metrics(session: Session) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (session.folder / "metrics.jsonl").read_text().splitlines()]
+    return read_journal(session.folder / "metrics.jsonl")
 
 
 def _stepped_by_hand(policy: Policy, left_out: set[int]) -> dict[str, Tensor]:
