@@ -20,8 +20,9 @@ from alignment.records import LabelledAnswer, Preference
 from alignment.store.atomic import write_json
 from alignment.train.compute import Compute, is_main_process, resolve_compute
 from alignment.train.language_model import longest_sequence
+from alignment.train.loop import finish
 from alignment.train.session import Session
-from alignment.train.trainer import Training, finish, train
+from alignment.train.trainer import Training, train
 from reward.evaluate import evaluate_reward
 from reward.loss import ranking_loss, safety_loss
 from reward.model import LlamaReward, RewardModel, segment_scores

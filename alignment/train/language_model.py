@@ -16,9 +16,10 @@ from alignment.batch.tree import ForestBatch, Tree, make_batch
 from alignment.model.log_probs import head_weight, hidden_states, summed_log_probs, token_log_probs
 from alignment.policy.policy import Policy, save_policy
 from alignment.train.compute import Compute, is_main_process
+from alignment.train.loop import finish
 from alignment.train.session import Session
 from alignment.train.settings import PackedSettings
-from alignment.train.trainer import Training, finish, train
+from alignment.train.trainer import Training, train
 
 
 def train_language_model(

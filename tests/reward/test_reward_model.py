@@ -96,6 +96,9 @@ def test_the_safety_term_counts_labelled_answers_only(reward_model: RewardModel)
     term = -log_sigma(-unsafe) - log_sigma(safe) + both / 2
     assert (weighted - plain).item() == pytest.approx(2.0 * term.item(), rel=1e-4)
     assert figures["safety_loss"].item() == pytest.approx(term.item(), rel=1e-4)
+    head = reward_model.model.score.weight
+    slopes = [torch.autograd.grad(value, head, retain_graph=True)[0] for value in (weighted, plain, 2.0 * term)]
+    torch.testing.assert_close(slopes[0] - slopes[1], slopes[2], rtol=1e-4, atol=1e-5)
 
 
 def test_a_single_answer_is_right_on_its_labels_side_of_one_half(reward_model: RewardModel) -> None:
