@@ -195,6 +195,10 @@ def _stands(run: Path, result: Any) -> bool:
     return True
 
 
+def _no_figures(folder: Path) -> Mapping[str, float]:
+    return {}
+
+
 def no_cards(folder: Path) -> tuple[tuple[str, Cell], ...]:
     """The cards of a kind that has no figure for the top of the page."""
     return ()
@@ -212,6 +216,7 @@ class StageKind(Generic[In, R]):
         size: what `align plan` says of it.
         prepare: what `align check` counts, by the functions that the run calls.
         cards: figures of a finished stage's folder for the top of the page; a kind that has them stands first there.
+        figures: what a study compares of a finished stage's folder; where it is empty, the result's own numbers.
         stands: (run, result) -> whether what the stage left outside its own folder is still there.
         makes: what others may take from it.
         surroundings: which of seed, compute settings and versions it rests on.
@@ -226,6 +231,7 @@ class StageKind(Generic[In, R]):
     size: Callable[[In], Size] = _unknown_size
     prepare: Callable[[In, Lens], tuple[Prepared, ...]] = _nothing_prepared
     cards: Callable[[Path], tuple[tuple[str, Cell], ...]] = no_cards
+    figures: Callable[[Path], Mapping[str, float]] = _no_figures
     stands: Callable[[Path, Mapping[str, Any]], bool] = _stands
     makes: frozenset[Makes] = frozenset()
     surroundings: frozenset[Surrounding] = frozenset(Surrounding)

@@ -21,7 +21,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("recipes.reading",),
     ("recipes.stages",),
     ("recipes.plan",),
-    ("recipes.load",),
+    ("recipes.load", "recipes.study"),
     ("recipes.running",),
     ("recipes.cli",),
 )
