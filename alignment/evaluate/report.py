@@ -20,7 +20,12 @@ from alignment.report.figure import Figure, Series
 from alignment.report.page import Block, Exchange, Section, SideBySide
 from alignment.report.table import Cell, Interval, Table
 
-_HEADLINES = ("gold.helpfulness", "gold.safety", "reward.helpfulness", "reward.safety", "reward.combined")
+# judge -> its main figures and their scale; a judge's other figures are its parts
+_MAIN = {
+    "gold": (("helpfulness", "safety"), "mean"),
+    "endpoint": (("helpfulness", "safety"), "mean"),
+    "reward": (("helpfulness", "safety", "combined"), "mean score before the sigmoid"),
+}
 
 
 def section(folder: Path, *, num_examples: int) -> Section:
@@ -39,8 +44,10 @@ def section(folder: Path, *, num_examples: int) -> Section:
 
 
 def _campaign(campaign: str, rows: Sequence[VersionScores], judges: Sequence[JudgeRecord]) -> list[Block]:
-    names = [name for name in _HEADLINES if any(name in row.figures for row in rows)]
-    parts = sorted({name for row in rows for name in row.figures} - set(names))
+    measured = {name for row in rows for name in row.figures}
+    names = [f"{judge}.{own}" for judge, (figures, _) in _MAIN.items() for own in figures]
+    names = [name for name in names if name in measured]
+    parts = sorted(measured - set(names))
     blocks: list[Block] = []
     for title, columns in ((f"Held-out {campaign} prompts", names), (f"Parts, held-out {campaign} prompts", parts)):
         if columns:
@@ -48,17 +55,17 @@ def _campaign(campaign: str, rows: Sequence[VersionScores], judges: Sequence[Jud
             note = " ".join(["Means with 95 % bootstrap intervals.", *_who_judged(judges)])
             blocks.append(Table(title=title, columns=("version", "prompts", *columns), rows=cells, note=note))
     labels = tuple(row.version for row in rows)
-    for kind in ("gold", "reward"):
-        shown = [name for name in names if name.startswith(f"{kind}.")]
+    for judge, (_, scale) in _MAIN.items():
+        shown = [name for name in names if name.startswith(f"{judge}.")]
         if shown:
             blocks.append(
                 Figure(
-                    title=f"{kind} judge, held-out {campaign} prompts, version by version",
+                    title=f"{judge} judge, held-out {campaign} prompts, version by version",
                     kind="line",
                     categories=labels,
                     series=tuple(_series(name, rows) for name in shown),
                     x_label="version",
-                    y_label="mean" if kind == "gold" else "mean score before the sigmoid",
+                    y_label=scale,
                 )
             )
     return blocks
