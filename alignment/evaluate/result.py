@@ -84,6 +84,7 @@ class Comparison:
 
     Attributes:
         figure: "judge.figure" that decided.
+        tie: scores at most this far apart were a tie.
         prompts: how many all versions answered and the judge scored.
         ranking: (version, rating on the Elo scale), the best first.
     """
@@ -94,6 +95,15 @@ class Comparison:
     prompts: int
     ranking: tuple[tuple[str, float], ...]
     win_rates: tuple[HeadToHead, ...]
+    tie: float = 0.01  # of every comparison before it was written down
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeRecord:
+    """Who judged: its name, and whether it took no part in training."""
+
+    name: str
+    independent: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +113,7 @@ class Evaluation:
     versions: tuple[VersionScores, ...]
     recall: tuple[Recall, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
+    judges: tuple[JudgeRecord, ...] = ()
 
     @property
     def headline(self) -> str:
