@@ -24,6 +24,7 @@ from alignment.data.settings import SourceSettings
 from alignment.errors import DataError
 from alignment.randomness import named_seed
 from alignment.records import Dialogue, Document, LabelledAnswer, Preference
+from alignment.store.regular import open_regular
 
 # Enough bad rows to judge by before the end: a file of rubbish is not read through.
 EARLY_ROWS = 10_000
@@ -246,7 +247,7 @@ def find_files(settings: SourceSettings) -> list[Path]:
 def file_sha256(path: Path) -> str:
     """The SHA-256 of a file's bytes."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror})") from error

@@ -8,15 +8,18 @@ checksums are read as they are.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from alignment.errors import CheckpointError
 from alignment.store.atomic import space_explained
+from alignment.store.regular import file_kind, open_regular, read_regular
 from alignment.store.sealed import BrokenSeal, sealed_line, unseal
 
 
@@ -26,6 +29,10 @@ class Journal:
     Args:
         path: the file; its parent must exist.
 
+    Raises:
+        CheckpointError: a line is damaged or was altered, or what stands there is a link, a pipe or a device, whose
+            content would not be the journal's.
+
     Attributes:
         records: what was there when it was opened, plus what was appended since.
         cut_bytes: how many bytes of a torn last line were cut off on opening (0: none).
@@ -33,10 +40,12 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        if path.is_symlink():
+            raise _no_journal(path, "a symbolic link")
         self.records, whole = _read_whole_lines(path)
         size = path.stat().st_size if path.exists() else 0
         self.cut_bytes = size - whole
-        self._file = path.open("ab")
+        self._file = _open_for_appending(path)
         if self.cut_bytes:
             os.ftruncate(self._file.fileno(), whole)
             os.fsync(self._file.fileno())
@@ -66,7 +75,7 @@ class Journal:
         if keep >= len(self.records):
             return
         self._file.flush()
-        with self.path.open("rb") as file:
+        with open_regular(self.path) as file:
             for _ in range(keep):
                 file.readline()
             whole = file.tell()
@@ -102,7 +111,10 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
 def _read_whole_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
     if not path.exists():
         return [], 0
-    data = path.read_bytes()
+    try:
+        data = read_regular(path)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read as a journal ({error.strerror})") from None
     records: list[dict[str, Any]] = []
     whole, checked = 0, False
     lines = data.split(b"\n")
@@ -130,6 +142,25 @@ def _read_whole_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
         records.append(record)
         whole += len(line) + 1
     return records, whole
+
+
+def _open_for_appending(path: Path) -> BinaryIO:
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        handle = os.open(path, flags, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise _no_journal(path, "a symbolic link") from None
+        raise
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(handle)
+        raise _no_journal(path, file_kind(mode))
+    return os.fdopen(handle, "ab")
+
+
+def _no_journal(path: Path, what: str) -> CheckpointError:
+    return CheckpointError(f"{path} is {what}; a journal is a file of its own there: move it away")
 
 
 def _is_json(line: bytes) -> bool:

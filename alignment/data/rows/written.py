@@ -17,6 +17,7 @@ from alignment.data.identity import Record
 from alignment.errors import DataError
 from alignment.records import GRADES, Dialogue, Document, LabelledAnswer, Preference, Source, Turn
 from alignment.store.atomic import whole_file
+from alignment.store.regular import open_regular
 from alignment.store.sealed import sealed_line, unseal
 
 RECORDS_FILE = "records.jsonl"
@@ -53,7 +54,7 @@ def read_records(path: Path) -> Iterator[Record]:
     """
     count, ended = 0, False
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             for number, line in enumerate(file, start=1):
                 if ended:
                     raise DataError(f"{path}:{number} stands after the line that ends the records; {_AGAIN}")

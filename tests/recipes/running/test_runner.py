@@ -357,11 +357,11 @@ def test_leftovers_of_a_crash_are_cleared_and_said(recipe: Recipe, stages: Any, 
 
     out = tmp_path / "run"
     run(recipe, out=out, stages=stages, until="sft")
-    (out / "03-sft" / ".aside-checkpoint-1").mkdir()
+    (out / "03-sft" / ".aside-checkpoint-0123456789ab").mkdir()
     told = Told()
     run(recipe, out=out, stages=stages, display=told)
-    assert not (out / "03-sft" / ".aside-checkpoint-1").exists()
-    assert "removed 03-sft/.aside-checkpoint-1, left unfinished by an earlier stop" in told.lines
+    assert not (out / "03-sft" / ".aside-checkpoint-0123456789ab").exists()
+    assert "removed 03-sft/.aside-checkpoint-0123456789ab, left unfinished by an earlier stop" in told.lines
 
 
 def test_a_report_that_was_removed_is_written_again(recipe: Recipe, stages: Any, tmp_path: Path) -> None:
