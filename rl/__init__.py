@@ -6,7 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rl.ppo import PPOTrainer as PPOTrainer
+    from rl.ppo import PromptSplit as PromptSplit
+    from rl.ppo import train_ppo as train_ppo
     from rl.rejection import rejection_sample as rejection_sample
     from rl.rollout import Judges as Judges
     from rl.settings import PpoSettings as PpoSettings
@@ -14,12 +15,13 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "rejection_sample": "rl.rejection",
-    "PPOTrainer": "rl.ppo",
+    "train_ppo": "rl.ppo",
+    "PromptSplit": "rl.ppo",
     "Judges": "rl.rollout",
     "RejectionSettings": "rl.settings",
     "PpoSettings": "rl.settings",
 }
-__all__ = ["Judges", "PPOTrainer", "PpoSettings", "RejectionSettings", "rejection_sample"]
+__all__ = ["Judges", "PpoSettings", "PromptSplit", "RejectionSettings", "rejection_sample", "train_ppo"]
 
 
 def __getattr__(name: str) -> Any:

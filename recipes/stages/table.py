@@ -159,12 +159,14 @@ def run_rejection(context: StageContext) -> Result:
 
 def run_ppo(context: StageContext) -> Result:
     """PPO on the version's rejection-sampling model; saves `checkpoint/` and `ppo.json`."""
-    from rl.ppo import PPOTrainer
+    from rl.ppo import PromptSplit, train_ppo
 
     recipe = context.recipe
     assert recipe.rlhf is not None
     train, held_out = rlhf_prompts(context)
-    return PPOTrainer(_start(context), _judges(context), recipe.rlhf.ppo, context.session).train(train, held_out)
+    prompts = PromptSplit(train=train, held_out=held_out)
+    result = train_ppo(_start(context), _judges(context), prompts, recipe.rlhf.ppo, context.session)
+    return dict(result.as_json())
 
 
 def run_gatt(context: StageContext) -> Result:

@@ -33,7 +33,7 @@ from recipes.plan import stages_of
 from recipes.stages.context import StageContext
 from recipes.stages.table import STAGES
 from reward.model import RewardModel
-from rl.ppo import PPOTrainer
+from rl.ppo import PromptSplit, train_ppo
 from rl.rejection import rejection_sample
 from rl.rollout import Judges
 from rl.scorers import reward_scorer
@@ -159,8 +159,9 @@ def test_a_reward_model_of_another_tokenizer_never_judges(
     }
     judges = Judges(**models, safety_threshold=0.15)
     rejection = RejectionSettings(sampling=SAMPLING)
+    prompts = PromptSplit(train=[_prompt()], held_out=[_prompt()])
     uses: dict[str, Callable[[], object]] = {
-        "ppo": lambda: PPOTrainer(policy, judges, PpoSettings(iterations=1, sampling=SAMPLING), session),
+        "ppo": lambda: train_ppo(policy, judges, prompts, PpoSettings(iterations=1, sampling=SAMPLING), session),
         "rejection": lambda: rejection_sample(policy, [_prompt()], judges, rejection, session, version=1),
         "evaluation": lambda: reward_scorer(judges, session.compute)(policy, [_prompt()], [[1, 5]], [[6, 2]], ["x"]),
     }

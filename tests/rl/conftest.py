@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+import rl.ppo
 from alignment.policy.policy import Policy
 from alignment.records import Dialogue, Source, Turn
 from reward.model import RewardModel
+from rl.roles import Roles
 from rl.rollout import Judges
 
 
@@ -22,6 +26,20 @@ def prompts() -> list[Dialogue]:
         )
         for i in range(8)
     ]
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[Roles]:
+    """The roles of every PPO that the test runs, in order."""
+    found: list[Roles] = []
+    real = rl.ppo.open_roles
+
+    def opens(*arguments: Any) -> Roles:
+        found.append(real(*arguments))
+        return found[-1]
+
+    monkeypatch.setattr(rl.ppo, "open_roles", opens)
+    return found
 
 
 @pytest.fixture
