@@ -37,11 +37,12 @@ class PpoInputs(FromPolicy):
 
 def run(inputs: PpoInputs, stage: StageContext) -> dict[str, Any]:
     """Train by PPO; saves `checkpoint/` and `ppo.json`."""
-    from rl.ppo import PPOTrainer
+    from rl.ppo import PromptSplit, train_ppo
 
     prompts = stage.load_campaigns(inputs.data())
-    trainer = PPOTrainer(stage.start(), inputs.judges.open(stage), inputs.settings, stage.session)
-    return trainer.train(prompts.train, prompts.held_out)
+    split = PromptSplit(train=prompts.train, held_out=prompts.held_out)
+    result = train_ppo(stage.start(), inputs.judges.open(stage), split, inputs.settings, stage.session)
+    return dict(result.as_json())
 
 
 def prepare(inputs: PpoInputs, lens: Lens) -> tuple[Prepared, ...]:
