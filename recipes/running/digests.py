@@ -98,7 +98,7 @@ def digests_of(paths: Mapping[str, str], digests: Digests) -> dict[str, str]:
             result[key] = digests.of(files[0])
             continue
         for file in files:
-            result[f"{key}/{mask(file.name)}"] = _combined(result.get(f"{key}/{mask(file.name)}"), digests.of(file))
+            result[f"{key}/{file.name}"] = _combined(result.get(f"{key}/{file.name}"), digests.of(file))
     return result
 
 

@@ -229,7 +229,7 @@ def _run_stage(
         kind=stage.kind.name,
         status="running",
         fingerprint=basis[1],
-        basis=basis[0],
+        basis=mask_values(basis[0]),
         started=earlier.started if earlier and resumed else run_folder.now(),
         seconds=earlier.seconds if earlier and resumed else 0.0,
         attempts=earlier.attempts + 1 if earlier and resumed else 1,
