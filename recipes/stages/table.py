@@ -87,7 +87,7 @@ def run_pretrain(context: StageContext) -> Result:
     else:
         policy = Policy(model=new_model(recipe.model, tokenizer.vocab_size, seed=session.seed), tokenizer=tokenizer)
     result = pretrain(policy, loaded.train, recipe.pretrain, session, held_out=loaded.held_out)
-    return {**result, "parameters": count_parameters(policy.model)}
+    return {**result.as_json(), "parameters": count_parameters(policy.model)}
 
 
 def run_sft(context: StageContext) -> Result:
@@ -102,7 +102,7 @@ def run_sft(context: StageContext) -> Result:
     _keep_report(context, loaded)
     policy = _start(context)
     result = sft(policy, loaded.train, recipe.sft, session, held_out=loaded.held_out)
-    return {**result, "parameters": count_parameters(policy.model)}
+    return {**result.as_json(), "parameters": count_parameters(policy.model)}
 
 
 def run_reward(context: StageContext) -> Result:
@@ -126,7 +126,7 @@ def run_reward(context: StageContext) -> Result:
 
         model = RewardModel.load(session.folder / "checkpoint")
         write_json(session.folder / "noticed.json", noticed(model, world, session.compute))
-    return result
+    return result.as_json()
 
 
 def run_rejection(context: StageContext) -> Result:
@@ -154,7 +154,7 @@ def run_rejection(context: StageContext) -> Result:
         earlier=earlier,
         sft_dialogues=_sft_dialogues(context, recipe.rlhf.rejection.sft_share),
         start=start,
-    )
+    ).as_json()
 
 
 def run_ppo(context: StageContext) -> Result:
@@ -166,7 +166,7 @@ def run_ppo(context: StageContext) -> Result:
     train, held_out = rlhf_prompts(context)
     prompts = PromptSplit(train=train, held_out=held_out)
     result = train_ppo(_start(context), _judges(context), prompts, recipe.rlhf.ppo, context.session)
-    return dict(result.as_json())
+    return result.as_json()
 
 
 def run_gatt(context: StageContext) -> Result:
@@ -188,7 +188,7 @@ def run_gatt(context: StageContext) -> Result:
         recipe.gatt,
         session,
         sft_dialogues=_sft_dialogues(context, recipe.gatt.sft_share),
-    )
+    ).as_json()
 
 
 def run_evaluate(context: StageContext) -> Result:
