@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,7 @@ from reward.evaluate import evaluate_reward
 from reward.loss import ranking_loss, safety_loss
 from reward.model import LlamaReward, RewardModel, segment_scores
 from reward.preferences import Example, PairBatch, make_pair_batch, prepare_pairs
+from reward.result import RewardResult
 from reward.settings import RewardSettings
 
 
@@ -38,7 +39,7 @@ def train_reward(
     held_out: Sequence[Preference | LabelledAnswer] = (),
     *,
     name: str = "reward",
-) -> dict[str, Any]:
+) -> RewardResult:
     """Train a reward model from a chat model and save it to `checkpoint/` in the session's folder.
 
     Args:
@@ -46,8 +47,7 @@ def train_reward(
         name: names the random order and the head's initialisation ("helpfulness", "safety").
 
     Returns:
-        `evaluate_reward`'s figures on the held-out pairs, plus steps, tokens and counts; also written to
-        `evaluation.json`.
+        The training's figures, and the evaluation on the held-out pairs, which `evaluation.json` holds too.
 
     Raises:
         DataError: no pair is left to train on.
@@ -72,18 +72,19 @@ def train_reward(
         normaliser=lambda batch: float(batch.num_examples),
         evaluate=(lambda model, compute: _held_out(model, test_batches, weight, compute)) if test_batches else None,
     )
-    result: dict[str, Any] = dict(train(training, settings, session))
+    result = train(training, settings, session)
     evaluation = evaluate_reward(reward_model, test.examples, resolve_compute(session.compute))
     if is_main_process():
         reward_model.save(session.folder / "checkpoint", meta={"stage": name, "fingerprint": session.fingerprint})
-        write_json(session.folder / "evaluation.json", evaluation)
+        write_json(session.folder / "evaluation.json", evaluation.as_json())
     finish(session)
-    counts = {
-        "pairs": len(pairs.examples),
-        "held_out_pairs": len(test.examples),
-        "too_long": pairs.too_long + test.too_long,
-    }
-    return {**result, **counts, "evaluation": evaluation}
+    return RewardResult(
+        training=result,
+        evaluation=evaluation,
+        pairs=len(pairs.examples),
+        held_out_pairs=len(test.examples),
+        too_long=pairs.too_long + test.too_long,
+    )
 
 
 def pair_steps(

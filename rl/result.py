@@ -6,6 +6,64 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from alignment.train.result import TrainingResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingFigures:
+    """What one version's sampling brought; rewards are combined scores before the sigmoid.
+
+    Attributes:
+        prompts: answered.
+        samples: answers of all prompts.
+        mean_reward, median_reward: of all samples.
+        kept_reward: mean of the best answer of each prompt.
+        max_reward_by_n: mean of the best of the first N answers, by N.
+        pool_size: answers that are fine-tuned on, of this version and earlier ones.
+        pool_origins: how many of them came from which version.
+        mean_answer_tokens: of all samples.
+        cut_share: of the samples, those cut at the limit.
+        prompts_left_out: they leave no room for an answer.
+    """
+
+    version: int
+    prompts: int
+    samples: int
+    mean_reward: float
+    median_reward: float
+    kept_reward: float
+    max_reward_by_n: Mapping[str, float]
+    pool_size: int
+    pool_origins: Mapping[str, int]
+    mean_answer_tokens: float
+    cut_share: float
+    prompts_left_out: int
+
+    def as_json(self) -> dict[str, Any]:
+        """What `rejection.json` holds."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RejectionResult:
+    """A finished version of rejection sampling.
+
+    Attributes:
+        training: the fine-tuning on the kept answers.
+    """
+
+    sampling: SamplingFigures
+    training: TrainingResult
+
+    @property
+    def headline(self) -> str:
+        """The one figure that a table shows."""
+        return f"kept_reward {self.sampling.kept_reward:.4g}"
+
+    def as_json(self) -> dict[str, Any]:
+        """What `stage.json` holds."""
+        return {**self.sampling.as_json(), **self.training.as_json()}
+
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
@@ -48,7 +106,7 @@ class PpoResult:
         """The one figure that a table shows."""
         return f"best_reward {self.best.reward:.4g}"
 
-    def as_json(self) -> Mapping[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """What `ppo.json` and `stage.json` hold."""
         skipped = {"skipped_updates": self.skipped} if self.skipped else {}
         return {

@@ -22,6 +22,7 @@ from alignment.train.checkpoints import Saved, SavedModel, SavedOptimizer
 from alignment.train.compute import Compute, compile_layers, resolve_compute
 from alignment.train.loop import Loop
 from alignment.train.optimizer import make_optimizer, set_learning_rate
+from alignment.train.result import TrainingResult
 from alignment.train.schedule import learning_rate
 from alignment.train.session import Session
 from alignment.train.settings import LoopSettings
@@ -116,12 +117,11 @@ class Totals:
         self.tokens, self.seconds, self.held_out = values["tokens"], values["seconds"], dict(values["held_out"])
 
 
-def train(training: Training[B], settings: LoopSettings, session: Session) -> dict[str, float]:
+def train(training: Training[B], settings: LoopSettings, session: Session) -> TrainingResult:
     """Train, logging to `metrics.jsonl` and saving to `checkpoints/`; goes on where an earlier call stopped.
 
     Returns:
-        The last held-out figures (empty without `evaluate`), plus `steps`, `tokens` trained on and `seconds`;
-        `skipped_steps` where there were any.
+        Steps, tokens trained on, seconds, and the last held-out figures.
 
     Raises:
         NonFiniteError: loss or gradient is not finite and no skip is left (`nonfinite_skips`); raised before the
@@ -169,8 +169,13 @@ def train(training: Training[B], settings: LoopSettings, session: Session) -> di
                 loop.log({f"held_out_{name}": value for name, value in totals.held_out.items()})
             if bad is None:
                 loop.log({"time_tokens_per_second": tokens / took})
-    skipped = {"skipped_steps": loop.num_skipped} if loop.num_skipped else {}
-    return {**totals.held_out, "steps": num_steps, "tokens": totals.tokens, "seconds": totals.seconds, **skipped}
+    return TrainingResult(
+        steps=num_steps,
+        tokens=totals.tokens,
+        seconds=totals.seconds,
+        held_out=totals.held_out,
+        skipped=loop.num_skipped,
+    )
 
 
 def _accumulate(

@@ -32,7 +32,6 @@ from recipes.reading.written import recipe_yaml
 from recipes.running import folder as run_folder
 from recipes.running.digests import Digests
 from recipes.running.fingerprint import check_inputs, of_this_release
-from recipes.running.headline import headline
 from recipes.running.record import StageRecord, Status, outputs_of, read_record, write_record
 from recipes.running.shared import take_over
 from recipes.running.signals import stopping_at_signals
@@ -258,7 +257,7 @@ def _run_stage(
         seconds = round(record.seconds + time.monotonic() - began, 3)
         closed = dataclasses.replace(record, status=status, ended=run_folder.now(), seconds=seconds, **changes)
         write_record(folder, closed)
-        note = headline(closed) if status == "finished" else changes.get("error") or ""
+        note = stage.kind.headline(closed.result) if status == "finished" else changes.get("error") or ""
         display.stage_ends(stage.name, status, seconds, note)
         return closed
 

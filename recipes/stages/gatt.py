@@ -66,7 +66,7 @@ def run(inputs: GattInputs, stage: StageContext) -> dict[str, Any]:
         inputs.settings,
         stage.session,
         sft_dialogues=[dialogue for data in inputs.demonstrations() for dialogue in stage.read(data).train],
-    )
+    ).as_json()
 
 
 def _constraints(inputs: GattInputs, stage: StageContext) -> tuple[list[Constraint], list[Constraint]]:

@@ -218,6 +218,8 @@ class StageKind(Generic[In, R]):
         cards: figures of a finished stage's folder for the top of the page; a kind that has them stands first there.
         figures: what a study compares of a finished stage's folder; where it is empty, the result's own numbers.
         stands: (run, result) -> whether what the stage left outside its own folder is still there.
+        shown: entries of its result; the first that is there is the one figure that a table shows, unless the result
+            brings a `headline`.
         makes: what others may take from it.
         surroundings: which of seed, compute settings and versions it rests on.
         only: values of the verb's `--only`: the stage `NAME-VALUE` alone.
@@ -233,10 +235,21 @@ class StageKind(Generic[In, R]):
     cards: Callable[[Path], tuple[tuple[str, Cell], ...]] = no_cards
     figures: Callable[[Path], Mapping[str, float]] = _no_figures
     stands: Callable[[Path, Mapping[str, Any]], bool] = _stands
+    shown: tuple[str, ...] = ()
     makes: frozenset[Makes] = frozenset()
     surroundings: frozenset[Surrounding] = frozenset(Surrounding)
     only: tuple[str, ...] = ()
     revision: int = 1
+
+    def headline(self, result: Mapping[str, Any]) -> str:
+        """The one figure of a result that a table shows; "" if it holds none."""
+        if isinstance(said := result.get("headline"), str):
+            return said
+        for name in (*self.shown, *result):
+            value = result.get(name)
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                return f"{name} {value:,}" if isinstance(value, int) else f"{name} {value:.4g}"
+        return ""
 
 
 @dataclass(frozen=True, kw_only=True)

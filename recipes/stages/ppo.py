@@ -42,7 +42,7 @@ def run(inputs: PpoInputs, stage: StageContext) -> dict[str, Any]:
     prompts = stage.load_campaigns(inputs.data())
     split = PromptSplit(train=prompts.train, held_out=prompts.held_out)
     result = train_ppo(stage.start(), inputs.judges.open(stage), split, inputs.settings, stage.session)
-    return dict(result.as_json())
+    return result.as_json()
 
 
 def prepare(inputs: PpoInputs, lens: Lens) -> tuple[Prepared, ...]:
@@ -72,5 +72,6 @@ PPO = StageKind(
     section=section,
     size=size,
     prepare=prepare,
+    shown=("best_reward",),
     makes=frozenset({Makes.POLICY}),
 )

@@ -50,7 +50,7 @@ def run(inputs: PretrainInputs, stage: StageContext) -> dict[str, Any]:
     else:
         policy = stage.start()
     result = pretrain(policy, documents.train, inputs.settings, stage.session, held_out=documents.held_out)
-    return {**result, "parameters": count_parameters(policy.model)}
+    return {**result.as_json(), "parameters": count_parameters(policy.model)}
 
 
 def prepare(inputs: PretrainInputs, lens: Lens) -> tuple[Prepared]:
@@ -88,5 +88,6 @@ PRETRAIN = StageKind(
     section=section,
     size=size,
     prepare=prepare,
+    shown=("perplexity", "steps"),
     makes=frozenset({Makes.POLICY}),
 )

@@ -78,7 +78,7 @@ def run(inputs: RejectionInputs, stage: StageContext) -> dict[str, Any]:
     by_id = {prompt.id: prompt for prompt in prompts.train}
     kept = read_kept(stage.session.folder / KEPT_FILE)
     write_records(stage.session.folder / RECORDS_FILE, (by_id[k.prompt_id].answered(k.answer) for k in kept))
-    return result
+    return result.as_json()
 
 
 def prepare(inputs: RejectionInputs, lens: Lens) -> tuple[Prepared, ...]:
@@ -107,5 +107,6 @@ REJECTION = StageKind(
     section=section,
     size=size,
     prepare=prepare,
+    shown=("kept_reward",),
     makes=frozenset({Makes.POLICY, Makes.RECORDS}),
 )

@@ -54,7 +54,7 @@ def run(inputs: RewardInputs, stage: StageContext) -> dict[str, Any]:
     if inputs.probes_world and stage.world is not None:
         model = RewardModel.load(stage.session.folder / "checkpoint")
         write_json(stage.session.folder / "noticed.json", noticed(model, stage.world, stage.session.compute))
-    return result
+    return result.as_json()
 
 
 def prepare(inputs: RewardInputs, lens: Lens) -> tuple[Prepared]:
@@ -106,5 +106,6 @@ REWARD = StageKind(
     section=section,
     size=size,
     prepare=prepare,
+    shown=("accuracy", "loss", "steps"),
     makes=frozenset({Makes.REWARD_MODEL}),
 )

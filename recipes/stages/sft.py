@@ -42,7 +42,7 @@ def run(inputs: SftInputs, stage: StageContext) -> dict[str, Any]:
     dialogues = stage.load(data)
     policy = stage.start()
     result = sft(policy, dialogues.train, inputs.settings, stage.session, held_out=dialogues.held_out)
-    return {**result, "parameters": count_parameters(policy.model)}
+    return {**result.as_json(), "parameters": count_parameters(policy.model)}
 
 
 def prepare(inputs: SftInputs, lens: Lens) -> tuple[Prepared]:
@@ -86,5 +86,6 @@ SFT = StageKind(
     section=section,
     size=size,
     prepare=prepare,
+    shown=("perplexity", "steps"),
     makes=frozenset({Makes.POLICY}),
 )

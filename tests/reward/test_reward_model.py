@@ -159,9 +159,9 @@ def test_accuracy_counts_a_tie_half_and_is_given_by_grade(
     pairs = prepare_pairs(preferences(4), reward_model.tokenizer, margin="large", context_length=256)
     scores = [[1.0, 0.0], [0.0, 1.0], [2.0, 2.0], [3.0, 1.0]]
     monkeypatch.setattr(RewardModel, "score_ids", lambda *_, **__: scores)
-    accuracy = evaluate_reward(reward_model, pairs.examples, COMPUTE)["accuracy"]
-    assert accuracy["all"]["value"] == pytest.approx(2.5 / 4)
-    assert [accuracy[f"grade:{g}"]["value"] for g in ("significantly", "better", "slightly", "negligibly")] == [
+    accuracy = evaluate_reward(reward_model, pairs.examples, COMPUTE).accuracy
+    assert accuracy["all"].value == pytest.approx(2.5 / 4)
+    assert [accuracy[f"grade:{g}"].value for g in ("significantly", "better", "slightly", "negligibly")] == [
         1.0,
         0.0,
         0.5,
@@ -178,6 +178,6 @@ def test_a_learnable_preference_is_learnt(policy: Policy, session: Session) -> N
         optimizer=OptimizerSettings(learning_rate=3e-3),
     )
     result = train_reward(policy, preferences(32), settings, session, held_out=preferences(12), name="helpfulness")
-    assert result["evaluation"]["accuracy"]["all"]["value"] > 0.9
-    assert math.isfinite(result["loss"])
+    assert result.evaluation.accuracy["all"].value > 0.9
+    assert math.isfinite(result.training.held_out["loss"])
     assert (session.folder / "checkpoint" / "manifest.json").exists()

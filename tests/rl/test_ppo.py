@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+import rl.roles
 from alignment.errors import Interrupted, NonFiniteError, UsageError
 from alignment.generate.settings import SamplingSettings
 from alignment.model.checkpoint import new_model
@@ -149,3 +150,15 @@ def test_a_mini_batch_must_divide_the_batch(
 ) -> None:
     with pytest.raises(UsageError, match=r"minibatch_size 3 does not divide .*8"):
         train_ppo(policy, judges, both(prompts), SETTINGS.model_copy(update={"minibatch_size": 3}), session)
+
+
+def test_compiling_is_asked_for_policy_and_value_function(
+    policy: Policy, judges: RewardJudges, session: Session, prompts: list[Dialogue], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[object] = []
+    monkeypatch.setattr(rl.roles, "compile_layers", compiled.append)
+    settings = SETTINGS.model_copy(update={"iterations": 1})
+    asked = dataclasses.replace(session, compute=session.compute.model_copy(update={"compile": True}))
+    train_ppo(policy, judges, both(prompts), settings, asked)
+    assert [type(model).__name__ for model in compiled] == ["LlamaPolicy", "LlamaReward"]
+    assert compiled[0] is policy.model
