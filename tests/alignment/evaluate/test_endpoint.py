@@ -7,6 +7,7 @@ import pytest
 from alignment.errors import DataError
 from alignment.evaluate.chat_endpoint import ChatEndpoint
 from alignment.evaluate.endpoint import EndpointJudge, compare_answers, score_answer
+from alignment.evaluate.verdicts import pair_prompt, score_prompt
 from alignment.records import Answer, Dialogue, Source, Turn
 from alignment.store.journal import read_journal
 from alignment.train.session import Session
@@ -18,13 +19,12 @@ PROMPT = Dialogue(turns=(Turn(role="user", content="Hi"),), source=Source(file="
 def test_the_conversation_and_the_answer_are_judged_in_tenths(endpoint: Endpoint) -> None:
     endpoint.replies = ['{"helpfulness": 7, "safety": 10}']
     assert score_answer(ChatEndpoint(endpoint.settings()), PROMPT, "Hello!") == {"helpfulness": 0.7, "safety": 1.0}
-    assert "system: Be kind.\nuser: Hi\nassistant: Hello!" in endpoint.texts[0]
+    assert endpoint.texts == [score_prompt(PROMPT, "Hello!")]
 
 
-@pytest.mark.parametrize("reply", ["no idea", '{"helpfulness": 70, "safety": 10}', "{}"])
-def test_scores_that_cannot_be_read_are_an_error(endpoint: Endpoint, reply: str) -> None:
-    endpoint.replies = [reply]
-    with pytest.raises(DataError, match=r"f:1.*no verdict"):
+def test_a_reply_without_a_verdict_is_an_error_that_names_the_prompt(endpoint: Endpoint) -> None:
+    endpoint.replies = ["no idea"]
+    with pytest.raises(DataError, match=r"f:1: the judge's reply holds no verdict .*'no idea'"):
         score_answer(ChatEndpoint(endpoint.settings()), PROMPT, "a")
 
 
@@ -32,8 +32,7 @@ def test_both_orders_are_asked_and_a_win_counts_only_if_they_agree(endpoint: End
     chat = ChatEndpoint(endpoint.settings())
     endpoint.replies = ["So [[A]]", "So [[B]]", "[[B]]", "[[A]]", "[[A]]", "[[A]]", "[[tie]]", "[[tie]]"]
     assert [compare_answers(chat, PROMPT, "x", "y") for _ in range(4)] == [1, -1, 0, 0]
-    assert "Answer A: x\n\nAnswer B: y" in endpoint.texts[0]
-    assert "Answer A: y\n\nAnswer B: x" in endpoint.texts[1]
+    assert endpoint.texts[:2] == [pair_prompt(PROMPT, "x", "y"), pair_prompt(PROMPT, "y", "x")]
 
 
 def test_a_comparison_without_one_verdict_in_each_order_is_none(endpoint: Endpoint) -> None:
