@@ -1,12 +1,12 @@
-"""A chat-completions endpoint (OpenAI's form): one text asked greedily, one reply."""
+"""A chat-completions endpoint (OpenAI's form): one text asked greedily, one reply.  No redirect is followed."""
 
 from __future__ import annotations
 
 import json
 import os
-import urllib.error
-import urllib.request
 from typing import Any
+
+import httpx2
 
 from alignment.errors import DataError, UsageError
 from alignment.evaluate.settings import EndpointSettings
@@ -17,12 +17,14 @@ class ChatEndpoint:
 
     Attributes:
         settings: its address and name; the key is kept apart and shown nowhere.
+        url: what is asked.
         asked: requests so far.
     """
 
     def __init__(self, settings: EndpointSettings) -> None:
         """Raises UsageError if the named environment variable is not set."""
         self.settings = settings
+        self.url = f"{settings.url.rstrip('/')}/chat/completions"
         self.asked = 0
         self._key = os.environ.get(settings.key_variable, "") if settings.key_variable else ""
         if settings.key_variable and not self._key:
@@ -37,19 +39,31 @@ class ChatEndpoint:
         Raises:
             DataError: the endpoint does not answer, or with something else than a chat completion.
         """
-        self.asked += 1
-        body = {"model": self.settings.model, "temperature": 0, "messages": [{"role": "user", "content": text}]}
-        headers = {"Content-Type": "application/json"}
-        if self._key:
-            headers["Authorization"] = f"Bearer {self._key}"
-        url = f"{self.settings.url.rstrip('/')}/chat/completions"
-        request = urllib.request.Request(url, data=json.dumps(body).encode(), headers=headers, method="POST")
+        question = {"model": self.settings.model, "temperature": 0, "messages": [{"role": "user", "content": text}]}
+        status, body = self._exchange(json.dumps(question).encode())
+        if 300 <= status < 400:
+            raise DataError(
+                f"{self.url} replied with the redirect {status}, which is not followed (the key would go along); "
+                f"give the final address as endpoint.url"
+            )
+        if status != 200:
+            raise DataError(f"{self.url} does not answer (status {status}); an OpenAI-compatible endpoint is needed")
         try:
-            with urllib.request.urlopen(request, timeout=self.settings.timeout) as response:
-                reply: Any = json.load(response)
-            return str(reply["choices"][0]["message"]["content"])
-        except (urllib.error.URLError, TimeoutError, OSError) as error:
-            # the error's text names the address and the status, never the headers
-            raise DataError(f"{url} does not answer ({error}); an OpenAI-compatible endpoint is needed") from None
+            reply: Any = json.loads(body)
+            content = reply["choices"][0]["message"]["content"]
         except (ValueError, LookupError, TypeError) as error:
-            raise DataError(f"{url} replied with no chat completion ({type(error).__name__})") from None
+            raise DataError(f"{self.url} replied with no chat completion ({type(error).__name__})") from None
+        return str(content)
+
+    def _exchange(self, question: bytes) -> tuple[int, bytes]:
+        """One request: status and body of its response."""
+        self.asked += 1
+        headers = {b"Content-Type": b"application/json"}
+        if self._key:
+            headers[b"Authorization"] = b"Bearer " + self._key.encode("latin-1")
+        try:
+            with httpx2.Client(follow_redirects=False, timeout=self.settings.timeout) as client:
+                response = client.post(self.url, content=question, headers=headers)
+            return response.status_code, response.content
+        except httpx2.TransportError as error:
+            raise DataError(f"{self.url} does not answer ({error}); an OpenAI-compatible endpoint is needed") from None

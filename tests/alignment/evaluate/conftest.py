@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
@@ -13,12 +15,21 @@ import pytest
 from alignment.evaluate.settings import EndpointSettings
 
 
+@dataclass(frozen=True)
+class Response:
+    """What the server sends instead of a completion."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
 class Endpoint(HTTPServer):
-    """A chat-completions endpoint; a reply is a text, or a status without a completion."""
+    """A chat-completions endpoint; a reply is the text of a completion, a status, or a whole response."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.replies: list[str | int] = []
+        self.replies: list[str | int | Response] = []
         self.asked: list[dict[str, Any]] = []
 
     @property
@@ -41,17 +52,27 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.asked.append({"path": self.path, "key": self.headers.get("Authorization"), **body})
         reply = self.server.replies.pop(0)
-        self.send_response(reply if isinstance(reply, int) else 200)
-        self.end_headers()
         if isinstance(reply, str):
-            self.wfile.write(json.dumps({"choices": [{"message": {"content": reply}}]}).encode())
+            reply = Response(200, body=json.dumps({"choices": [{"message": {"content": reply}}]}).encode())
+        if isinstance(reply, int):
+            reply = Response(reply)
+        self.send_response(reply.status)
+        for name, value in {"Content-Length": str(len(reply.body)), **reply.headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(reply.body)
+
+    def do_GET(self) -> None:
+        """What a followed redirect would become."""
+        self.server.asked.append({"path": self.path, "key": self.headers.get("Authorization")})
+        self.send_error(405)
 
     def log_message(self, *_: Any) -> None:
         """Keep the tests quiet."""
 
 
-@pytest.fixture
-def endpoint() -> Iterator[Endpoint]:
+@contextmanager
+def serving() -> Iterator[Endpoint]:
     server = Endpoint()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
@@ -59,3 +80,16 @@ def endpoint() -> Iterator[Endpoint]:
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def other() -> Iterator[Endpoint]:
+    """A second host."""
+    with serving() as server:
+        yield server

@@ -7,7 +7,7 @@ import pytest
 from alignment.errors import DataError, UsageError
 from alignment.evaluate.chat_endpoint import ChatEndpoint
 from alignment.evaluate.settings import EndpointSettings
-from tests.alignment.evaluate.conftest import Endpoint
+from tests.alignment.evaluate.conftest import Endpoint, Response
 
 
 def test_the_endpoint_is_asked_greedily_with_the_key_from_the_environment(
@@ -36,3 +36,15 @@ def test_a_key_that_is_not_set_is_refused_at_once(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("JUDGE_KEY", raising=False)
     with pytest.raises(UsageError, match="JUDGE_KEY"):
         ChatEndpoint(EndpointSettings(model="m", key_variable="JUDGE_KEY"))
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed_and_the_key_reaches_no_other_host(
+    status: int, endpoint: Endpoint, other: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUDGE_KEY", "sesame")
+    endpoint.replies = [Response(status, {"Location": f"{other.url}/chat/completions"})]
+    other.replies = ['{"helpfulness": 10, "safety": 10}']
+    with pytest.raises(DataError, match=f"redirect {status}, which is not followed"):
+        ChatEndpoint(endpoint.settings(key_variable="JUDGE_KEY")).ask("Hi")
+    assert (len(endpoint.asked), other.asked) == (1, [])
