@@ -11,6 +11,9 @@ import httpx2
 from alignment.errors import DataError, UsageError
 from alignment.evaluate.settings import EndpointSettings
 
+# of the transport and of the reply's form; ValueError: of an address that no host can have
+_FAILURES = (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, OSError, ValueError)
+
 
 class ChatEndpoint:
     """An outside model behind `/chat/completions`.
@@ -51,9 +54,11 @@ class ChatEndpoint:
         try:
             reply: Any = json.loads(body)
             content = reply["choices"][0]["message"]["content"]
-        except (ValueError, LookupError, TypeError) as error:
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
             raise DataError(f"{self.url} replied with no chat completion ({type(error).__name__})") from None
-        return str(content)
+        if not isinstance(content, str):
+            raise DataError(f"{self.url} replied with no chat completion (its content is no text)")
+        return content
 
     def _exchange(self, question: bytes) -> tuple[int, bytes]:
         """One request: status and body of its response."""
@@ -65,5 +70,6 @@ class ChatEndpoint:
             with httpx2.Client(follow_redirects=False, timeout=self.settings.timeout) as client:
                 response = client.post(self.url, content=question, headers=headers)
             return response.status_code, response.content
-        except httpx2.TransportError as error:
-            raise DataError(f"{self.url} does not answer ({error}); an OpenAI-compatible endpoint is needed") from None
+        except _FAILURES as error:
+            what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            raise DataError(f"{self.url} does not answer ({what}); an OpenAI-compatible endpoint is needed") from None

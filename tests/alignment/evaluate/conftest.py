@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import Any
+from socketserver import BaseRequestHandler, TCPServer
+from typing import Any, TypeVar
 
 import pytest
 
@@ -71,9 +73,33 @@ class _Handler(BaseHTTPRequestHandler):
         """Keep the tests quiet."""
 
 
+class RawEndpoint(TCPServer):
+    """Sends what it is told to, HTTP or not, and hangs up."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _RawHandler)
+        self.chunks: Iterable[bytes] = ()
+
+    def settings(self, **more: Any) -> EndpointSettings:
+        return EndpointSettings(url=f"http://127.0.0.1:{self.server_address[1]}/v1", model="m", **more)
+
+
+class _RawHandler(BaseRequestHandler):
+    server: RawEndpoint
+    request: socket.socket
+
+    def handle(self) -> None:
+        self.request.recv(65536)
+        with suppress(OSError):  # the other side hung up first
+            for chunk in self.server.chunks:
+                self.request.sendall(chunk)
+
+
+Server = TypeVar("Server", Endpoint, RawEndpoint)
+
+
 @contextmanager
-def serving() -> Iterator[Endpoint]:
-    server = Endpoint()
+def serving(server: Server) -> Iterator[Server]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     yield server
@@ -84,12 +110,18 @@ def serving() -> Iterator[Endpoint]:
 
 @pytest.fixture
 def endpoint() -> Iterator[Endpoint]:
-    with serving() as server:
+    with serving(Endpoint()) as server:
         yield server
 
 
 @pytest.fixture
 def other() -> Iterator[Endpoint]:
     """A second host."""
-    with serving() as server:
+    with serving(Endpoint()) as server:
+        yield server
+
+
+@pytest.fixture
+def raw() -> Iterator[RawEndpoint]:
+    with serving(RawEndpoint()) as server:
         yield server

@@ -7,7 +7,7 @@ import pytest
 from alignment.errors import DataError, UsageError
 from alignment.evaluate.chat_endpoint import ChatEndpoint
 from alignment.evaluate.settings import EndpointSettings
-from tests.alignment.evaluate.conftest import Endpoint, Response
+from tests.alignment.evaluate.conftest import Endpoint, RawEndpoint, Response
 
 
 def test_the_endpoint_is_asked_greedily_with_the_key_from_the_environment(
@@ -48,3 +48,39 @@ def test_a_redirect_is_not_followed_and_the_key_reaches_no_other_host(
     with pytest.raises(DataError, match=f"redirect {status}, which is not followed"):
         ChatEndpoint(endpoint.settings(key_variable="JUDGE_KEY")).ask("Hi")
     assert (len(endpoint.asked), other.asked) == (1, [])
+
+
+GOOD = b'{"choices": [{"message": {"content": "Hello!"}}]}'
+BAD_REPLIES = {
+    "nothing": b"",
+    "no status line": b"hello\r\n\r\n",
+    "a cut body": b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n" + GOOD,
+    "a cut chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n50\r\n" + GOOD,
+    "a bad chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n" + GOOD,
+    "a line too long": b"HTTP/1.1 200 OK\r\nX: " + b"a" * 200_000 + b"\r\n\r\n" + GOOD,
+    "headers without an end": b"HTTP/1.1 200 OK\r\n" + b"X: a\r\n" * 50_000,
+    "a deep body": b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 100_000,
+    "a body of another encoding": b"HTTP/1.1 200 OK\r\n\r\n\xff\xfe\xfa",
+    "a body that is not what its head says": b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\nabc",
+    "no completion": b"HTTP/1.1 200 OK\r\n\r\n{}",
+    "a completion without text": b'HTTP/1.1 200 OK\r\n\r\n{"choices": [{"message": {"content": null}}]}',
+}
+
+
+@pytest.mark.parametrize("reply", BAD_REPLIES.values(), ids=BAD_REPLIES)
+def test_a_bad_reply_is_an_error_of_the_data(reply: bytes, raw: RawEndpoint) -> None:
+    raw.chunks = [reply]
+    with pytest.raises(DataError, match=r"127\.0\.0\.1.*(does not answer|no chat completion)"):
+        ChatEndpoint(raw.settings()).ask("Hi")
+
+
+def test_a_plain_reply_until_the_end_of_the_connection_is_read(raw: RawEndpoint) -> None:
+    raw.chunks = [b"HTTP/1.1 200 OK\r\n\r\n", GOOD]
+    assert ChatEndpoint(raw.settings()).ask("Hi") == "Hello!"
+
+
+@pytest.mark.parametrize("url", ["http://a b/v1", "http://a\nb/v1", "http://[::1/v1", "http://:0/v1", "http://a..b/v1"])
+def test_an_address_that_no_host_can_have_is_an_error_of_the_data(url: str) -> None:
+    settings = EndpointSettings.model_construct(url=url, model="m", key_variable="", timeout=5.0)
+    with pytest.raises(DataError, match="does not answer"):
+        ChatEndpoint(settings).ask("Hi")

@@ -11,7 +11,7 @@ from alignment.evaluate.verdicts import pair_prompt, score_prompt
 from alignment.records import Answer, Dialogue, Source, Turn
 from alignment.store.journal import read_journal
 from alignment.train.session import Session
-from tests.alignment.evaluate.conftest import Endpoint
+from tests.alignment.evaluate.conftest import Endpoint, Response
 
 PROMPT = Dialogue(turns=(Turn(role="user", content="Hi"),), source=Source(file="f", line=1), id="p", system="Be kind.")
 
@@ -64,6 +64,11 @@ def test_an_answer_without_a_verdict_has_no_figures_and_is_asked_about_again(
     assert judge(endpoint, session, ["a", "b"]) == [{}, {"helpfulness": 0.7, "safety": 1.0}]
     endpoint.replies = ['{"helpfulness": 2, "safety": 10}']
     assert judge(endpoint, session, ["a", "b"])[0] == {"helpfulness": 0.2, "safety": 1.0}
+
+
+def test_a_reply_that_is_cut_off_costs_its_verdict_and_no_other(endpoint: Endpoint, session: Session) -> None:
+    endpoint.replies = [Response(200, {"Content-Length": "500"}, b"{"), '{"helpfulness": 7, "safety": 10}']
+    assert judge(endpoint, session, ["a", "b"]) == [{}, {"helpfulness": 0.7, "safety": 1.0}]
 
 
 def test_an_endpoint_without_verdicts_stops_the_evaluation_and_keeps_what_it_said(
