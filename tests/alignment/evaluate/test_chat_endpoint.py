@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import time
+from collections.abc import Iterator
+
 import pytest
 
 from alignment.errors import DataError, UsageError
@@ -70,7 +74,7 @@ BAD_REPLIES = {
 @pytest.mark.parametrize("reply", BAD_REPLIES.values(), ids=BAD_REPLIES)
 def test_a_bad_reply_is_an_error_of_the_data(reply: bytes, raw: RawEndpoint) -> None:
     raw.chunks = [reply]
-    with pytest.raises(DataError, match=r"127\.0\.0\.1.*(does not answer|no chat completion)"):
+    with pytest.raises(DataError, match=r"127\.0\.0\.1.*(does not answer|no chat completion|packed body)"):
         ChatEndpoint(raw.settings()).ask("Hi")
 
 
@@ -84,3 +88,52 @@ def test_an_address_that_no_host_can_have_is_an_error_of_the_data(url: str) -> N
     settings = EndpointSettings.model_construct(url=url, model="m", key_variable="", timeout=5.0)
     with pytest.raises(DataError, match="does not answer"):
         ChatEndpoint(settings).ask("Hi")
+
+
+def dripping(head: bytes, drop: bytes) -> Iterator[bytes]:
+    yield head
+    while True:
+        time.sleep(0.05)
+        yield drop
+
+
+DRIPS = {
+    "a head": dripping(b"HTTP/1.1 200 OK\r\nX: ", b"a"),
+    "a body": dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", b" "),
+    "a body without a length": dripping(b"HTTP/1.1 200 OK\r\n\r\n" + GOOD, b" "),
+    "chunks": dripping(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    "nothing": (time.sleep(0.05) or b"" for _ in range(40)),
+}
+
+
+@pytest.mark.parametrize("drip", DRIPS.values(), ids=DRIPS)
+def test_a_reply_must_be_whole_within_the_timeout(drip: Iterator[bytes], raw: RawEndpoint) -> None:
+    raw.chunks = drip
+    began = time.monotonic()
+    with pytest.raises(DataError, match=r"did not reply within 0\.3 seconds"):
+        ChatEndpoint(raw.settings(timeout=0.3)).ask("Hi")
+    assert time.monotonic() - began < 1.5
+
+
+@pytest.mark.parametrize("head", [b"", b"Content-Length: 3000000000\r\n"])
+def test_a_reply_larger_than_any_completion_is_not_read_whole(head: bytes, raw: RawEndpoint) -> None:
+    sent = 0
+
+    def flood() -> Iterator[bytes]:
+        nonlocal sent
+        yield b"HTTP/1.1 200 OK\r\n" + head + b"\r\n"
+        for _ in range(3000):
+            sent += 1
+            yield b" " * (1 << 20)
+
+    raw.chunks = flood()
+    with pytest.raises(DataError, match=r"more than 4,194,304 bytes"):
+        ChatEndpoint(raw.settings()).ask("Hi")
+    assert sent < 100  # MiB: what the kernel holds for a reader that went away
+
+
+def test_a_packed_body_is_refused_unread(raw: RawEndpoint) -> None:
+    bomb = gzip.compress(GOOD + b" " * (32 << 20))
+    raw.chunks = [b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n", bomb]
+    with pytest.raises(DataError, match="packed body"):
+        ChatEndpoint(raw.settings()).ask("Hi")
