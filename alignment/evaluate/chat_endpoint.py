@@ -1,22 +1,33 @@
-"""A chat-completions endpoint (OpenAI's form): one text asked greedily, one reply.  No redirect is followed."""
+"""A chat-completions endpoint (OpenAI's form): one text asked greedily, one reply.
+
+No redirect is followed; a reply is bounded in time and size; an endpoint that is busy is asked again after a while.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
+from email.utils import parsedate_to_datetime
 from functools import cached_property
+from time import sleep, time
 from typing import Any
 
 import httpx2
 
 from alignment.errors import DataError, UsageError
 from alignment.evaluate.settings import EndpointSettings
+from alignment.train.session import StopFlag
 
 MOST_BYTES = 4 << 20  # of a reply: a completion with its reasoning is far below
+LONGEST_PAUSE = 60.0  # seconds, whatever Retry-After says
+_PAUSES = (1.0, 2.0, 4.0, 8.0)  # seconds before each further try
+_STRETCH = 0.2  # seconds of a pause between two looks at the stop flag
+_BUSY = (408, 425, 429, 500, 502, 503, 504)
 # of the transport and of the reply's form; ValueError: of an address that no host can have
 _FAILURES = (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, OSError, ValueError)
 
@@ -30,9 +41,10 @@ class ChatEndpoint:
         asked: requests so far.
     """
 
-    def __init__(self, settings: EndpointSettings) -> None:
-        """Raises UsageError if the named environment variable is not set."""
+    def __init__(self, settings: EndpointSettings, stop: StopFlag | None = None) -> None:
+        """Raises UsageError if the named environment variable is not set; `stop` ends its pauses."""
         self.settings = settings
+        self._stop = stop or StopFlag()
         self.url = f"{settings.url.rstrip('/')}/chat/completions"
         self.asked = 0
         self._key = os.environ.get(settings.key_variable, "") if settings.key_variable else ""
@@ -45,16 +57,31 @@ class ChatEndpoint:
     def ask(self, text: str) -> str:
         """The greedy reply to one user message.
 
+        Where it is busy (429, 503 and their like, a connection refused or lost) it is asked up to five times, with
+        pauses that double or are those that it asks for.
+
         Raises:
             DataError: the endpoint does not answer, or with something else than a chat completion.
+            Interrupted: somebody asked to stop during a pause.
         """
         question = {"model": self.settings.model, "temperature": 0, "messages": [{"role": "user", "content": text}]}
-        status, body = self._exchange(json.dumps(question).encode())
+        content = json.dumps(question).encode()
+        for pause in _PAUSES:
+            try:
+                return self._once(content)
+            except _Busy as busy:
+                self._wait(min(pause if busy.wait is None else busy.wait, LONGEST_PAUSE))
+        return self._once(content)
+
+    def _once(self, question: bytes) -> str:
+        status, headers, body = self._exchange(question)
         if 300 <= status < 400:
             raise DataError(
                 f"{self.url} replied with the redirect {status}, which is not followed (the key would go along); "
                 f"give the final address as endpoint.url"
             )
+        if status in _BUSY:
+            raise _Busy(f"{self.url} is busy (status {status})", _seconds(headers.get("Retry-After", "")))
         if status != 200:
             raise DataError(f"{self.url} does not answer (status {status}); an OpenAI-compatible endpoint is needed")
         try:
@@ -66,8 +93,20 @@ class ChatEndpoint:
             raise DataError(f"{self.url} replied with no chat completion (its content is no text)")
         return content
 
-    def _exchange(self, question: bytes) -> tuple[int, bytes]:
-        """One request: status and body of its response, whole within `timeout` and `MOST_BYTES`."""
+    def _wait(self, seconds: float) -> None:
+        """Sleep in short stretches, so that a request to stop is heard.
+
+        Raises:
+            Interrupted: somebody asked to stop.
+        """
+        while seconds > 0:
+            self._stop.check()
+            sleep(min(seconds, _STRETCH))
+            seconds -= _STRETCH
+        self._stop.check()
+
+    def _exchange(self, question: bytes) -> tuple[int, httpx2.Headers, bytes]:
+        """One request: status, headers and body of its response, whole within `timeout` and `MOST_BYTES`."""
         self.asked += 1
         headers = {b"Content-Type": b"application/json", b"Accept-Encoding": b"identity"}
         if self._key:
@@ -88,20 +127,44 @@ class ChatEndpoint:
                     body += piece
                     if len(body) > MOST_BYTES:
                         raise DataError(f"{self.url} replied with more than {MOST_BYTES:,} bytes")
-            failure = None
+            failure, busy = "", False
         except _FAILURES as error:
+            busy = isinstance(error, (httpx2.NetworkError, httpx2.ConnectTimeout))
             failure = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         if deadline.over:  # before all else: a body that was cut off so looks whole where its length is not said
             raise DataError(f"{self.url} did not reply within {self.settings.timeout:g} seconds (endpoint.timeout)")
-        if failure is not None:
-            raise DataError(f"{self.url} does not answer ({failure}); an OpenAI-compatible endpoint is needed")
-        return response.status_code, bytes(body)
+        if failure:
+            message = f"{self.url} does not answer ({failure}); an OpenAI-compatible endpoint is needed"
+            raise _Busy(message, None) if busy else DataError(message)
+        return response.status_code, response.headers, bytes(body)
 
     @cached_property
     def _client(self) -> httpx2.Client:
         # a connection for each request, so that each can be shut when its time is over
         limits = httpx2.Limits(max_keepalive_connections=0)
         return httpx2.Client(follow_redirects=False, timeout=self.settings.timeout, limits=limits)
+
+
+class _Busy(DataError):
+    """The endpoint may answer later.
+
+    Attributes:
+        wait: seconds that it asks to be left alone; None if it does not say.
+    """
+
+    def __init__(self, message: str, wait: float | None) -> None:
+        self.wait = wait
+        super().__init__(message)
+
+
+def _seconds(retry_after: str) -> float | None:
+    """The header's seconds or date as seconds from now; None if it is neither."""
+    if re.fullmatch(r"\d+(\.\d+)?", retry_after.strip(), flags=re.ASCII):
+        return float(retry_after)
+    try:
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time())
+    except (ValueError, OverflowError):  # of a year that no clock has
+        return None
 
 
 class _Deadline:

@@ -42,7 +42,7 @@ class EndpointJudge:
     )
 
     def __init__(self, settings: EndpointSettings, session: Session) -> None:
-        self.endpoint = ChatEndpoint(settings)
+        self.endpoint = ChatEndpoint(settings, session.stop)
         self.session = session
         self.path: Path = session.folder / JOURNALS / "verdicts.jsonl"
         self.without_verdict = 0

@@ -125,3 +125,11 @@ def other() -> Iterator[Endpoint]:
 def raw() -> Iterator[RawEndpoint]:
     with serving(RawEndpoint()) as server:
         yield server
+
+
+@pytest.fixture(autouse=True)
+def paused(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The stretches, in seconds, that an endpoint's pauses would have taken."""
+    stretches: list[float] = []
+    monkeypatch.setattr("alignment.evaluate.chat_endpoint.sleep", stretches.append)
+    return stretches

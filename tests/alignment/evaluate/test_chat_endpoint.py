@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import socket
 import time
 from collections.abc import Iterator
+from email.utils import formatdate
 
 import pytest
 
-from alignment.errors import DataError, UsageError
+from alignment.errors import DataError, Interrupted, UsageError
 from alignment.evaluate.chat_endpoint import ChatEndpoint
 from alignment.evaluate.settings import EndpointSettings
+from alignment.train.session import StopFlag
 from tests.alignment.evaluate.conftest import Endpoint, RawEndpoint, Response
 
 
@@ -137,3 +140,74 @@ def test_a_packed_body_is_refused_unread(raw: RawEndpoint) -> None:
     raw.chunks = [b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n", bomb]
     with pytest.raises(DataError, match="packed body"):
         ChatEndpoint(raw.settings()).ask("Hi")
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_a_busy_endpoint_is_asked_again_after_pauses_that_double(
+    status: int, endpoint: Endpoint, paused: list[float]
+) -> None:
+    endpoint.replies = [status, status, status, "Hello!"]
+    assert ChatEndpoint(endpoint.settings()).ask("Hi") == "Hello!"
+    assert sum(paused) == pytest.approx(1 + 2 + 4)
+
+
+def test_an_endpoint_that_stays_busy_is_given_up_after_five_tries(endpoint: Endpoint) -> None:
+    endpoint.replies = [429] * 9
+    with pytest.raises(DataError, match=r"busy \(status 429\)"):
+        ChatEndpoint(endpoint.settings()).ask("Hi")
+    assert len(endpoint.asked) == 5
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422, 501])
+def test_an_endpoint_that_refuses_is_not_asked_again(status: int, endpoint: Endpoint) -> None:
+    endpoint.replies = [status, "Hello!"]
+    with pytest.raises(DataError, match=f"status {status}"):
+        ChatEndpoint(endpoint.settings()).ask("Hi")
+    assert len(endpoint.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "pause"),
+    [
+        ("0", 0),
+        ("3", 3),
+        ("7.5", 7.5),
+        ("3600", 60),
+        ("9" * 400, 60),
+        *((odd, 1) for odd in ("soon", "-5", "nan", "", "1, 2", "Mon, 01 Jan 99999 00:00:00 GMT")),
+    ],
+)
+def test_the_pause_is_the_one_that_a_busy_endpoint_asks_for_within_a_minute(
+    asked_for: str, pause: float, endpoint: Endpoint, paused: list[float]
+) -> None:
+    endpoint.replies = [Response(503, {"Retry-After": asked_for}), "Hello!"]
+    assert ChatEndpoint(endpoint.settings()).ask("Hi") == "Hello!"
+    assert sum(paused) == pytest.approx(pause)
+
+
+@pytest.mark.parametrize(("seconds", "least", "most"), [(30, 20, 30), (-30, 0, 0)])
+def test_a_pause_may_be_asked_for_as_a_date(
+    seconds: float, least: float, most: float, endpoint: Endpoint, paused: list[float]
+) -> None:
+    date = formatdate(time.time() + seconds, usegmt=True)
+    endpoint.replies = [Response(503, {"Retry-After": date}), "Hello!"]
+    assert ChatEndpoint(endpoint.settings()).ask("Hi") == "Hello!"
+    assert least <= sum(paused) <= most
+
+
+def test_a_connection_that_is_refused_is_tried_again(endpoint: Endpoint, paused: list[float]) -> None:
+    with socket.socket() as nobody:  # bound, but nobody listens
+        nobody.bind(("127.0.0.1", 0))
+        settings = EndpointSettings(url=f"http://127.0.0.1:{nobody.getsockname()[1]}/v1", model="m")
+        with pytest.raises(DataError, match="does not answer"):
+            ChatEndpoint(settings).ask("Hi")
+    assert sum(paused) == pytest.approx(1 + 2 + 4 + 8)
+
+
+def test_a_request_to_stop_ends_a_pause(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop = StopFlag()
+    monkeypatch.setattr("alignment.evaluate.chat_endpoint.sleep", lambda _: stop.request(15))
+    endpoint.replies = [Response(503, {"Retry-After": "30"}), "Hello!"]
+    with pytest.raises(Interrupted):
+        ChatEndpoint(endpoint.settings(), stop).ask("Hi")
+    assert len(endpoint.asked) == 1
