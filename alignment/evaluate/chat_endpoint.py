@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from functools import cached_property
+from itertools import groupby
 from time import sleep, time
 from typing import Any
 
@@ -27,6 +28,7 @@ MOST_BYTES = 4 << 20  # of a reply: a completion with its reasoning is far below
 LONGEST_PAUSE = 60.0  # seconds, whatever Retry-After says
 _PAUSES = (1.0, 2.0, 4.0, 8.0)  # seconds before each further try
 _STRETCH = 0.2  # seconds of a pause between two looks at the stop flag
+_PIECE = 4  # characters: shorter pieces of a key stand in any text
 _BUSY = (408, 425, 429, 500, 502, 503, 504)
 # of the transport and of the reply's form; ValueError: of an address that no host can have
 _FAILURES = (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, OSError, ValueError)
@@ -72,6 +74,20 @@ class ChatEndpoint:
             except _Busy as busy:
                 self._wait(min(pause if busy.wait is None else busy.wait, LONGEST_PAUSE))
         return self._once(content)
+
+    def without_key(self, text: str) -> str:
+        """A text of the endpoint's with every piece of the key that stands in it as `***`: what may be quoted.
+
+        A piece is four characters or more, so that a key that was cut, wrapped or masked in part does not show either.
+        """
+        length = min(_PIECE, len(self._key))
+        pieces = {self._key[i : i + length] for i in range(len(self._key) - length + 1)} - {""}
+        hidden = [False] * len(text)
+        for i in range(len(text)):
+            if text[i : i + length] in pieces:
+                hidden[i : i + length] = [True] * length
+        runs = groupby(zip(text, hidden, strict=True), key=lambda pair: pair[1])
+        return "".join("***" if hide else "".join(sign for sign, _ in run) for hide, run in runs)
 
     def _once(self, question: bytes) -> str:
         status, headers, body = self._exchange(question)
@@ -130,7 +146,7 @@ class ChatEndpoint:
             failure, busy = "", False
         except _FAILURES as error:
             busy = isinstance(error, (httpx2.NetworkError, httpx2.ConnectTimeout))
-            failure = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            failure = f"{type(error).__name__}: {self.without_key(str(error)[:200])}".rstrip(": ")
         if deadline.over:  # before all else: a body that was cut off so looks whole where its length is not said
             raise DataError(f"{self.url} did not reply within {self.settings.timeout:g} seconds (endpoint.timeout)")
         if failure:

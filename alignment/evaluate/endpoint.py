@@ -93,7 +93,8 @@ def score_answer(endpoint: ChatEndpoint, dialogue: Dialogue, answer: str) -> dic
     try:
         return read_scores(reply)
     except DataError as error:
-        raise DataError(f"{dialogue.source}: the judge's reply {error}; it was {reply[:80]!r}") from None
+        fault, quoted = endpoint.without_key(str(error)), endpoint.without_key(reply[:200])[:80]
+        raise DataError(f"{dialogue.source}: the judge's reply {fault}; it was {quoted!r}") from None
 
 
 def compare_answers(endpoint: ChatEndpoint, dialogue: Dialogue, first: str, second: str) -> int | None:

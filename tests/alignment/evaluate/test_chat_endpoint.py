@@ -211,3 +211,51 @@ def test_a_request_to_stop_ends_a_pause(endpoint: Endpoint, monkeypatch: pytest.
     with pytest.raises(Interrupted):
         ChatEndpoint(endpoint.settings(), stop).ask("Hi")
     assert len(endpoint.asked) == 1
+
+
+KEY = "qx-7Yw9_ZkVj3PmB8fLr5TnH2dGs6Uc4"
+
+
+def shown_of_the_key(message: str) -> list[str]:
+    return [KEY[i : i + 4] for i in range(len(KEY) - 3) if KEY[i : i + 4] in message]
+
+
+@pytest.fixture
+def keyed(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a variable that holds a key, and by its name is none."""
+    monkeypatch.setenv("JUDGE_AUTH", KEY)
+    return "JUDGE_AUTH"
+
+
+@pytest.mark.parametrize(
+    ("said", "quoted"),
+    [
+        (f"Bearer {KEY}!", "Bearer ***!"),
+        (f"{KEY[:17]} is wrong", "*** is wrong"),
+        (f"{KEY[:6]}*****{KEY[-4:]}", "***" + "*****" + "***"),
+        (f"{KEY[:9]}\n{KEY[9:]}", "***\n***"),
+        (KEY * 3, "***"),
+        ("the key is fine", "the key is fine"),
+        ("", ""),
+    ],
+)
+def test_no_piece_of_the_key_is_quoted(said: str, quoted: str, endpoint: Endpoint, keyed: str) -> None:
+    assert ChatEndpoint(endpoint.settings(key_variable=keyed)).without_key(said) == quoted
+
+
+def test_without_a_key_everything_may_be_quoted(endpoint: Endpoint) -> None:
+    assert ChatEndpoint(endpoint.settings()).without_key("Bearer of news") == "Bearer of news"
+
+
+def test_a_short_key_is_hidden_too(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUDGE_AUTH", "abc")
+    assert ChatEndpoint(endpoint.settings(key_variable="JUDGE_AUTH")).without_key("xabcxab") == "x***xab"
+
+
+def test_a_server_that_echoes_the_key_in_its_status_line_does_not_bring_it_into_the_error(
+    raw: RawEndpoint, keyed: str
+) -> None:
+    raw.chunks = [f"no such key: {KEY}\r\n\r\n".encode()]
+    with pytest.raises(DataError, match=r"does not answer .*no such key") as caught:
+        ChatEndpoint(raw.settings(key_variable=keyed)).ask("Hi")
+    assert shown_of_the_key(str(caught.value)) == []

@@ -28,6 +28,18 @@ def test_a_reply_without_a_verdict_is_an_error_that_names_the_prompt(endpoint: E
         score_answer(ChatEndpoint(endpoint.settings()), PROMPT, "a")
 
 
+@pytest.mark.parametrize("reply", ["Bearer KEY", "x" * 70 + "KEY", '{"helpfulness": "KEY", "safety": 1}', "KEY" * 50])
+def test_a_reply_that_echoes_the_key_shows_no_part_of_it(
+    reply: str, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "qx-7Yw9_ZkVj3PmB8fLr5TnH2dGs6Uc4"
+    monkeypatch.setenv("JUDGE_AUTH", key)  # a name that tells of no secret
+    endpoint.replies = [reply.replace("KEY", key)]
+    with pytest.raises(DataError, match="the judge's reply") as caught:
+        score_answer(ChatEndpoint(endpoint.settings(key_variable="JUDGE_AUTH")), PROMPT, "a")
+    assert [key[i : i + 4] for i in range(len(key) - 3) if key[i : i + 4] in str(caught.value)] == []
+
+
 def test_both_orders_are_asked_and_a_win_counts_only_if_they_agree(endpoint: Endpoint) -> None:
     chat = ChatEndpoint(endpoint.settings())
     endpoint.replies = ["So [[A]]", "So [[B]]", "[[B]]", "[[A]]", "[[A]]", "[[A]]", "[[tie]]", "[[tie]]"]
