@@ -44,17 +44,12 @@ class ChatEndpoint:
     """
 
     def __init__(self, settings: EndpointSettings, stop: StopFlag | None = None) -> None:
-        """Raises UsageError if the named environment variable is not set; `stop` ends its pauses."""
+        """Raises UsageError if the named environment variable holds no key; `stop` ends its pauses."""
         self.settings = settings
         self._stop = stop or StopFlag()
         self.url = f"{settings.url.rstrip('/')}/chat/completions"
         self.asked = 0
-        self._key = os.environ.get(settings.key_variable, "") if settings.key_variable else ""
-        if settings.key_variable and not self._key:
-            raise UsageError(
-                f"endpoint.key_variable names {settings.key_variable}, which is not set; put the key into it, "
-                f"or leave key_variable empty"
-            )
+        self._key = _key_in(settings.key_variable) if settings.key_variable else ""
 
     def ask(self, text: str) -> str:
         """The greedy reply to one user message.
@@ -159,6 +154,27 @@ class ChatEndpoint:
         # a connection for each request, so that each can be shut when its time is over
         limits = httpx2.Limits(max_keepalive_connections=0)
         return httpx2.Client(follow_redirects=False, timeout=self.settings.timeout, limits=limits)
+
+
+def _key_in(variable: str) -> str:
+    """The key in an environment variable, without the line end that a file or a shell has left.
+
+    Raises:
+        UsageError: there is none, or no HTTP header can carry it; shows no character of it.
+    """
+    key = os.environ.get(variable, "").rstrip("\r\n")
+    if not key:
+        raise UsageError(
+            f"endpoint.key_variable names {variable}, which is not set; put the key into it, "
+            f"or leave key_variable empty"
+        )
+    for place, sign in enumerate(key, start=1):
+        if sign.isspace() or not sign.isprintable() or ord(sign) > 0xFF:
+            raise UsageError(
+                f"endpoint.key_variable names {variable}, whose character {place} of {len(key)} no HTTP header can "
+                f"carry in a key (a blank, a line break, or no letter of Latin-1); put the key alone into it"
+            )
+    return key
 
 
 class _Busy(DataError):

@@ -259,3 +259,32 @@ def test_a_server_that_echoes_the_key_in_its_status_line_does_not_bring_it_into_
     with pytest.raises(DataError, match=r"does not answer .*no such key") as caught:
         ChatEndpoint(raw.settings(key_variable=keyed)).ask("Hi")
     assert shown_of_the_key(str(caught.value)) == []
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\n\n"])
+def test_the_line_end_after_a_key_is_no_part_of_it(
+    end: str, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUDGE_KEY", f"sésame{end}")
+    endpoint.replies = ["Hello!"]
+    assert ChatEndpoint(endpoint.settings(key_variable="JUDGE_KEY")).ask("Hi") == "Hello!"
+    assert endpoint.asked[0]["key"] == "Bearer sésame"
+
+
+@pytest.mark.parametrize(
+    "key", ["ключsesame", "ses ame", " sesame", "ses\name", "sesame\t", "se\x7fsame", "se\u200bsame"]
+)
+def test_a_key_that_no_header_can_carry_is_refused_before_anything_is_sent(
+    key: str, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUDGE_KEY", key)
+    with pytest.raises(UsageError, match=rf"JUDGE_KEY, whose character \d of {len(key)} no HTTP header") as caught:
+        ChatEndpoint(endpoint.settings(key_variable="JUDGE_KEY"))
+    assert "same" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["", "\n"])
+def test_an_empty_key_is_as_good_as_none(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUDGE_KEY", key)
+    with pytest.raises(UsageError, match="JUDGE_KEY, which is not set"):
+        ChatEndpoint(EndpointSettings(model="m", key_variable="JUDGE_KEY"))
