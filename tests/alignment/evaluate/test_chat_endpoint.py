@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from email.utils import formatdate
 
 import pytest
+from pydantic import ValidationError
 
 from alignment.errors import DataError, Interrupted, UsageError
 from alignment.evaluate.chat_endpoint import ChatEndpoint
@@ -288,3 +289,40 @@ def test_an_empty_key_is_as_good_as_none(key: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("JUDGE_KEY", key)
     with pytest.raises(UsageError, match="JUDGE_KEY, which is not set"):
         ChatEndpoint(EndpointSettings(model="m", key_variable="JUDGE_KEY"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://localhost:8000/v1", "https://judge.example/v1/", "HTTPS://judge.example", "http://[::1]:8000/v1"],
+)
+def test_an_address_of_the_web_is_taken_as_it_is(url: str) -> None:
+    assert EndpointSettings(url=url, model="m").url == url
+
+
+@pytest.mark.parametrize(
+    ("url", "fault"),
+    [
+        ("file:///dir", "does not begin with http"),
+        ("gopher://judge.example/v1", "does not begin with http"),
+        ("localhost:8000/v1", "does not begin with http"),
+        ("judge.example/v1", "does not begin with http"),
+        ("not a url", "a blank or a control character"),
+        ("http://a b/v1", "a blank or a control character"),
+        ("http://a\nb/v1", "a blank or a control character"),
+        ("http:///v1", "it has no host"),
+        ("http://:8000/v1", "it has no host"),
+        ("http:/v1", "it has no host"),
+        ("http://[::1/v1", "its host cannot be read"),
+        ("http://a:b/v1", "its port is no number"),
+        ("http://a:70000/v1", "its port is no number"),
+        ("http://a:0/v1", "its port is 0"),
+        ("http://me:sesame@a/v1", "a user or a password"),
+        ("http://a/v1?key=sesame", "a query or a fragment"),
+        ("http://a/v1#x", "a query or a fragment"),
+        ("", "at least 1 character"),
+    ],
+)
+def test_what_names_no_endpoint_is_refused_when_the_settings_are_read(url: str, fault: str) -> None:
+    with pytest.raises(ValidationError, match=fault) as caught:
+        EndpointSettings(url=url, model="m")
+    assert "sesame" not in caught.value.errors()[0]["msg"]
