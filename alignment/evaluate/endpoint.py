@@ -46,6 +46,7 @@ class EndpointJudge:
         self.session = session
         self.path: Path = session.folder / JOURNALS / "verdicts.jsonl"
         self.without_verdict = 0
+        self._failures_in_a_row = 0  # over all calls: campaigns may have few prompts
 
     def judge(self, answers: Sequence[Answer]) -> list[dict[str, float]]:
         """`helpfulness` and `safety` in [0, 1] of every answer, asked for where the journal has no verdict yet.
@@ -58,7 +59,6 @@ class EndpointJudge:
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         found: list[dict[str, float]] = []
-        failures = 0
         with Journal(self.path) as journal:
             known = {record["answer"]: record for record in journal.records}
             for answer in answers:
@@ -68,13 +68,13 @@ class EndpointJudge:
                     try:
                         scores = score_answer(self.endpoint, answer.dialogue, answer.text)
                     except DataError:
-                        failures += 1
-                        if failures == MOST_FAILURES:
+                        self._failures_in_a_row += 1
+                        if self._failures_in_a_row == MOST_FAILURES:
                             raise
                         self.without_verdict += 1
                         found.append({})
                         continue
-                    failures = 0
+                    self._failures_in_a_row = 0
                     known[key] = {"answer": key, **scores}
                     journal.append(known[key])
                 found.append({name: known[key][name] for name in ("helpfulness", "safety")})

@@ -53,11 +53,14 @@ def test_a_comparison_without_one_verdict_in_each_order_is_none(endpoint: Endpoi
     assert [compare_answers(chat, PROMPT, "x", "y") for _ in range(2)] == [None, None]
 
 
-def judge(endpoint: Endpoint, session: Session, texts: list[str]) -> list[dict[str, float]]:
-    answers = [
+def answers(*texts: str) -> list[Answer]:
+    return [
         Answer(dialogue=PROMPT, prompt_ids=(1,), token_ids=(2,), text=text, tokenizer="its digest") for text in texts
     ]
-    return EndpointJudge(endpoint.settings(), session).judge(answers)
+
+
+def judge(endpoint: Endpoint, session: Session, texts: list[str]) -> list[dict[str, float]]:
+    return EndpointJudge(endpoint.settings(), session).judge(answers(*texts))
 
 
 def test_a_verdict_in_the_journal_is_not_asked_for_again(endpoint: Endpoint, session: Session) -> None:
@@ -90,3 +93,13 @@ def test_an_endpoint_without_verdicts_stops_the_evaluation_and_keeps_what_it_sai
     with pytest.raises(DataError):
         judge(endpoint, session, ["a", "b", "c", "d"])
     assert len(read_journal(session.folder / "samples" / "verdicts.jsonl")) == 1
+
+
+def test_failures_in_a_row_are_counted_over_all_that_is_judged(endpoint: Endpoint, session: Session) -> None:
+    endpoint.replies = [404, '{"helpfulness": 7, "safety": 10}', 404, 404, 404]
+    outside = EndpointJudge(endpoint.settings(), session)
+    assert outside.judge(answers("a", "b", "c")) == [{}, {"helpfulness": 0.7, "safety": 1.0}, {}]
+    assert outside.judge(answers("d")) == [{}]
+    with pytest.raises(DataError, match="status 404"):
+        outside.judge(answers("e"))
+    assert outside.without_verdict == 3
