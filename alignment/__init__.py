@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from alignment.train.pretrain import pretrain as pretrain
     from alignment.train.session import Session as Session
     from alignment.train.sft import sft as sft
+    from alignment.version import __version__ as __version__
     from alignment.world import World as World
 
 _HOMES = {
@@ -28,12 +29,14 @@ _HOMES = {
     "Tokenizer": "alignment.text.tokenizer",
     "World": "alignment.world",
     "evaluate_versions": "alignment.evaluate.versions",
+    "__version__": "alignment.version",
 }
 __all__ = [
     "Policy",
     "Session",
     "Tokenizer",
     "World",
+    "__version__",
     "evaluate_versions",
     "load_policy",
     "pretrain",

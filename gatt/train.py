@@ -60,11 +60,6 @@ def train_gatt(
         settings,
         session,
         name="gatt",
-        context_length=settings.context_length,
-        pack_length=settings.pack_length,
-        batch_size=settings.batch_size,
-        epochs=settings.epochs,
-        max_steps=settings.max_steps,
         too_long="drop",
         train_on="last",
     )

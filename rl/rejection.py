@@ -113,18 +113,7 @@ def rejection_sample(
         raise DataError(f"RLHF-V{version}: no sampled answer could be kept; every one is empty or holds a chat marker")
     names = ("rejection-mix", version)
     mixed = mix_in(dialogues, sft_dialogues, settings.sft_share, seed=session.seed, names=names)
-    tuned = fine_tune(
-        start or policy,
-        mixed,
-        settings,
-        session,
-        name=f"rejection-v{version}",
-        context_length=settings.context_length,
-        pack_length=settings.pack_length,
-        batch_size=settings.batch_size,
-        epochs=settings.epochs,
-        max_steps=settings.max_steps,
-    )
+    tuned = fine_tune(start or policy, mixed, settings, session, name=f"rejection-v{version}")
     return {**figures, **tuned}
 
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from alignment.batch.tree import Tree
 from alignment.generate.draw import answers_of
 from alignment.generate.sampler import Sample
 from alignment.policy.policy import Policy
@@ -66,15 +63,3 @@ def score_rollouts(
             )
         )
     return rollouts
-
-
-def answer_targets(rollout: Rollout) -> Tree:
-    """A tree prompt -> answer of a rollout with one answer; every token of the answer is a target."""
-    answer = np.asarray(rollout.samples[0].token_ids, dtype=np.int32)
-    prompt = np.asarray(rollout.prompt_ids, dtype=np.int32)
-    return Tree(
-        segments=(prompt, answer),
-        trained=(np.zeros(len(prompt), dtype=bool), np.ones(len(answer), dtype=bool)),
-        parents=(-1, 0),
-        rows=(str(rollout.prompt.source),),
-    )

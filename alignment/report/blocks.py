@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Discriminator
 
 from alignment.errors import UsageError
 from alignment.report.series import Figure
@@ -31,6 +34,7 @@ class SideBySide:
         answers: (version, answer, the judge's parts) in the order of training.
     """
 
+    type: Literal["side_by_side"] = "side_by_side"
     title: str
     prompt: tuple[Exchange, ...]
     answers: tuple[tuple[str, str, Mapping[str, float]], ...]
@@ -40,6 +44,7 @@ class SideBySide:
 class MaskedText:
     """Tokens with their loss mask: (piece, whether it is trained on)."""
 
+    type: Literal["masked_text"] = "masked_text"
     title: str
     tokens: tuple[tuple[str, bool], ...]
 
@@ -63,6 +68,7 @@ class MaskedText:
 class Facts:
     """Keys and values."""
 
+    type: Literal["facts"] = "facts"
     title: str
     items: tuple[tuple[str, Cell], ...]
 
@@ -74,6 +80,7 @@ class Facts:
 class Code:
     """Text as it stands: a recipe, a command."""
 
+    type: Literal["code"] = "code"
     title: str
     text: str
 
@@ -82,10 +89,12 @@ class Code:
 class Paragraph:
     """A few sentences."""
 
+    type: Literal["paragraph"] = "paragraph"
     text: str
 
 
-Block = Table | Figure | SideBySide | MaskedText | Facts | Code | Paragraph
+# `type` is what tells one block from another in JSON
+Block = Annotated[Table | Figure | SideBySide | MaskedText | Facts | Code | Paragraph, Discriminator("type")]
 
 
 @dataclass(frozen=True, kw_only=True)

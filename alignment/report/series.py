@@ -56,6 +56,7 @@ class Figure:
         y_scale: "log" for what spans orders of magnitude (line only).
     """
 
+    type: Literal["figure"] = "figure"
     title: str
     kind: Kind
     series: tuple[Series, ...]

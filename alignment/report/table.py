@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from alignment.errors import UsageError
 
@@ -43,6 +43,7 @@ class Table:
         note: where the figures come from, how the intervals were made, how many were measured.
     """
 
+    type: Literal["table"] = "table"
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]

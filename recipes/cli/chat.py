@@ -15,13 +15,19 @@ from alignment.records import Dialogue, Source, Turn
 from recipes.masking import escape_controls, safe
 from recipes.running.folder import require_run, stage_folders
 from recipes.running.record import read_record
+from recipes.stages.kind import Makes
+from recipes.stages.table import STAGES
 
 if TYPE_CHECKING:
     from alignment.generate.sampler import Sampler
     from alignment.policy.policy import Policy
 
-_POLICIES = ("pretrain", "sft", "rejection", "ppo", "gatt")  # kinds that leave a model to talk to
 MAX_LINE = 100_000  # characters of one message
+COMMANDS = {
+    "/new": "starts a fresh dialogue (the system message stays)",
+    "/help": "says what can be typed",
+    "/quit": "ends, as Ctrl-D does",
+}
 
 
 def chat_on_terminal(
@@ -34,7 +40,7 @@ def chat_on_terminal(
     max_new_tokens: int,
     seed: int,
 ) -> None:
-    """Talk to a run's model until the input ends; `/new` starts a fresh dialogue, `/quit` ends.
+    """Talk to a run's model until the input ends; what `COMMANDS` names is done and not answered.
 
     Raises:
         UsageError: there is no run, or no such finished stage.
@@ -49,7 +55,7 @@ def chat_on_terminal(
         _lines(), policy=policy, sampler=make_sampler(policy), sampling=sampling, system=system, seed=seed, say=_say
     )
     if sys.stdin.isatty():
-        _say(f"{name} of {safe(str(run))}; /new starts afresh, /quit or Ctrl-D ends")
+        _say(f"{name} of {safe(str(run))}; /new starts afresh, /help tells more, /quit or Ctrl-D ends")
     for answer in answers:
         print(escape_controls(answer), flush=True)
 
@@ -80,6 +86,11 @@ def conversation(
         if line == "/new":
             dialogue = _fresh(system)
             say("a new dialogue begins")
+            continue
+        if line == "/help":
+            for command, what in COMMANDS.items():
+                say(f"{command:6} {what}")
+            say("any other line is a message to the model")
             continue
         if not line:
             continue
@@ -115,7 +126,7 @@ def find_model(run: Path, stage: str | None) -> tuple[str, Path]:
     found: dict[str, Path] = {}
     for folder in stage_folders(run):
         record = read_record(folder)
-        speaks = record is not None and record.status == "finished" and record.kind in _POLICIES
+        speaks = record is not None and record.status == "finished" and _speaks(record.kind)
         if (folder / "checkpoint").is_symlink():
             raise UsageError(f"{folder / 'checkpoint'} is a symbolic link; a run holds its models itself")
         if record is not None and speaks and (folder / "checkpoint").is_dir():
@@ -127,6 +138,11 @@ def find_model(run: Path, stage: str | None) -> tuple[str, Path]:
     if stage not in found:
         raise UsageError(f"{run} has no finished model of the stage {stage[:100]!r}; it has {', '.join(found)}")
     return stage, found[stage]
+
+
+def _speaks(kind: str) -> bool:
+    """Whether a kind of stage leaves a model to talk to."""
+    return kind in STAGES and Makes.POLICY in STAGES[kind].makes
 
 
 def _fresh(system: str | None) -> Dialogue:

@@ -9,14 +9,21 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("alignment", "reward", "rl", "gatt", "recipes")
 # the floors, the ground first; a file imports from its own floor or from below
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("alignment.errors", "alignment.settings", "alignment.randomness", "alignment.records"),
+    ("alignment.errors", "alignment.version", "alignment.settings", "alignment.randomness", "alignment.records"),
     ("alignment.constraint", "alignment.judging", "alignment.store"),
     ("alignment.model", "alignment.text", "alignment.report"),
     ("alignment.batch", "alignment.policy", "alignment.data", "alignment.world"),
     ("alignment.train", "alignment.generate"),
     ("alignment.evaluate", "reward", "gatt"),
     ("rl",),
-    ("recipes",),
+    # the corridors of recipes
+    ("recipes.masking",),
+    ("recipes.reading",),
+    ("recipes.stages",),
+    ("recipes.plan",),
+    ("recipes.load", "recipes.study"),
+    ("recipes.running",),
+    ("recipes.cli",),
 )
 
 

@@ -6,12 +6,14 @@ all proportion is refused, and what a damaged gzip still gives is given before t
 
 from __future__ import annotations
 
+import gzip
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from alignment.errors import DataError
+from alignment.store.regular import open_regular
 
 READ_BYTES = 1 << 18
 EXCERPT = 200
@@ -135,7 +137,7 @@ def _line(number: int, pending: bytearray, size: int, head: bytes, piece: bytes,
 
 def _plain(path: Path) -> Iterator[bytes]:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             while chunk := file.read(READ_BYTES):
                 yield chunk
     except OSError as error:
@@ -149,73 +151,28 @@ def unreadable(path: Path, error: OSError) -> DataError:
 
 
 def _gunzip(path: Path) -> Iterator[bytes]:
-    """Members one after the other, by raw inflate: the checksum is compared after its bytes were given."""
-    packed = _plain(path)
-    buffer = bytearray()
-    read = given = 0
-
-    def fill(need: int) -> bool:
-        nonlocal read
-        while len(buffer) < need:
-            chunk = next(packed, None)
-            if chunk is None:
-                return False
-            read += len(chunk)
-            buffer.extend(chunk)
-        return True
-
-    member = 0
-    while fill(1):
-        if member and not bytes(buffer).strip(b"\0"):
-            # zero padding after the last member is allowed (RFC 1952 leaves it to the tools; tapes have it)
-            buffer.clear()
-            continue
-        _skip_header(buffer, fill, member)
-        inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-        checksum = size = 0
-        while not inflate.eof:
-            if not inflate.unconsumed_tail and not fill(1):
-                raise Damaged("the gzip is cut: it ends inside its data")
-            taken = inflate.unconsumed_tail or bytes(buffer)
-            if not inflate.unconsumed_tail:
-                buffer.clear()
-            try:
-                piece = inflate.decompress(taken, READ_BYTES)
-            except zlib.error as error:
-                raise Damaged(f"the gzip is damaged ({error})") from error
-            checksum, size, given = zlib.crc32(piece, checksum), size + len(piece), given + len(piece)
-            if given > FREE_EXPANSION and given > MAX_EXPANSION * read:
-                raise DataError(
-                    f"{path} unpacks to more than {MAX_EXPANSION} times its size ({given:,} bytes from "
-                    f"{read:,} so far), which text does not do; unpack it by hand if it is meant"
-                )
-            if piece:
-                yield piece
-        buffer[:0] = inflate.unused_data
-        if not fill(8):
-            raise Damaged("the gzip is cut: its checksum is missing")
-        told = (int.from_bytes(buffer[:4], "little"), int.from_bytes(buffer[4:8], "little"))
-        del buffer[:8]
-        if told != (checksum, size & 0xFFFFFFFF):
-            raise Damaged(f"the gzip's checksum is {told[0]:08x}, its data give {checksum:08x}")
-        member += 1
-
-
-def _skip_header(buffer: bytearray, fill: Callable[[int], bool], member: int) -> None:
-    if not fill(10) or buffer[:3] != b"\x1f\x8b\x08":
-        raise Damaged("rubbish follows the gzip's end" if member else "it is not a gzip in spite of its name")
-    flags, at = buffer[3], 10
-    if flags & 4:
-        if not fill(at + 2):
-            raise Damaged("the gzip is cut: it ends inside its header")
-        at += 2 + int.from_bytes(buffer[at : at + 2], "little")
-    for bit in (8, 16):  # the original name, a comment: each ends with a zero byte
-        if flags & bit:
-            while (end := buffer.find(b"\0", at)) < 0:
-                if not fill(len(buffer) + 1):
-                    raise Damaged("the gzip is cut: it ends inside its header")
-            at = end + 1
-    at += 2 if flags & 2 else 0
-    if not fill(at):
-        raise Damaged("the gzip is cut: it ends inside its header")
-    del buffer[:at]
+    """The members' bytes, one member after the other; a member's checksum is compared after its bytes were given."""
+    given = 0
+    try:
+        with open_regular(path) as packed, gzip.GzipFile(fileobj=packed) as file:
+            is_gzip = packed.peek(2)[:2] == b"\x1f\x8b"
+            # read1, not read: what one step unpacks is given before the next step can fail
+            while chunk := file.read1(READ_BYTES):
+                given, read = given + len(chunk), packed.tell()
+                if given > FREE_EXPANSION and given > MAX_EXPANSION * read:
+                    raise DataError(
+                        f"{path} unpacks to more than {MAX_EXPANSION} times its size ({given:,} bytes from "
+                        f"{read:,} so far), which text does not do; unpack it by hand if it is meant"
+                    )
+                yield chunk
+    except EOFError as error:
+        raise Damaged("the gzip is cut: it ends inside its header, its data or its checksum") from error
+    except zlib.error as error:
+        raise Damaged(f"the gzip is damaged ({error})") from error
+    except gzip.BadGzipFile as error:
+        if "Not a gzipped file" not in str(error):
+            raise Damaged(f"the gzip's checksum or header is wrong ({error})") from error
+        reason = "rubbish follows the gzip's end" if is_gzip else "it is not a gzip in spite of its name"
+        raise Damaged(reason) from error
+    except OSError as error:
+        raise unreadable(path, error) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections import Counter
@@ -110,16 +111,25 @@ def test_what_is_not_finite_is_named_and_comes_back() -> None:
     assert repr(from_json(value)) == repr(report)
 
 
+def _line(value: Any) -> Any:
+    """The first figure of the sample report."""
+    return value["sections"][1]["blocks"][0]
+
+
 @pytest.mark.parametrize(
     "damage, told",
     [
-        (lambda value: value.pop("sections"), "KeyError: 'sections'"),
-        (lambda value: value.pop("facts"), "KeyError: 'facts'"),
+        (lambda value: value.pop("sections"), "sections: Field required"),
+        (lambda value: value.pop("facts"), "facts is missing"),
         (lambda value: value.update(schema="other"), "is not a report"),
         (lambda value: value.update(version=99), "schema version 99"),
-        (lambda value: value["sections"][0]["blocks"][0].pop("columns"), "KeyError: 'columns'"),
+        (lambda value: value["sections"][0]["blocks"][0].pop("columns"), "blocks.0.table.columns: Field required"),
         (lambda value: value["sections"][0]["blocks"][0]["rows"][0].pop(), "has 5 cells"),
-        (lambda value: value["sections"][0]["blocks"][0].update(type="film"), "KeyError: 'film'"),
+        (lambda value: value["sections"][0]["blocks"][0].update(type="film"), "expected tags: 'table', 'figure'"),
+        (lambda value: value.update(title=7), "title: Input should be a valid string, not '7'"),
+        (lambda value: _line(value).update(x_label=None), r"figure\.x_label: Input should be a valid string"),
+        (lambda value: _line(value)["series"][0]["y"].__setitem__(3, "0.5"), r"series\.0\.y\.3 is '0\.5', where 0\.5"),
+        (lambda value: _line(value)["series"][0]["y"].__setitem__(3, {"float": "big"}), "KeyError: 'big'"),
     ],
 )
 def test_a_damaged_json_is_refused_by_the_name_of_what_is_wrong(sample_report: Report, damage: Any, told: str) -> None:
@@ -128,3 +138,32 @@ def test_a_damaged_json_is_refused_by_the_name_of_what_is_wrong(sample_report: R
     with pytest.raises(DataError, match=told) as error:
         from_json(value, "runs/a/report.json")
     assert str(error.value).startswith("runs/a/report.json")
+
+
+def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Every (container, key) of a JSON value; of a list the first items alone."""
+    for key in list(value) if isinstance(value, dict) else range(min(7, len(value))):
+        yield value, key
+        if isinstance(value[key], (dict, list)):
+            yield from _places(value[key])
+
+
+def _is_read(value: Any) -> bool:
+    try:
+        return isinstance(from_json(value), Report)
+    except DataError:
+        return False
+
+
+@pytest.mark.parametrize("odd", [None, "x", 7, True, [], {}, [[]], {"float": "nan"}, {"type": "table"}], ids=str)
+def test_whatever_stands_in_a_place_of_the_json_it_is_read_or_refused(sample_report: Report, odd: Any) -> None:
+    blocks = {type(block): block for section in sample_report.sections for block in section.blocks}
+    section = dataclasses.replace(sample_report.sections[0], blocks=tuple(blocks.values()))
+    value = to_json(dataclasses.replace(sample_report, sections=(section,)))
+    read = []
+    for container, key in list(_places(value)):
+        kept, container[key] = container[key], odd
+        read.append(_is_read(value))  # no other error may come
+        container[key] = kept
+    assert len(read) > 300
+    assert 50 < sum(read) < len(read) - 50

@@ -12,7 +12,8 @@ import pytest
 from alignment.errors import RequestTooLong, UsageError
 from alignment.generate.sampler import Sample, SampleRequest
 from alignment.generate.settings import SamplingSettings
-from recipes.cli.chat import conversation, find_model
+from recipes.cli.app import chat
+from recipes.cli.chat import COMMANDS, conversation, find_model
 from recipes.reading.schema import Recipe
 from recipes.running.runner import run
 
@@ -72,6 +73,17 @@ def test_a_new_dialogue_forgets_and_quit_ends() -> None:
     _, sampler, told = talk(["Hello", "/new", "Again", "/quit", "Never"])
     assert sampler.seen == ["[INST] Hello [/INST]", "[INST] Again [/INST]"]
     assert told == ["a new dialogue begins"]
+
+
+def test_help_tells_every_command_and_does_not_go_to_the_model() -> None:
+    answers, sampler, told = talk(["Hello", "/help", "And now?"])
+    assert len(answers) == len(sampler.seen) == 2
+    assert "/help" not in sampler.seen[1]
+    assert [line.split()[0] for line in told[:-1]] == list(COMMANDS)
+
+
+def test_every_command_is_known_to_the_verbs_help() -> None:
+    assert [command for command in COMMANDS if command not in (chat.__doc__ or "")] == []
 
 
 def test_the_same_seed_and_lines_give_the_same_answers() -> None:
