@@ -243,7 +243,10 @@ def recipes() -> None:
 
 @app.command(rich_help_panel="Look")
 def schema() -> None:
-    """The JSON schema of recipes, for editors and checkers."""
+    """The JSON schema of recipes, for editors and checkers.
+
+    Example: align schema > recipe.schema.json
+    """
     from recipes.cli.show import show_schema
 
     show_schema()
