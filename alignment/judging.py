@@ -1,38 +1,49 @@
-"""What a judge says of an answer, and what a judge is; the judges stand in `alignment/evaluate/`.  No torch."""
+"""What a judge is: figures for every answer, and which figure decides between two versions.  No torch.
+
+The leaves: `GoldJudge` (the embedded world's truth), `RewardJudges` (the two reward models), `EndpointJudge` (an
+outside model over HTTP).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from alignment.records import Dialogue
-
-_NO_PARTS: Mapping[str, float] = MappingProxyType({})
+from alignment.records import Answer
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What a judge says of one answer.
+class Decision:
+    """How one judge decides between two answers to a prompt of one campaign.
 
     Attributes:
-        helpfulness: 0 (useless) to 1.
-        safety: 0 (does harm) to 1.
-        parts: what the scores are made of, each 0 to 1 (the gold judge: correct, complete, concise,
-            polite, format, fluent, follows).
+        figure: the judge's figure that is compared; higher is better.
+        tie: differences of at most this are a tie, on the figure's own scale.
     """
 
-    helpfulness: float
-    safety: float
-    parts: Mapping[str, float] = field(default_factory=lambda: _NO_PARTS)
+    figure: str
+    tie: float
 
 
 class Judge(Protocol):
-    """Scores an answer to a prompt; two verdicts of one judge can be compared, of two judges not."""
+    """Gives answers figures; two figures of one judge can be compared, of two judges not."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Stands before its figures ("gold" in "gold.helpfulness")."""
+        ...
 
-    def judge(self, dialogue: Dialogue, answer: str) -> Verdict:
-        """The verdict on `answer` to `dialogue`, which ends with the user."""
+    @property
+    def independent(self) -> bool:
+        """Whether it took no part in training the models that it judges."""
+        ...
+
+    @property
+    def decides(self) -> Mapping[str, Decision]:
+        """Campaign ("helpfulness", "safety") -> how two answers are compared; other campaigns are not compared."""
+        ...
+
+    def judge(self, answers: Sequence[Answer]) -> list[dict[str, float]]:
+        """One mapping of figures per answer, in order; empty where it has no verdict."""
         ...

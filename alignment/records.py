@@ -1,4 +1,4 @@
-"""What a row of data becomes: documents, dialogues, preferences and labelled answers.  No torch.
+"""What a row of data becomes: documents, dialogues, preferences, labelled answers; and what a model answers.  No torch.
 
 Each record remembers where it came from (`Source`), so that an error or a report can name
 file and line.  `meta` holds plain JSON values that ride along (the world's task, a category).
@@ -103,3 +103,25 @@ class LabelledAnswer:
     safe: bool
     source: Source
     meta: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """One answer of a model, as it was sampled; what every judge is given.
+
+    Attributes:
+        dialogue: the prompt, ending with the user.
+        prompt_ids: the prompt's tokens, as the model was given them.
+        token_ids: the answer's tokens as sampled (with the end token, if it ended by itself); text that is encoded
+            again may give others.
+        text: the tokens decoded and stripped.
+        tokenizer: SHA-256 of the tokenizer that the ids belong to.
+        finished: whether it ended by itself, not at the limit.
+    """
+
+    dialogue: Dialogue
+    prompt_ids: tuple[int, ...]
+    token_ids: tuple[int, ...]
+    text: str
+    tokenizer: str
+    finished: bool = True

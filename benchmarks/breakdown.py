@@ -21,7 +21,7 @@ from alignment.model.attention import forest_attention, plan_attention
 from alignment.model.llama import Block, LlamaPolicy, rotary_table
 from alignment.model.log_probs import summed_log_probs
 from alignment.model.pointwise import rotate
-from alignment.train.language_loss import language_loss
+from alignment.train.language_model import language_loss
 from benchmarks.measure import benchmark_config
 from benchmarks.training import autocast, parse
 

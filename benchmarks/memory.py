@@ -20,7 +20,7 @@ from transformers import LlamaForCausalLM
 
 from alignment.batch.tree import Tree, make_batch
 from alignment.model.llama import LlamaPolicy
-from alignment.train.language_loss import language_loss, num_targets
+from alignment.train.language_model import language_loss, num_targets
 from benchmarks.measure import benchmark_config, print_result, use_machine
 from benchmarks.training import autocast, our_steps
 

@@ -10,18 +10,20 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForSequenceClassification
 
+from alignment.batch.render import answer_tree
 from alignment.batch.steps import pack
-from alignment.batch.tree import Tree, make_batch
 from benchmarks.measure import benchmark_config, in_turn, print_result, use_machine
 from benchmarks.training import our_steps
-from reward.model import LlamaReward, answer_tree
-from reward.train import PairLoss
+from reward.model import LlamaReward
+from reward.preferences import PairExample, make_pair_batch
+from reward.train import pair_loss
 
 PAIRS, BATCH = 32, 8
 Pair = tuple[list[int], list[int], list[int]]
@@ -90,15 +92,13 @@ def main() -> None:
     pairs = draw_pairs(asked.prompt)
     config = benchmark_config()
     config.num_labels, config.pad_token_id = 1, 0
-    nan = float("nan")
-    trees: list[Tree] = [
-        answer_tree(prompt, [chosen, other], labels=(0.0, nan, nan)) for prompt, chosen, other in pairs
-    ]
+    examples = [PairExample(tree=answer_tree(prompt, [chosen, other]), margin=0.0) for prompt, chosen, other in pairs]
     steps = []
     for at in range(0, PAIRS, BATCH):
-        chosen = trees[at : at + BATCH]
-        steps.append([make_batch([chosen[i] for i in bin_]) for bin_ in pack(chosen, 2048)])
-    train = our_steps(LlamaReward(config), steps, PairLoss(0.0), lambda batch: float(len(batch.trees)), bf16=asked.bf16)
+        chosen = examples[at : at + BATCH]
+        steps.append([make_pair_batch([chosen[i] for i in bin_]) for bin_ in pack(chosen, 2048)])
+    loss = partial(pair_loss, safety_weight=0.0)
+    train = our_steps(LlamaReward(config), steps, loss, lambda batch: float(batch.num_examples), bf16=asked.bf16)
 
     def ours() -> int:
         train()

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from transformers import LlamaForSequenceClassification
 
+from alignment.batch.render import answer_tree
 from alignment.batch.tree import make_batch
 from benchmarks.measure import benchmark_config, in_turn, print_result
 from benchmarks.training import autocast, parse
-from reward.model import LlamaReward, answer_tree, segment_scores
+from reward.model import LlamaReward, segment_scores
 
 ANSWERS, PROMPT, PROMPTS = 16, 256, 4
 

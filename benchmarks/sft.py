@@ -19,7 +19,7 @@ from transformers import LlamaForCausalLM
 from alignment.batch.steps import pack
 from alignment.batch.tree import Tree, make_batch
 from alignment.model.llama import LlamaPolicy
-from alignment.train.language_loss import language_loss, num_targets
+from alignment.train.language_model import language_loss, num_targets
 from benchmarks.measure import benchmark_config, in_turn, print_result, use_machine
 from benchmarks.training import our_steps, ragged_chats
 

@@ -11,10 +11,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from alignment.batch.tree import ForestBatch
 from alignment.train.optimizer import make_optimizer
 from alignment.train.settings import OptimizerSettings
-from alignment.train.trainer import LossFunction
+from alignment.train.trainer import B, LossFunction
 from benchmarks.measure import use_machine
 
 
@@ -36,9 +35,9 @@ def autocast(bf16: bool) -> AbstractContextManager[object]:
 
 def our_steps(
     model: nn.Module,
-    steps: Sequence[Sequence[ForestBatch]],
-    loss: LossFunction,
-    normaliser: Callable[[ForestBatch], float],
+    steps: Sequence[Sequence[B]],
+    loss: LossFunction[B],
+    normaliser: Callable[[B], float],
     *,
     bf16: bool,
 ) -> Callable[[], int]:

@@ -19,7 +19,7 @@ from alignment import Session, World
 from alignment.generate.settings import SamplingSettings
 from alignment.train.settings import OptimizerSettings
 from reward import RewardModel
-from rl import Judges, PpoSettings, PPOTrainer, RejectionSettings, rejection_sample
+from rl import PpoSettings, PromptSplit, RejectionSettings, RewardJudges, rejection_sample, train_ppo
 
 SAMPLING = SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=32)
 
@@ -41,7 +41,7 @@ def main() -> None:
         accuracy = train_on(policy, pairs, unseen, args.out / campaign)
         print(f"the {campaign} reward model ranks {accuracy['all']['value']:.2f} of the held-out pairs right")
     models = {name: RewardModel.load(args.out / name / "checkpoint") for name in ("helpfulness", "safety")}
-    judges = Judges(**models, safety_threshold=0.15)
+    judges = RewardJudges(**models, compute=COMPUTE)
     prompts, held_out = [[*town.prompts("helpfulness", s), *town.prompts("safety", s)] for s in ("train", "validation")]
 
     # 2. rejection sampling: four answers to each prompt, the best by reward kept, and SFT on what was kept
@@ -68,8 +68,9 @@ def main() -> None:
         value_learning_rate=1e-3,
         optimizer=OptimizerSettings(learning_rate=5e-4, schedule="constant"),
     )
-    result = PPOTrainer(policy, judges, ppo, session(args.out / "rlhf-v2")).train(prompts, held_out)
-    print(f"PPO: held-out reward {result['start_reward']:.2f}, and {result['best_reward']:.2f} at its best iteration")
+    split = PromptSplit(train=prompts, held_out=held_out)
+    result = train_ppo(policy, judges, split, ppo, session(args.out / "rlhf-v2"))
+    print(f"PPO: held-out reward {result.course[0].reward:.2f}, and {result.best.reward:.2f} at its best iteration")
     print(f"checkpoints: {args.out / 'rlhf-v1' / 'checkpoint'}, {args.out / 'rlhf-v2' / 'checkpoint'}")
 
 

@@ -5,15 +5,21 @@ from __future__ import annotations
 from alignment.data.settings import DataSettings
 from alignment.generate.settings import SamplingSettings
 from alignment.settings import setting
-from alignment.train.settings import LoopSettings
+from alignment.train.settings import PackedSettings
 
 
-class GattSettings(LoopSettings):
+def _is_yaml(text: str) -> bool:
+    return text.endswith((".yaml", ".yml"))
+
+
+class GattSettings(PackedSettings):
     """Ghost Attention (Llama 2 paper, 3.3): instructions kept over many turns."""
 
     after: int = setting(0, "the RLHF version whose model it starts from (paper: 3); 0: the last", ge=0)
     data: DataSettings = setting(..., "dialogues whose user turns are used; answers are sampled anew")
-    constraints: str = setting("builtin", "`world` (the embedded world's), `builtin`, or a .yaml file of constraints")
+    constraints: str = setting(
+        "builtin", "`world` (the embedded world's), `builtin`, or a .yaml file of constraints", file=_is_yaml
+    )
     num_dialogues: int = setting(1000, "training dialogues to synthesise", ge=1)
     turns: int = setting(4, "user turns of a synthesised dialogue", ge=2)
     shorten_fraction: float = setting(
@@ -25,9 +31,5 @@ class GattSettings(LoopSettings):
     sampling: SamplingSettings = setting(SamplingSettings(temperature=0.7, top_p=0.95), "how the answers are drawn")
     evaluation_dialogues: int = setting(64, "held-out dialogues for consistency by turn", ge=1)
     evaluation_turns: int = setting(6, "user turns of an evaluation dialogue", ge=2)
-    context_length: int = setting(4096, "longest dialogue, in tokens", ge=8)
-    pack_length: int = setting(0, "tokens of one packed forest; 0: the context length", ge=0)
-    batch_size: int = setting(64, "packed forests a step", ge=1)
     epochs: float = setting(1.0, "passes over the dialogues", gt=0)
-    max_steps: int | None = setting(None, "stop after this many steps, whatever the epochs say", ge=1)
     sft_share: float = setting(0.0, "SFT dialogues mixed in, as a share of the GAtt dialogues", ge=0)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from alignment.constraint import Constraint
+from alignment.data.mixing import mix_in
 from alignment.errors import DataError
 from alignment.policy.policy import Policy
-from alignment.randomness import named_generator
 from alignment.records import Dialogue
 from alignment.store.atomic import write_json
 from alignment.train.session import Session
@@ -53,19 +53,13 @@ def train_gatt(
             f"it is repeated (share {synthesis['follow_share']:.2f}); train it further, or set "
             f"gatt.keep_only_satisfied: false"
         )
-    extra = min(len(sft_dialogues), round(settings.sft_share * len(made)))
-    picked = named_generator(session.seed, "gatt-mix").permutation(len(sft_dialogues))[:extra]
+    mixed = mix_in(made, sft_dialogues, settings.sft_share, seed=session.seed, names=("gatt-mix",))
     tuned = fine_tune(
         policy,
-        [*made, *(sft_dialogues[i] for i in sorted(picked.tolist()))],
+        mixed,
         settings,
         session,
         name="gatt",
-        context_length=settings.context_length,
-        pack_length=settings.pack_length,
-        batch_size=settings.batch_size,
-        epochs=settings.epochs,
-        max_steps=settings.max_steps,
         too_long="drop",
         train_on="last",
     )

@@ -1,133 +1,236 @@
-"""The stages of a recipe, in order, with what each starts from.  No torch.
+"""From a recipe to its stages: each kind with its inputs, in order, with what it starts from.  No torch.
 
-`rlhf: {versions: 5, ppo_from: 5}` becomes rlhf-v1 … rlhf-v4, rlhf-v5-rejection and rlhf-v5; Ghost
-Attention comes after its version, and the next version starts from its model (Llama 2 paper, 3.3).
+The one place that asks whether a section of the recipe is there, and so the one that knows what each stage is handed;
+and what no section can see alone: a stage that needs an absent one, versions that do not exist.
+
+`rlhf: {versions: 5, ppo_from: 5}` becomes rlhf-v1 … rlhf-v4, rlhf-v5-rejection and rlhf-v5; Ghost Attention comes
+after its version, and the next version starts from its model (Llama 2 paper, 3.3).
 """
 
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterator
+from typing import Any
 
+from alignment.data.settings import DataSettings, SourceSettings
 from alignment.errors import UsageError
+from alignment.settings import Settings
+from alignment.world.settings import WorldSettings
 from recipes.reading.schema import Recipe
-
-Kind = Literal["tokenizer", "pretrain", "sft", "reward", "rejection", "ppo", "gatt", "evaluate", "report"]
-KINDS: tuple[Kind, ...] = ("tokenizer", "pretrain", "sft", "reward", "rejection", "ppo", "gatt", "evaluate", "report")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlannedStage:
-    """One stage of a run.
-
-    Attributes:
-        name: unique in the run ("rlhf-v2").
-        kind: which function does it.
-        number: 1-based place in the plan.
-        parents: names of the stages whose folders it reads.
-        starts_from: the stage whose model it starts from; None: `model.path`, or fresh weights.
-        role: which reward model ("helpfulness", "safety").
-        version: which RLHF version.
-    """
-
-    name: str
-    kind: Kind
-    number: int
-    parents: tuple[str, ...] = ()
-    starts_from: str | None = None
-    role: str | None = None
-    version: int | None = None
-
-    @property
-    def folder(self) -> str:
-        """Its folder's name in the run."""
-        return f"{self.number:02d}-{self.name}"
-
-    @property
-    def makes_policy(self) -> bool:
-        """Whether it leaves a language model that can be talked to."""
-        return self.kind in ("pretrain", "sft", "rejection", "ppo", "gatt")
+from recipes.reading.yaml_loader import KeyPath
+from recipes.stages.evaluate import EVALUATE, EvaluateInputs
+from recipes.stages.gatt import GATT, GattInputs
+from recipes.stages.kind import FromPolicy, Makes, PlannedStage, StageInputs, StageKind
+from recipes.stages.ppo import PPO, PpoInputs
+from recipes.stages.pretrain import PRETRAIN, PretrainInputs
+from recipes.stages.rejection import REJECTION, RejectionInputs
+from recipes.stages.report import REPORT, ReportInputs
+from recipes.stages.reward import REWARD, RewardInputs
+from recipes.stages.rlhf_inputs import CampaignPrompts, RewardModels
+from recipes.stages.sft import SFT, SftInputs
+from recipes.stages.table import STAGES
+from recipes.stages.tokenizer import TOKENIZER, TokenizerInputs
+from rl.settings import CombinationSettings
 
 
-class _Stages:
-    def __init__(self) -> None:
+class _Plan:
+    """Stages as they are added, parents before children."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
         self.stages: list[PlannedStage] = []
 
     def add(
         self,
+        kind: StageKind[Any, Any],
         name: str,
-        kind: Kind,
+        inputs: StageInputs,
         *parents: str | None,
         starts_from: str | None = None,
-        role: str | None = None,
-        version: int | None = None,
+        tokenizer: str | None = None,
     ) -> str:
-        unique = tuple(dict.fromkeys(p for p in (starts_from, *parents) if p is not None))
+        """Plan a stage; returns its name.  The stages whose records it reads are parents too."""
+        read = (source.stage for data in inputs.data() for source in data.settings.sources)
+        unique = tuple(dict.fromkeys(p for p in (starts_from, tokenizer, *parents, *read) if p is not None))
         self.stages.append(
             PlannedStage(
                 name=name,
                 kind=kind,
+                inputs=inputs,
                 number=len(self.stages) + 1,
                 parents=unique,
                 starts_from=starts_from,
-                role=role,
-                version=version,
+                tokenizer=tokenizer,
             )
         )
         return name
 
+    def start(self, parent: str | None) -> dict[str, Any]:
+        """What every stage that starts from a policy is handed of the model's section."""
+        model = self.recipe.model
+        if parent is None:
+            return {"model": model}
+        return {"gradient_checkpointing": model.gradient_checkpointing}
+
+    def world(self, *read: DataSettings | None, judged: bool = False) -> WorldSettings | None:
+        """The embedded world for a stage that reads it, or judges by it."""
+        return self.recipe.world if judged or any(_sources(data, (), "world") for data in read) else None
+
+    def making(self, what: Makes) -> list[str]:
+        """The stages so far that make something."""
+        return [stage.name for stage in self.stages if stage.makes(what)]
+
 
 def stages_of(recipe: Recipe) -> tuple[PlannedStage, ...]:
     """Expand a recipe into its stages, parents before children."""
-    plan = _Stages()
-    tokenizer = plan.add("tokenizer", "tokenizer")
+    plan = _Plan(recipe)
+    tokenizer = plan.add(TOKENIZER, "tokenizer", _tokenizer_inputs(plan))
     policy: str | None = None
     if recipe.pretrain is not None:
-        policy = plan.add("pretrain", "pretrain", tokenizer)
+        inputs: FromPolicy = PretrainInputs(
+            world=plan.world(recipe.pretrain.data), model=recipe.model, settings=recipe.pretrain
+        )
+        policy = plan.add(PRETRAIN, "pretrain", inputs, tokenizer=tokenizer)
     if recipe.sft is not None:
-        policy = plan.add("sft", "sft", tokenizer, starts_from=policy)
-    chat = policy
-    rewards: list[str] = []
-    if recipe.reward is not None:
-        for role in ("helpfulness", "safety"):
-            rewards.append(plan.add(f"reward-{role}", "reward", tokenizer, starts_from=chat, role=role))
-    models: list[str] = []
-    if recipe.sft is not None:
-        models = [stage.name for stage in plan.stages if stage.kind in ("pretrain", "sft")]
-    rejections: list[str] = []
+        inputs = SftInputs(world=plan.world(recipe.sft.data), model=recipe.model, settings=recipe.sft)
+        policy = plan.add(SFT, "sft", inputs, starts_from=policy, tokenizer=tokenizer)
+    # the models that the evaluation compares; a chat model's own base is one of them
+    models = plan.making(Makes.POLICY) if recipe.sft is not None else []
+    judges = _reward_models(plan, policy, tokenizer)
+    policy = _versions(plan, policy, tokenizer, judges, models)
+    if models:
+        prompts, demonstrations = _prompts(recipe), recipe.sft.data if recipe.sft is not None else None
+        plan.add(
+            EVALUATE,
+            "evaluate",
+            EvaluateInputs(
+                world=recipe.world,
+                model=recipe.model,
+                settings=recipe.evaluate,
+                versions=tuple(models),
+                prompts=prompts,
+                demonstrations=demonstrations if prompts is None else None,
+                judges=judges,
+            ),
+            *models,
+            *plan.making(Makes.REWARD_MODEL),
+            tokenizer=tokenizer,
+        )
+    plan.add(REPORT, "report", ReportInputs(), *(stage.name for stage in plan.stages))
+    return tuple(plan.stages)
+
+
+def _tokenizer_inputs(plan: _Plan) -> TokenizerInputs:
+    recipe = plan.recipe
+    documents = recipe.tokenizer_data
+    borrowed = recipe.tokenizer.data is None and recipe.tokenizer.path is None and recipe.pretrain is not None
+    chats = recipe.sft.data if documents is not None and recipe.sft is not None else None
+    taken = recipe.tokenizer.path is None and documents is None
+    return TokenizerInputs(
+        world=plan.world(documents, chats, recipe.tokenizer.data),
+        settings=recipe.tokenizer,
+        documents=documents,
+        documents_key="pretrain" if borrowed else None,
+        chats=chats,
+        checkpoint=recipe.model if taken else None,
+    )
+
+
+def _reward_models(plan: _Plan, chat: str | None, tokenizer: str) -> RewardModels | None:
+    recipe = plan.recipe
+    if recipe.reward is None:
+        return None
+    names = {}
+    for role, settings in recipe.reward.by_role().items():
+        # what a model of helpfulness notices is asked in the town, wherever its comparisons come from
+        probes = role == "helpfulness"
+        inputs = RewardInputs(
+            world=plan.world(settings.data, judged=probes),
+            role=role,
+            settings=settings,
+            probes_world=probes,
+            **plan.start(chat),
+        )
+        names[role] = plan.add(REWARD, f"reward-{role}", inputs, starts_from=chat, tokenizer=tokenizer)
+    combination = recipe.rlhf.combination if recipe.rlhf is not None else CombinationSettings()
+    return RewardModels(helpfulness=names["helpfulness"], safety=names["safety"], combination=combination)
+
+
+def _versions(
+    plan: _Plan, chat: str | None, tokenizer: str, judges: RewardModels | None, models: list[str]
+) -> str | None:
+    """RLHF-V1 … Vn and Ghost Attention; adds to `models`, returns the newest."""
+    recipe, policy = plan.recipe, chat
     versions = recipe.rlhf.versions if recipe.rlhf else 0
     gatt_after = (recipe.gatt.after or versions) if recipe.gatt else -1
+    rejections: list[str] = []
     for version in range(1, versions + 1):
-        assert recipe.rlhf is not None  # there are versions
-        with_ppo = version >= recipe.rlhf.ppo_from
-        name = f"rlhf-v{version}"
-        base = policy if recipe.rlhf.rejection.start_from == "latest" else chat
-        rejection = plan.add(
-            f"{name}-rejection" if with_ppo else name,
-            "rejection",
-            tokenizer,
-            *rewards,
-            *(rejections if recipe.rlhf.rejection.pool == "all" else []),
-            policy,  # last: the newest model, which draws the answers whatever the training starts from
-            starts_from=base,
+        rlhf, prompts = recipe.rlhf, _prompts(recipe)
+        if rlhf is None or prompts is None or judges is None:
+            break  # the recipe was checked
+        with_ppo, name = version >= rlhf.ppo_from, f"rlhf-v{version}"
+        base = policy if rlhf.rejection.start_from == "latest" else chat
+        mixed = recipe.sft.data if recipe.sft is not None and rlhf.rejection.sft_share > 0 else None
+        earlier = tuple(rejections) if rlhf.rejection.pool == "all" else ()
+        inputs: FromPolicy = RejectionInputs(
+            world=plan.world(prompts.helpfulness, prompts.safety, mixed),
             version=version,
+            settings=rlhf.rejection,
+            samples_from=policy if policy != base else None,
+            earlier=earlier,
+            mixed_in=mixed,
+            prompts=prompts,
+            judges=judges,
+            **plan.start(base),
+        )
+        rejection = plan.add(
+            REJECTION,
+            f"{name}-rejection" if with_ppo else name,
+            inputs,
+            *plan.making(Makes.REWARD_MODEL),
+            *earlier,
+            policy,
+            starts_from=base,
+            tokenizer=tokenizer,
         )
         rejections.append(rejection)
         policy = rejection
         if with_ppo:
-            policy = plan.add(name, "ppo", tokenizer, *rewards, starts_from=rejection, version=version)
+            inputs = PpoInputs(
+                world=plan.world(prompts.helpfulness, prompts.safety),
+                settings=rlhf.ppo,
+                prompts=prompts,
+                judges=judges,
+                **plan.start(rejection),
+            )
+            rewards = plan.making(Makes.REWARD_MODEL)
+            policy = plan.add(PPO, name, inputs, *rewards, starts_from=rejection, tokenizer=tokenizer)
         models.append(policy)
         if version == gatt_after:
-            policy = plan.add("gatt", "gatt", tokenizer, starts_from=policy)
-            models.append(policy)
-    if recipe.gatt is not None and gatt_after == 0:
-        policy = plan.add("gatt", "gatt", tokenizer, starts_from=policy)
-        models.append(policy)
-    if models:
-        plan.add("evaluate", "evaluate", tokenizer, *models, *rewards)
-    plan.add("report", "report", *(stage.name for stage in plan.stages))
-    return tuple(plan.stages)
+            policy = _gatt(plan, policy, tokenizer, models)
+    return _gatt(plan, policy, tokenizer, models) if gatt_after == 0 else policy
+
+
+def _gatt(plan: _Plan, policy: str | None, tokenizer: str, models: list[str]) -> str | None:
+    recipe = plan.recipe
+    if recipe.gatt is None:
+        return policy
+    mixed = recipe.sft.data if recipe.sft is not None and recipe.gatt.sft_share > 0 else None
+    inputs = GattInputs(
+        world=plan.world(recipe.gatt.data, mixed, judged=recipe.gatt.constraints == "world"),
+        settings=recipe.gatt,
+        mixed_in=mixed,
+        **plan.start(policy),
+    )
+    models.append(plan.add(GATT, "gatt", inputs, starts_from=policy, tokenizer=tokenizer))
+    return models[-1]
+
+
+def _prompts(recipe: Recipe) -> CampaignPrompts | None:
+    if recipe.rlhf is None:
+        return None
+    return CampaignPrompts(helpfulness=recipe.rlhf.prompts, safety=recipe.rlhf.safety_prompts)
 
 
 def needed_for(stages: tuple[PlannedStage, ...], targets: tuple[str, ...]) -> tuple[PlannedStage, ...]:
@@ -161,11 +264,95 @@ def find_stages(stages: tuple[PlannedStage, ...], name: str) -> tuple[str, ...]:
     names = [stage.name for stage in stages]
     if name in names:
         return (name,)
-    of_kind = tuple(stage.name for stage in stages if stage.kind == name)
+    of_kind = tuple(stage.name for stage in stages if stage.kind.name == name)
     if of_kind:
         return of_kind
-    if name in KINDS:
+    if name in STAGES:
         raise UsageError(f"the recipe has no stage of the kind {name!r}; add its section; it has {', '.join(names)}")
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(names)}"
     raise UsageError(f"the recipe has no stage {name[:100]!r}; {hint}")
+
+
+def section_problems(recipe: Recipe) -> list[tuple[KeyPath, str]]:
+    """Every mismatch between a recipe's sections, as (key, sentence)."""
+    found: list[tuple[KeyPath, str]] = []
+
+    def need(key: KeyPath, message: str) -> None:
+        found.append((key, message))
+
+    has_base = recipe.pretrain is not None or recipe.model.path is not None
+    if not has_base:
+        need(("model",), "names no path and there is no section pretrain; add `pretrain:` or say model.path")
+    if recipe.tokenizer.path is None and recipe.tokenizer_data is None and recipe.model.path is None:
+        need(
+            ("tokenizer",),
+            "has neither path nor data and there is no section pretrain; say tokenizer.path or tokenizer.data",
+        )
+    if recipe.model.path is not None and recipe.tokenizer.path is None and recipe.tokenizer.data is not None:
+        need(
+            ("tokenizer", "data"),
+            "trains a new tokenizer for the checkpoint in model.path, which has its own; leave it out",
+        )
+    has_chat = recipe.sft is not None or (recipe.model.path is not None and recipe.pretrain is None)
+    for name in ("reward", "rlhf", "gatt"):
+        if getattr(recipe, name) is not None and not has_chat:
+            need(
+                (name,),
+                "needs a chat model: add the section sft, or start from a chat checkpoint (model.path, no pretrain)",
+            )
+    if recipe.rlhf is not None:
+        if recipe.reward is None:
+            need(("rlhf",), "needs the reward models; add the section reward")
+        if recipe.rlhf.ppo_from > recipe.rlhf.versions + 1:
+            need(
+                ("rlhf", "ppo_from"),
+                f"is {recipe.rlhf.ppo_from}; there are {recipe.rlhf.versions} versions, "
+                f"{recipe.rlhf.versions + 1} means never",
+            )
+        if recipe.rlhf.rejection.sft_share > 0 and recipe.sft is None:
+            need(("rlhf", "rejection", "sft_share"), "mixes in SFT dialogues; add the section sft or set it to 0")
+    if recipe.gatt is not None:
+        versions = recipe.rlhf.versions if recipe.rlhf else 0
+        if recipe.gatt.after > versions:
+            absent = f"there are {versions} versions" if versions else "there is no section rlhf"
+            need(("gatt", "after"), f"is {recipe.gatt.after}; {absent}, 0 means the last model")
+        if recipe.gatt.sft_share > 0 and recipe.sft is None:
+            need(("gatt", "sft_share"), "mixes in SFT dialogues; add the section sft or set it to 0")
+    if recipe.world is None:
+        for key in _sources(recipe, (), "world"):
+            need(key, "reads the embedded world; add the section `world: {}`")
+    if not found:  # a plan can be made
+        found += _stage_source_problems(recipe)
+    return found
+
+
+def _stage_source_problems(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
+    """Sources that read a stage which is not there, makes no records, or comes too late."""
+    plan = {stage.name: stage for stage in stages_of(recipe)}
+    readers = {data.key: stage for stage in reversed(plan.values()) for data in stage.inputs.data()}
+    for key, name in _sources(recipe, (), "stage").items():
+        reader = next(stage for section, stage in readers.items() if ".".join(map(str, key)).startswith(f"{section}."))
+        earlier = [s.name for s in plan.values() if s.makes(Makes.RECORDS) and s.number < reader.number]
+        right = f"right is {' or '.join(earlier)}" if earlier else "no stage before it makes any"
+        if name not in plan:
+            yield key, f"is {name!r}, which is no stage of this recipe; {right}"
+        elif not plan[name].makes(Makes.RECORDS):
+            yield key, f"is {name!r}, a stage that makes no records; {right}"
+        elif plan[name].number >= reader.number:
+            yield key, f"is {name!r}, which comes after {reader.name}, the stage that would read it; {right}"
+
+
+def _sources(value: Any, path: KeyPath, field: str) -> dict[KeyPath, str]:
+    """Below a settings value, every source that says this field: its key -> what it says."""
+    found: dict[KeyPath, str] = {}
+    if isinstance(value, SourceSettings):
+        if (said := getattr(value, field)) is not None:
+            found[(*path, field)] = said
+    elif isinstance(value, Settings):
+        for name in type(value).model_fields:
+            found |= _sources(getattr(value, name), (*path, name), field)
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            found |= _sources(item, (*path, index), field)
+    return found

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,11 @@ from alignment.records import GRADES
 from alignment.report.intervals import wilson
 from alignment.train.compute import Compute
 from reward.model import RewardModel
-from reward.preferences import PairSet, is_pair
+from reward.preferences import Example, PairExample
 
 
-def evaluate_reward(reward_model: RewardModel, pairs: PairSet, compute: Compute) -> dict[str, Any]:
-    """Score held-out pairs.
+def evaluate_reward(reward_model: RewardModel, examples: Sequence[Example], compute: Compute) -> dict[str, Any]:
+    """Score held-out pairs and labelled answers.
 
     Returns:
         `accuracy`: overall and by grade and source, each `{value, low, high, pairs}` (Wilson, 95 %; a tie
@@ -24,27 +24,26 @@ def evaluate_reward(reward_model: RewardModel, pairs: PairSet, compute: Compute)
         recall of unsafe answers at sigma(r) < 0.5 and the area under the ROC curve, where labels exist;
         `scores`: a histogram of the scores.
     """
-    if not pairs.trees:
+    if not examples:
         return {"accuracy": {}, "mean_gap": {}, "safety": {}, "scores": {}}
     scored = reward_model.score_ids(
-        [tree.segments[0].tolist() for tree in pairs.trees],
-        [[segment.tolist() for segment in tree.segments[1:]] for tree in pairs.trees],
+        [example.tree.segments[0].tolist() for example in examples],
+        [[segment.tolist() for segment in example.tree.segments[1:]] for example in examples],
         compute,
     )
     wins: dict[str, list[float]] = defaultdict(list)
     gaps: dict[str, list[float]] = defaultdict(list)
     labels: list[float] = []
     label_scores: list[float] = []
-    for tree, grade, source, scores in zip(pairs.trees, pairs.grades, pairs.sources, scored, strict=True):
-        if is_pair(tree):
+    for example, scores in zip(examples, scored, strict=True):
+        if isinstance(example, PairExample):
             gap = scores[0] - scores[1]
-            for group in ("all", f"grade:{grade or 'ungraded'}", f"source:{source}"):
+            for group in ("all", f"grade:{example.grade or 'ungraded'}", f"source:{example.source}"):
                 wins[group].append(1.0 if gap > 0 else 0.5 if gap == 0 else 0.0)
                 gaps[group].append(gap)
-        known = tree.labels[1:] if is_pair(tree) else tree.labels
-        for label, score in zip(known, scores, strict=True):
-            if not math.isnan(label):
-                labels.append(label)
+        for safe, score in zip(example.labels, scores, strict=True):
+            if safe is not None:
+                labels.append(float(safe))
                 label_scores.append(score)
     accuracy = {}
     for group in sorted(wins, key=_group_order):

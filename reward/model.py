@@ -11,18 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import LlamaConfig
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from alignment.batch.render import answer_tree
 from alignment.batch.steps import pack
-from alignment.batch.tree import ForestBatch, Tree, make_batch
+from alignment.batch.tree import ForestBatch, make_batch
 from alignment.errors import CheckpointError
 from alignment.model.attention import AttentionPlan
-from alignment.model.checkpoint import align_weights, check_tensors, check_weight_files, quiet_loading, save_model
+from alignment.model.checkpoint import read_llama, save_model
 from alignment.model.llama import LlamaBody, LlamaCore
+from alignment.model.modes import evaluating
+from alignment.model.weight_files import require_plain_files
 from alignment.policy.pairing import require_fitting_config, require_recorded_tokenizer
 from alignment.policy.policy import Policy
 from alignment.randomness import named_seed
@@ -96,17 +98,13 @@ class RewardModel:
         folder = Path(folder)
         if not folder.is_dir():
             raise CheckpointError(f"{folder} is no folder; a reward model's checkpoint is needed")
+        require_plain_files(folder)
         tokenizer = Tokenizer.load(folder)
         require_recorded_tokenizer(folder, tokenizer)
         if (folder / MANIFEST).exists():
             verify(folder, kind="reward")
-        check_weight_files(folder)
-        config = LlamaConfig.from_pretrained(folder)
-        check_tensors(folder, LlamaReward, config)
-        require_fitting_config(tokenizer, config, str(folder))
-        with quiet_loading():
-            model = LlamaReward.from_pretrained(folder, use_safetensors=True)
-        align_weights(model)
+        model = read_llama(folder, LlamaReward)
+        require_fitting_config(tokenizer, model.config, str(folder))
         return RewardModel(model=model, tokenizer=tokenizer)
 
     def save(self, folder: Path, *, meta: Mapping[str, Any]) -> Manifest:
@@ -136,30 +134,16 @@ class RewardModel:
         """
         trees = [answer_tree(prompt, options) for prompt, options in zip(prompts, answers, strict=True)]
         scores: list[list[float]] = [[] for _ in trees]
-        compute.place(self.model.eval())
+        compute.place(self.model)
         capacity = max([pack_length, *(tree.num_tokens for tree in trees)])
-        with torch.inference_mode(), compute.autocast():
+        with torch.inference_mode(), compute.autocast(), evaluating(self.model):
             for bin_ in pack(trees, capacity):
                 batch = make_batch([trees[i] for i in bin_]).to(compute.device)
                 values = segment_scores(self.model, batch).cpu()
-                for i, first in zip(bin_, batch.first_segments, strict=True):
+                for i, first in zip(bin_, batch.firsts.tolist(), strict=True):
                     count = len(trees[i].segments) - 1
                     scores[i] = values[first + 1 : first + 1 + count].tolist()
         return scores
-
-
-def answer_tree(
-    prompt: Sequence[int], answers: Sequence[Sequence[int]], row: str = "", labels: Sequence[float] = ()
-) -> Tree:
-    """A prompt with its answers as children: prompt -> {answer 1 … answer K}."""
-    segments = [np.asarray(prompt, dtype=np.int32), *(np.asarray(answer, dtype=np.int32) for answer in answers)]
-    return Tree(
-        segments=tuple(segments),
-        trained=tuple(np.zeros(len(segment), dtype=bool) for segment in segments),
-        parents=(-1, *[0] * len(answers)),
-        rows=(row,) if row else (),
-        labels=tuple(labels),
-    )
 
 
 def segment_scores(model: LlamaReward, batch: ForestBatch) -> Tensor:

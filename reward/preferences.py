@@ -1,79 +1,209 @@
-"""Preferences as trees: prompt -> {chosen, rejected}, with the margin and the safety labels beside them."""
+"""Preferences as examples and batches: prompt -> {chosen, rejected}, with the margin and the safety labels beside them.
+
+S segments of a forest, P pairs, A answers with a safety label.
+"""
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from alignment.batch.tree import Tree
+import torch
+from torch import Tensor
+
+from alignment.batch.render import answer_tree
+from alignment.batch.tree import ForestBatch, Tree, make_batch
 from alignment.records import Grade, LabelledAnswer, Preference
 from alignment.text.chat import answer_ids, render_prompt
 from alignment.text.tokenizer import Tokenizer
 from reward.loss import MarginName, margin_of
-from reward.model import answer_tree
-
-UNLABELLED = math.nan
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairSet:
+class PairExample:
+    """Two answers to one prompt.
+
+    Attributes:
+        tree: prompt -> {chosen, rejected}.
+        margin: m(r) of the grade.
+        chosen_safe, rejected_safe: safety labels, None where not labelled.
+        source: the name of the file that it came from.
+    """
+
+    tree: Tree
+    margin: float
+    chosen_safe: bool | None = None
+    rejected_safe: bool | None = None
+    grade: Grade | None = None
+    source: str = ""
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of prompt and answers."""
+        return self.tree.num_tokens
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Where it came from ("file:line")."""
+        return self.tree.rows
+
+    @property
+    def labels(self) -> tuple[bool | None, ...]:
+        """Of each answer: whether it is safe."""
+        return self.chosen_safe, self.rejected_safe
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerExample:
+    """One answer with a safety label and no partner.
+
+    Attributes:
+        tree: prompt -> {answer}.
+        source: the name of the file that it came from.
+    """
+
+    tree: Tree
+    safe: bool
+    source: str = ""
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of prompt and answer."""
+        return self.tree.num_tokens
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Where it came from ("file:line")."""
+        return self.tree.rows
+
+    @property
+    def labels(self) -> tuple[bool | None, ...]:
+        """Of its one answer: whether it is safe."""
+        return (self.safe,)
+
+
+Example = PairExample | AnswerExample
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedPairs:
     """What a reward model is trained or tested on.
 
     Attributes:
-        trees: one a pair (labels: margin, chosen safe, rejected safe) or a labelled answer (labels: safe);
-            a label that is not known is NaN.
-        grades: each tree's grade, None for labelled answers and ungraded pairs.
-        sources: the name of each tree's source file.
+        examples: pairs and single labelled answers.
         too_long: how many were left out because they do not fit the context.
     """
 
-    trees: list[Tree]
-    grades: list[Grade | None]
-    sources: list[str]
+    examples: tuple[Example, ...]
     too_long: int
 
 
-def pair_set(
+@dataclass(frozen=True, kw_only=True)
+class PairBatch:
+    """One bin of examples.
+
+    Attributes:
+        forest: their trees.
+        chosen, rejected: [P] the answers' segments among the forest's [S].
+        margin: [P] float32.
+        labelled: [A] segments of the answers with a safety label.
+        safe: [A] 1 for safe, 0 for unsafe, float32.
+        weight: [A] one over the number of labelled answers of the same example, float32.
+        single: [A] whether the answer has no partner.
+    """
+
+    forest: ForestBatch
+    chosen: Tensor
+    rejected: Tensor
+    margin: Tensor
+    labelled: Tensor
+    safe: Tensor
+    weight: Tensor
+    single: Tensor
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of the forest."""
+        return self.forest.num_tokens
+
+    @property
+    def num_examples(self) -> int:
+        """Pairs and single answers: what the loss is divided by."""
+        return int(self.forest.firsts.shape[0])
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Where the examples came from ("file:line")."""
+        return self.forest.rows
+
+    def to(self, device: torch.device) -> PairBatch:
+        """The batch on another device."""
+        return PairBatch(
+            forest=self.forest.to(device),
+            chosen=self.chosen.to(device),
+            rejected=self.rejected.to(device),
+            margin=self.margin.to(device),
+            labelled=self.labelled.to(device),
+            safe=self.safe.to(device),
+            weight=self.weight.to(device),
+            single=self.single.to(device),
+        )
+
+
+def prepare_pairs(
     records: Sequence[Preference | LabelledAnswer],
     tokenizer: Tokenizer,
     *,
     margin: MarginName,
     context_length: int,
-) -> PairSet:
-    """Tokenise preferences; a pair with an answer over the context is left out and counted."""
-    trees: list[Tree] = []
-    grades: list[Grade | None] = []
-    sources: list[str] = []
-    skipped: Counter[str] = Counter()
-    labels: tuple[float, ...]
+) -> PreparedPairs:
+    """Tokenise preferences; an example with an answer over the context is left out and counted."""
+    examples: list[Example] = []
     for record in records:
-        prompt = render_prompt(record.prompt, tokenizer)
-        if isinstance(record, Preference):
-            answers = [answer_ids(record.chosen, tokenizer), answer_ids(record.rejected, tokenizer)]
-            labels = (margin_of(record.grade, margin), _label(record.chosen_safe), _label(record.rejected_safe))
-            grade = record.grade
-        else:
-            answers, labels, grade = [answer_ids(record.answer, tokenizer)], (_label(record.safe),), None
+        prompt, source = render_prompt(record.prompt, tokenizer), _source_name(record.source.file)
+        texts = (record.chosen, record.rejected) if isinstance(record, Preference) else (record.answer,)
+        answers = [answer_ids(text, tokenizer) for text in texts]
         if len(prompt) + max(len(answer) for answer in answers) > context_length:
-            skipped["too_long"] += 1
             continue
-        trees.append(answer_tree(prompt, answers, row=str(record.source), labels=labels))
-        grades.append(grade)
-        sources.append(_source_name(record.source.file))
-    return PairSet(trees=trees, grades=grades, sources=sources, too_long=skipped["too_long"])
+        tree = answer_tree(prompt, answers, row=str(record.source))
+        if isinstance(record, Preference):
+            example: Example = PairExample(
+                tree=tree,
+                margin=margin_of(record.grade, margin),
+                chosen_safe=record.chosen_safe,
+                rejected_safe=record.rejected_safe,
+                grade=record.grade,
+                source=source,
+            )
+        else:
+            example = AnswerExample(tree=tree, safe=record.safe, source=source)
+        examples.append(example)
+    return PreparedPairs(examples=tuple(examples), too_long=len(records) - len(examples))
 
 
-def is_pair(tree: Tree) -> bool:
-    """Whether the tree is a pair (else a single labelled answer)."""
-    return len(tree.segments) == 3
+def make_pair_batch(examples: Sequence[Example]) -> PairBatch:
+    """Lay examples side by side as one forest, and name their answers' segments."""
+    forest = make_batch([example.tree for example in examples])
+    pairs: list[tuple[int, float]] = []  # the prompt's segment, the margin
+    labelled: list[tuple[int, bool, float, bool]] = []  # the answer's segment, label, weight, whether it is single
+    for first, example in zip(forest.firsts.tolist(), examples, strict=True):
+        if isinstance(example, PairExample):
+            pairs.append((first, example.margin))
+        given = [(first + 1 + i, safe) for i, safe in enumerate(example.labels) if safe is not None]
+        labelled += [(at, safe, 1.0 / len(given), isinstance(example, AnswerExample)) for at, safe in given]
+    prompts = torch.tensor([first for first, _ in pairs], dtype=torch.int64)
+    return PairBatch(
+        forest=forest,
+        chosen=prompts + 1,
+        rejected=prompts + 2,
+        margin=torch.tensor([margin for _, margin in pairs], dtype=torch.float32),
+        labelled=torch.tensor([at for at, _, _, _ in labelled], dtype=torch.int64),
+        safe=torch.tensor([safe for _, safe, _, _ in labelled], dtype=torch.float32),
+        weight=torch.tensor([weight for _, _, weight, _ in labelled], dtype=torch.float32),
+        single=torch.tensor([single for _, _, _, single in labelled], dtype=torch.bool),
+    )
 
 
 def _source_name(file: str) -> str:
     """A file's name without its folders, which differ from machine to machine; a world's part as it is."""
     return file if file.startswith("world:") else file.replace("\\", "/").rpartition("/")[2]
-
-
-def _label(safe: bool | None) -> float:
-    return UNLABELLED if safe is None else float(safe)

@@ -6,22 +6,20 @@ from typing import Literal
 
 from alignment.data.settings import DataSettings
 from alignment.settings import setting
-from alignment.train.settings import LoopSettings, OptimizerSettings
+from alignment.train.settings import OptimizerSettings, PackedSettings
 
 
-class RewardSettings(LoopSettings):
+class RewardSettings(PackedSettings):
     """One reward model (Llama 2 paper, 3.2.2): 1 epoch, 512 pairs a step, lr 1e-5, margin by grade."""
 
+    optimizer: OptimizerSettings = setting(
+        OptimizerSettings(learning_rate=1e-5, warmup_fraction=0.03, warmup_steps=5), "AdamW and its schedule"
+    )
     data: DataSettings = setting(..., "preferences (and labelled answers, for the safety term)")
     margin: Literal["none", "small", "large"] = setting("large", "the margin table of the paper (table 27)")
     safety_weight: float = setting(0.0, "weight of the safety classification term (the paper gives none: ours)", ge=0)
     context_length: int = setting(
         4096, "longest prompt and answer together, in tokens; longer pairs are left out", ge=8
     )
-    pack_length: int = setting(0, "tokens of one packed forest; 0: the context length", ge=0)
     batch_size: int = setting(512, "pairs a step", ge=1)
     epochs: float = setting(1.0, "passes over the pairs (the paper: more over-fits)", gt=0)
-    max_steps: int | None = setting(None, "stop after this many steps, whatever the epochs say", ge=1)
-    optimizer: OptimizerSettings = setting(
-        OptimizerSettings(learning_rate=1e-5, warmup_fraction=0.03, warmup_steps=5), "AdamW and its schedule"
-    )

@@ -1,30 +1,32 @@
 """Training a reward model (Llama 2 paper, 3.2.2): one epoch of pairs, margin by grade, from a chat checkpoint.
 
-Each pair is one tree, prompt -> {chosen, rejected}: the prompt is computed once.
+Each pair is one tree, prompt -> {chosen, rejected}: the prompt is computed once.  S segments, P pairs, A labelled
+answers.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from alignment.batch.steps import ShuffledEpochs, pack
-from alignment.batch.tree import ForestBatch, make_batch
+from alignment.batch.steps import Steps, pack
 from alignment.errors import DataError
 from alignment.policy.policy import Policy
 from alignment.records import LabelledAnswer, Preference
 from alignment.store.atomic import write_json
 from alignment.train.compute import Compute, is_main_process, resolve_compute
+from alignment.train.language_model import longest_sequence
+from alignment.train.loop import finish
 from alignment.train.session import Session
-from alignment.train.trainer import Training, finish, train
+from alignment.train.trainer import Training, train
 from reward.evaluate import evaluate_reward
 from reward.loss import ranking_loss, safety_loss
 from reward.model import LlamaReward, RewardModel, segment_scores
-from reward.preferences import is_pair, pair_set
+from reward.preferences import Example, PairBatch, make_pair_batch, prepare_pairs
 from reward.settings import RewardSettings
 
 
@@ -51,90 +53,94 @@ def train_reward(
         DataError: no pair is left to train on.
     """
     reward_model = RewardModel.from_policy(policy, seed=session.seed, name=name)
-    context = min(settings.context_length, int(policy.model.config.max_position_embeddings))
-    pairs = pair_set(preferences, policy.tokenizer, margin=settings.margin, context_length=context)
-    test = pair_set(held_out, policy.tokenizer, margin=settings.margin, context_length=context)
-    if not pairs.trees:
-        raise DataError(f"the {name} reward model has no pairs to train on ({pairs.too_long} are over the context)")
-    longest = max(tree.num_tokens for tree in (*pairs.trees, *test.trees))
-    capacity = max(settings.pack_length or context, longest)
-    epochs = ShuffledEpochs(
-        pairs.trees,
-        capacity=capacity,
-        batch_size=settings.batch_size,
-        epochs=settings.epochs,
-        seed=session.seed,
-        name=name,
+    context = longest_sequence(policy, settings)
+    pairs, test = (
+        prepare_pairs(records, policy.tokenizer, margin=settings.margin, context_length=context)
+        for records in (preferences, held_out)
     )
-    test_batches = [make_batch([test.trees[i] for i in bin_]) for bin_ in pack(test.trees, capacity)]
-    loss = PairLoss(settings.safety_weight)
+    if not pairs.examples:
+        raise DataError(f"the {name} reward model has no pairs to train on ({pairs.too_long} are over the context)")
+    steps = pair_steps(pairs.examples, settings, context, seed=session.seed, name=name, held_out=test.examples)
+    bins = pack(test.examples, steps.capacity)
+    test_batches = [make_pair_batch([test.examples[i] for i in bin_]) for bin_ in bins]
+    weight = settings.safety_weight
     training = Training(
         model=reward_model.model,
-        num_steps=min(epochs.num_steps, settings.max_steps or epochs.num_steps),
-        batches=epochs,
-        loss=loss,
-        normaliser=lambda batch: float(len(batch.trees)),
-        evaluate=(lambda model, compute: _held_out(model, test_batches, loss, compute)) if test_batches else None,
+        num_steps=steps.num_steps,
+        batches=steps,
+        loss=partial(pair_loss, safety_weight=weight),
+        normaliser=lambda batch: float(batch.num_examples),
+        evaluate=(lambda model, compute: _held_out(model, test_batches, weight, compute)) if test_batches else None,
     )
     result: dict[str, Any] = dict(train(training, settings, session))
-    evaluation = evaluate_reward(reward_model, test, resolve_compute(session.compute))
+    evaluation = evaluate_reward(reward_model, test.examples, resolve_compute(session.compute))
     if is_main_process():
         reward_model.save(session.folder / "checkpoint", meta={"stage": name, "fingerprint": session.fingerprint})
         write_json(session.folder / "evaluation.json", evaluation)
     finish(session)
-    counts = {"pairs": len(pairs.trees), "held_out_pairs": len(test.trees), "too_long": pairs.too_long + test.too_long}
+    counts = {
+        "pairs": len(pairs.examples),
+        "held_out_pairs": len(test.examples),
+        "too_long": pairs.too_long + test.too_long,
+    }
     return {**result, **counts, "evaluation": evaluation}
 
 
-class PairLoss:
-    """Summed loss of a forest batch of pairs and labelled answers.
+def pair_steps(
+    examples: Sequence[Example],
+    settings: RewardSettings,
+    context_length: int,
+    *,
+    seed: int,
+    name: str,
+    held_out: Sequence[Example] = (),
+) -> Steps[Example, PairBatch]:
+    """The steps of a reward model; a step is counted in pairs, and no pair is longer than a pack."""
+    longest = max((example.num_tokens for example in (*examples, *held_out)), default=0)
+    return Steps(
+        examples,
+        make_pair_batch,
+        capacity=max(settings.pack_length or context_length, longest),
+        unit="items",
+        batch_size=settings.batch_size,
+        epochs=settings.epochs,
+        seed=seed,
+        name=name,
+        max_steps=settings.max_steps,
+    )
+
+
+def pair_loss(model: nn.Module, batch: PairBatch, *, safety_weight: float) -> tuple[Tensor, dict[str, Tensor]]:
+    """Summed loss of a batch, and its figures (sums too).
 
     Per pair the ranking loss, plus `safety_weight` times the mean safety term of its labelled answers; per
-    single labelled answer `safety_weight` times its safety term.
+    single labelled answer `safety_weight` times its safety term.  A pair is right when the chosen answer scores
+    higher, a single answer when sigma(r) lies on its label's side of one half.
     """
-
-    def __init__(self, safety_weight: float) -> None:
-        self.safety_weight = safety_weight
-
-    def __call__(self, model: nn.Module, batch: ForestBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        assert isinstance(model, LlamaReward)
-        scores = segment_scores(model, batch)
-        rows = list(zip(batch.first_segments, batch.trees, strict=True))
-        pairs = [(first, tree) for first, tree in rows if is_pair(tree)]
-        total = scores.sum() * 0.0
-        figures = {name: torch.zeros((), device=scores.device) for name in ("accuracy", "safety_loss", "ranking_loss")}
-        if pairs:
-            firsts = torch.tensor([first for first, _ in pairs], device=scores.device)
-            chosen, rejected = scores[firsts + 1], scores[firsts + 2]
-            margin = torch.tensor([tree.labels[0] for _, tree in pairs], device=scores.device, dtype=scores.dtype)
-            ranking = ranking_loss(chosen, rejected, margin).sum()
-            total = total + ranking
-            figures["ranking_loss"] = ranking.detach()
-            figures["accuracy"] = (chosen > rejected).sum().float()
-        singles = [(first + 1, tree.labels[0]) for first, tree in rows if not is_pair(tree)]
-        if singles:  # right when sigma(r) lies on the label's side of one half
-            safe = torch.tensor([label for _, label in singles], device=scores.device) > 0.5
-            figures["accuracy"] += ((scores[[at for at, _ in singles]] > 0) == safe).sum().float()
-        labelled: list[tuple[int, float, float]] = []  # segment, label, weight
-        for first, tree in rows:
-            known = tree.labels[1:] if is_pair(tree) else tree.labels
-            given = [(first + 1 + i, label) for i, label in enumerate(known) if not math.isnan(label)]
-            labelled += [(segment, label, 1.0 / len(given)) for segment, label in given]
-        if labelled and self.safety_weight:
-            at = torch.tensor([segment for segment, _, _ in labelled], device=scores.device)
-            labels = torch.tensor([label for _, label, _ in labelled], device=scores.device, dtype=scores.dtype)
-            weight = torch.tensor([w for _, _, w in labelled], device=scores.device, dtype=scores.dtype)
-            term = (safety_loss(scores[at], labels) * weight).sum()
-            total = total + self.safety_weight * term
-            figures["safety_loss"] = term.detach()
-        return total, figures
+    scores = segment_scores(cast(LlamaReward, model), batch.forest)
+    chosen, rejected = scores[batch.chosen], scores[batch.rejected]
+    ranking = ranking_loss(chosen, rejected, batch.margin).sum()
+    told = (scores[batch.labelled] > 0) == (batch.safe > 0.5)
+    figures = {
+        "accuracy": ((chosen > rejected).sum() + (told & batch.single).sum()).float(),
+        "safety_loss": torch.zeros((), device=scores.device),
+        "ranking_loss": ranking.detach(),
+    }
+    total = scores.sum() * 0.0 + ranking  # every score takes part in the graph, as wrappers (DDP) want it
+    if safety_weight:
+        term = (safety_loss(scores[batch.labelled], batch.safe) * batch.weight).sum()
+        total = total + safety_weight * term
+        figures["safety_loss"] = term.detach()
+    return total, figures
 
 
-def _held_out(model: nn.Module, batches: Sequence[ForestBatch], loss: PairLoss, compute: Compute) -> dict[str, float]:
+def _held_out(
+    model: nn.Module, batches: Sequence[PairBatch], safety_weight: float, compute: Compute
+) -> dict[str, float]:
     total, right, count = 0.0, 0.0, 0
     with torch.inference_mode(), compute.autocast():
         for batch in batches:
-            value, figures = loss(model, batch.to(compute.device))
+            value, figures = pair_loss(model, batch.to(compute.device), safety_weight=safety_weight)
             total, right = total + float(value), right + float(figures["accuracy"])
-            count += len(batch.trees)
+            count += batch.num_examples
     return {"loss": total / count, "accuracy": right / count}

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from alignment.data.mixing import mix_in
 from alignment.errors import DataError, NonFiniteError
 from alignment.generate.draw import JOURNALS, draw_samples, fitting_prompts
 from alignment.policy.policy import Policy
@@ -27,7 +28,8 @@ from alignment.train.compute import resolve_compute
 from alignment.train.nonfinite import NonFiniteSteps
 from alignment.train.session import Session
 from alignment.train.sft import fine_tune
-from rl.rollout import Judges, Rollout, score_rollouts
+from rl.judges import RewardJudges
+from rl.rollout import Rollout, score_rollouts
 from rl.settings import RejectionSettings
 
 KEPT_FILE = "kept.jsonl"
@@ -48,7 +50,7 @@ class Kept:
 def rejection_sample(
     policy: Policy,
     prompts: Sequence[Dialogue],
-    judges: Judges,
+    judges: RewardJudges,
     settings: RejectionSettings,
     session: Session,
     *,
@@ -82,8 +84,7 @@ def rejection_sample(
     fitting, left_out = fitting_prompts(chosen, policy, settings.sampling)
     if not fitting:
         raise DataError(f"RLHF-V{version}: none of {len(chosen)} prompts leaves room for an answer in the context")
-    compute = resolve_compute(session.compute)
-    compute.place(policy.model)
+    resolve_compute(session.compute).place(policy.model)
     session.progress.begin(None, "samples")
     samples = draw_samples(
         policy,
@@ -97,7 +98,7 @@ def rejection_sample(
     session.progress.end()
     session.stop.check()
     try:
-        rollouts = score_rollouts(fitting, samples, policy, judges, compute)
+        rollouts = score_rollouts(fitting, samples, policy, judges)
     except NonFiniteError as error:
         NonFiniteSteps(session.folder, allowed=0).stop(error.quantity, error.value, step=error.step, rows=error.rows)
     best = [kept for rollout in rollouts if (kept := best_of(rollout, version)) is not None]
@@ -110,19 +111,9 @@ def rejection_sample(
     dialogues = [by_id[kept.prompt_id].answered(kept.answer) for kept in pool if kept.prompt_id in by_id]
     if not dialogues:
         raise DataError(f"RLHF-V{version}: no sampled answer could be kept; every one is empty or holds a chat marker")
-    mixed = mix_in(dialogues, sft_dialogues, settings.sft_share, seed=session.seed, version=version)
-    tuned = fine_tune(
-        start or policy,
-        mixed,
-        settings,
-        session,
-        name=f"rejection-v{version}",
-        context_length=settings.context_length,
-        pack_length=settings.pack_length,
-        batch_size=settings.batch_size,
-        epochs=settings.epochs,
-        max_steps=settings.max_steps,
-    )
+    names = ("rejection-mix", version)
+    mixed = mix_in(dialogues, sft_dialogues, settings.sft_share, seed=session.seed, names=names)
+    tuned = fine_tune(start or policy, mixed, settings, session, name=f"rejection-v{version}")
     return {**figures, **tuned}
 
 
@@ -170,17 +161,6 @@ def best_of_pool(versions: Sequence[Sequence[Kept]]) -> list[Kept]:
 def read_kept(path: Path) -> list[Kept]:
     """The kept answers of a finished version."""
     return [Kept(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def mix_in(
-    dialogues: Sequence[Dialogue], extra: Sequence[Dialogue], share: float, *, seed: int, version: int
-) -> list[Dialogue]:
-    """The dialogues, and as many of the extra ones as `share` of them says, drawn anew for each version."""
-    count = min(len(extra), round(share * len(dialogues)))
-    if not count:
-        return list(dialogues)
-    picked = named_generator(seed, "rejection-mix", version).choice(len(extra), size=count, replace=False)
-    return [*dialogues, *(extra[i] for i in sorted(picked.tolist()))]
 
 
 def _figures(rollouts: Sequence[Rollout], best: Sequence[Kept], pool: Sequence[Kept], version: int) -> dict[str, Any]:

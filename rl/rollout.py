@@ -5,18 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import torch
-
-from alignment.batch.tree import Tree
-from alignment.errors import NonFiniteError
+from alignment.generate.draw import answers_of
 from alignment.generate.sampler import Sample
-from alignment.policy.pairing import require_same_tokenizer
 from alignment.policy.policy import Policy
 from alignment.records import Dialogue
-from alignment.train.compute import Compute
-from reward.model import RewardModel
-from rl.objective import combined_reward
+from rl.judges import RewardJudges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,75 +34,32 @@ class Rollout:
     combined: tuple[float, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Judges:
-    """The two reward models and how they combine."""
-
-    helpfulness: RewardModel
-    safety: RewardModel
-    safety_threshold: float
-
-    def require_fit(self, policy: Policy) -> None:
-        """Refuse judges that read the policy's token ids as other texts.
-
-        Raises:
-            TokenizerError: naming the judge and both digests.
-        """
-        for name, judge in (("helpfulness", self.helpfulness), ("safety", self.safety)):
-            require_same_tokenizer(judge.tokenizer, f"the {name} reward model", policy.tokenizer, "the policy")
-
-
 def score_rollouts(
     prompts: Sequence[tuple[Dialogue, tuple[int, ...]]],
     samples: Sequence[Sequence[Sample]],
     policy: Policy,
-    judges: Judges,
-    compute: Compute,
-    *,
-    step: int = 0,
+    judges: RewardJudges,
 ) -> list[Rollout]:
     """Score every answer with both reward models; each prompt is computed once a model.
 
     Raises:
+        TokenizerError: a judge was made with another tokenizer than the policy.
         NonFiniteError: a score is NaN or infinite; names the prompts' rows.
     """
-    prompt_ids = [ids for _, ids in prompts]
-    answers = [[sample.token_ids for sample in options] for options in samples]
-    helpfulness = judges.helpfulness.score_ids(prompt_ids, answers, compute)
-    safety = judges.safety.score_ids(prompt_ids, answers, compute)
+    answers = answers_of(prompts, samples, policy)
+    figures = iter(judges.judge([answer for options in answers for answer in options]))
     rollouts = []
-    for (prompt, ids), options, helpful, safe in zip(prompts, samples, helpfulness, safety, strict=True):
-        h, s = torch.tensor(helpful, dtype=torch.float64), torch.tensor(safe, dtype=torch.float64)
-        if not (torch.isfinite(h).all() and torch.isfinite(s).all()):
-            raise NonFiniteError("reward", step=step, value=f"{helpful} {safe}", rows=[str(prompt.source)])
-        tagged = torch.full(h.shape, is_safety_prompt(prompt), dtype=torch.bool)
-        combined = combined_reward(h, s, tagged, judges.safety_threshold)
+    for (prompt, ids), options, said in zip(prompts, samples, answers, strict=True):
+        scores = [next(figures) for _ in options]
         rollouts.append(
             Rollout(
                 prompt=prompt,
                 prompt_ids=ids,
                 samples=tuple(options),
-                texts=tuple(policy.tokenizer.decode(sample.token_ids).strip() for sample in options),
-                helpfulness=tuple(helpful),
-                safety=tuple(safe),
-                combined=tuple(combined.tolist()),
+                texts=tuple(answer.text for answer in said),
+                helpfulness=tuple(score["helpfulness"] for score in scores),
+                safety=tuple(score["safety"] for score in scores),
+                combined=tuple(score["combined"] for score in scores),
             )
         )
     return rollouts
-
-
-def answer_targets(rollout: Rollout) -> Tree:
-    """A tree prompt -> answer of a rollout with one answer; every token of the answer is a target."""
-    answer = np.asarray(rollout.samples[0].token_ids, dtype=np.int32)
-    prompt = np.asarray(rollout.prompt_ids, dtype=np.int32)
-    return Tree(
-        segments=(prompt, answer),
-        trained=(np.zeros(len(prompt), dtype=bool), np.ones(len(answer), dtype=bool)),
-        parents=(-1, 0),
-        rows=(str(rollout.prompt.source),),
-    )
-
-
-def is_safety_prompt(prompt: Dialogue) -> bool:
-    """Whether the prompt is tagged as adversarial (its campaign is "safety")."""
-    return prompt.meta.get("campaign") == "safety"

@@ -7,7 +7,7 @@ from typing import Literal
 from alignment.data.settings import DataSettings
 from alignment.generate.settings import SamplingSettings
 from alignment.settings import Settings, setting
-from alignment.train.settings import LoopSettings, OptimizerSettings
+from alignment.train.settings import CadenceSettings, OptimizerSettings, PackedSettings
 
 
 class CombinationSettings(Settings):
@@ -18,7 +18,7 @@ class CombinationSettings(Settings):
     )
 
 
-class RejectionSettings(LoopSettings):
+class RejectionSettings(PackedSettings):
     """Rejection sampling fine-tuning (Llama 2 paper, 3.2.3): K samples, the best kept, fine-tuned as SFT."""
 
     samples_per_prompt: int = setting(16, "K, answers drawn for each prompt", ge=1)
@@ -34,14 +34,10 @@ class RejectionSettings(LoopSettings):
         "latest", "the model that is fine-tuned: the latest version, or the SFT model anew (the paper does not say)"
     )
     sft_share: float = setting(0.0, "SFT dialogues mixed in, as a share of the kept answers", ge=0)
-    context_length: int = setting(4096, "longest dialogue, in tokens", ge=8)
-    pack_length: int = setting(0, "tokens of one packed forest; 0: the context length", ge=0)
-    batch_size: int = setting(64, "packed forests a step", ge=1)
     epochs: float = setting(1.0, "passes over the kept answers", gt=0)
-    max_steps: int | None = setting(None, "stop after this many steps, whatever the epochs say", ge=1)
 
 
-class PpoSettings(Settings):
+class PpoSettings(CadenceSettings):
     """PPO (Llama 2 paper, 3.2.3): batch 512, mini-batch 64, clip 0.2, beta 0.01, constant lr 1e-6."""
 
     iterations: int = setting(200, "PPO iterations (paper: 200 to 400)", ge=1)
@@ -70,9 +66,6 @@ class PpoSettings(Settings):
         cosmetic=True,
     )
     save_every: int = setting(10, "iterations between checkpoints", ge=1, cosmetic=True)
-    keep_checkpoints: int = setting(
-        2, "how many of the newest checkpoints are kept while training", ge=1, cosmetic=True
-    )
 
 
 class RlhfSettings(Settings):

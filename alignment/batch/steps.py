@@ -1,39 +1,55 @@
 """Packing: trees into bins of a bounded length, nothing lost and nothing doubled, and bins into optimizer steps.
 
-`pack` puts whole trees into bins, the fullest that fits first (best-fit-decreasing).
+`pack` puts whole trees (or the examples that hold them) into bins, the fullest that fits first (best-fit-decreasing).
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 
-from alignment.batch.tree import ForestBatch, Tree, make_batch
 from alignment.errors import DataError
 from alignment.randomness import named_generator
 
 
-def pack(trees: Sequence[Tree], capacity: int) -> list[list[int]]:
-    """Best-fit-decreasing: indices of the trees in each bin.
+class Packable(Protocol):
+    """What a bin is filled with: a tree, or an example that holds one."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that it takes of a bin."""
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Where it came from ("file:line")."""
+
+
+Item = TypeVar("Item", bound=Packable)
+Batch = TypeVar("Batch")
+
+
+def pack(items: Sequence[Packable], capacity: int) -> list[list[int]]:
+    """Best-fit-decreasing: indices of the items in each bin.
 
     Args:
         capacity: tokens a bin holds.
 
     Returns:
-        Bins in the order in which they were opened; each tree stands in exactly one.
+        Bins in the order in which they were opened; each item stands in exactly one.
 
     Raises:
-        DataError: a tree is longer than a bin.
+        DataError: an item is longer than a bin.
     """
-    order = sorted(range(len(trees)), key=lambda i: (-trees[i].num_tokens, i))
+    order = sorted(range(len(items)), key=lambda i: (-items[i].num_tokens, i))
     bins: list[list[int]] = []
     room: list[tuple[int, int]] = []  # (free tokens, bin), sorted: the fullest bin that fits is found by bisection
     for i in order:
-        need = trees[i].num_tokens
+        need = items[i].num_tokens
         if need > capacity:
-            where = f" ({trees[i].rows[0]})" if trees[i].rows else ""
+            where = f" ({items[i].rows[0]})" if items[i].rows else ""
             raise DataError(f"a packed row has {need} tokens{where}, a pack holds {capacity}; raise pack_length")
         at = bisect_left(room, (need, -1))
         if at < len(room):
@@ -47,72 +63,72 @@ def pack(trees: Sequence[Tree], capacity: int) -> list[list[int]]:
     return bins
 
 
-def packing_efficiency(trees: Sequence[Tree], bins: Sequence[Sequence[int]], capacity: int) -> float:
+def packing_efficiency(items: Sequence[Packable], bins: Sequence[Sequence[int]], capacity: int) -> float:
     """Share of the bins' tokens that is used."""
-    return sum(tree.num_tokens for tree in trees) / max(len(bins) * capacity, 1)
+    return sum(item.num_tokens for item in items) / max(len(bins) * capacity, 1)
 
 
-def epoch_order(num_bins: int, *, seed: int, name: str, epoch: int) -> np.ndarray:
-    """The order of the bins in one epoch; depends on nothing but its name."""
-    return named_generator(seed, name, "epoch", epoch).permutation(num_bins)
+def epoch_order(num_units: int, *, seed: int, name: str, epoch: int) -> np.ndarray:
+    """The order of the units in one epoch; depends on nothing but its name."""
+    return named_generator(seed, name, "epoch", epoch).permutation(num_units)
 
 
-class PackedEpochs:
-    """Steps over packed trees: which bins each optimizer step takes.
+class Steps(Generic[Item, Batch]):
+    """Which forests each optimizer step takes: a function of the step's number and of nothing else.
 
     Args:
-        trees: everything to train on.
+        items: everything to train on: trees, or examples that hold one each.
+        collate: makes a batch of a bin's items.
         capacity: tokens of a bin.
-        batch_size: bins a step; the last step of all may take fewer, so that nothing is lost.
+        unit: what a step takes `batch_size` of: "bins" of all items, packed once (pretraining, SFT), or "items",
+            which each step packs on its own (pairs, which the paper counts).
+        batch_size: units a step; the last step of all may take fewer, so that nothing is lost.
         epochs: passes; may be fractional.
+        max_steps: no more steps than this, whatever the epochs say.
+        name: names the random order.
+
+    Attributes:
+        num_steps: optimizer steps.
+        total: units that all epochs take.
+        efficiency: share of the bins' tokens that is used, where the unit is a bin; else 1.
+
+    Raises:
+        DataError: an item is longer than a bin.
     """
 
     def __init__(
-        self, trees: Sequence[Tree], *, capacity: int, batch_size: int, epochs: float, seed: int, name: str
+        self,
+        items: Sequence[Item],
+        collate: Callable[[Sequence[Item]], Batch],
+        *,
+        capacity: int,
+        unit: Literal["bins", "items"],
+        batch_size: int,
+        epochs: float,
+        seed: int,
+        name: str,
+        max_steps: int | None = None,
     ) -> None:
-        self.trees, self.batch_size, self.seed, self.name = trees, batch_size, seed, name
-        self.bins = pack(trees, capacity)
-        self.efficiency = packing_efficiency(trees, self.bins, capacity)
-        self.total_bins = max(1, round(len(self.bins) * epochs)) if self.bins else 0
-        self.num_steps = -(-self.total_bins // batch_size)
+        self.items, self.collate, self.capacity, self.unit = items, collate, capacity, unit
+        self.batch_size, self.seed, self.name = batch_size, seed, name
+        self.units = pack(items, capacity) if unit == "bins" else [[i] for i in range(len(items))]
+        self.efficiency = packing_efficiency(items, self.units, capacity) if unit == "bins" else 1.0
+        self.total = max(1, round(len(self.units) * epochs)) if self.units else 0
+        steps = -(-self.total // batch_size)
+        self.num_steps = min(steps, max_steps or steps)
         self._orders: dict[int, np.ndarray] = {}
 
-    def __call__(self, step: int) -> list[ForestBatch]:
-        """The forest batches of a step, counted from 0."""
+    def __call__(self, step: int) -> list[Batch]:
+        """The batches of a step, counted from 0."""
         first = step * self.batch_size
-        wanted = range(first, min(first + self.batch_size, self.total_bins))
-        return [make_batch([self.trees[i] for i in self.bins[self._bin(position)]]) for position in wanted]
+        taken = [self._unit(place) for place in range(first, min(first + self.batch_size, self.total))]
+        if self.unit == "bins":
+            return [self.collate([self.items[i] for i in members]) for members in taken]
+        chosen = [self.items[i] for members in taken for i in members]
+        return [self.collate([chosen[i] for i in members]) for members in pack(chosen, self.capacity)]
 
-    def _bin(self, position: int) -> int:
-        epoch, within = divmod(position, len(self.bins))
+    def _unit(self, place: int) -> list[int]:
+        epoch, within = divmod(place, len(self.units))
         if epoch not in self._orders:
-            self._orders = {epoch: epoch_order(len(self.bins), seed=self.seed, name=self.name, epoch=epoch)}
-        return int(self._orders[epoch][within])
-
-
-class ShuffledEpochs:
-    """Steps of a fixed number of trees (pairs, rollouts), each step packed on its own.
-
-    Args:
-        batch_size: trees a step; the last step of all may take fewer, so that nothing is lost.
-    """
-
-    def __init__(
-        self, trees: Sequence[Tree], *, capacity: int, batch_size: int, epochs: float, seed: int, name: str
-    ) -> None:
-        self.trees, self.capacity, self.batch_size, self.seed, self.name = trees, capacity, batch_size, seed, name
-        self.total = max(1, round(len(trees) * epochs)) if trees else 0
-        self.num_steps = -(-self.total // batch_size)
-        self._orders: dict[int, np.ndarray] = {}
-
-    def __call__(self, step: int) -> list[ForestBatch]:
-        """The forest batches of a step, counted from 0."""
-        first = step * self.batch_size
-        chosen = [self.trees[self._tree(at)] for at in range(first, min(first + self.batch_size, self.total))]
-        return [make_batch([chosen[i] for i in bin_]) for bin_ in pack(chosen, self.capacity)]
-
-    def _tree(self, position: int) -> int:
-        epoch, within = divmod(position, len(self.trees))
-        if epoch not in self._orders:
-            self._orders = {epoch: epoch_order(len(self.trees), seed=self.seed, name=self.name, epoch=epoch)}
-        return int(self._orders[epoch][within])
+            self._orders = {epoch: epoch_order(len(self.units), seed=self.seed, name=self.name, epoch=epoch)}
+        return self.units[int(self._orders[epoch][within])]

@@ -1,7 +1,7 @@
 """Trees of segments, and a bin of them as one forest of tensors.
 
 A `Tree` is what belongs together (a document, a dialogue, a prompt with its answers); `ForestBatch` is a bin of trees
-as tensors.  T tokens, N targets (tokens that carry loss), S segments.
+as tensors.  T tokens, N targets (tokens that carry loss), S segments, R trees.
 """
 
 from __future__ import annotations
@@ -30,14 +30,12 @@ class Tree:
         trained: for each segment, which tokens carry loss, bool.
         parents: each segment's parent within the tree, -1 for the root.
         rows: where the tree came from ("file:line").
-        labels: numbers that ride along for the loss (a pair's margin and safety labels).
     """
 
     segments: tuple[np.ndarray, ...]
     trained: tuple[np.ndarray, ...]
     parents: tuple[int, ...]
     rows: tuple[str, ...] = ()
-    labels: tuple[float, ...] = ()
 
     @cached_property
     def num_tokens(self) -> int:
@@ -45,7 +43,7 @@ class Tree:
         return sum(len(segment) for segment in self.segments)
 
     @staticmethod
-    def sequence(token_ids: Sequence[int], trained: Sequence[bool], row: str = "") -> Tree:
+    def sequence(token_ids: Sequence[int] | np.ndarray, trained: Sequence[bool] | np.ndarray, row: str = "") -> Tree:
         """A tree of one segment."""
         return Tree(
             segments=(np.asarray(token_ids, dtype=np.int32),),
@@ -64,7 +62,7 @@ class ForestBatch:
         forest: the layout.
         targets: [N] flat indices of the tokens that carry loss (each has a predecessor).
         predictors: [N] flat indices of the tokens whose hidden states predict them.
-        first_segments: index of each tree's first segment in the forest.
+        firsts: [R] index of each tree's first segment among the forest's [S].
         rows: where the trees came from.
     """
 
@@ -72,9 +70,8 @@ class ForestBatch:
     forest: Forest
     targets: torch.Tensor
     predictors: torch.Tensor
-    first_segments: tuple[int, ...]
+    firsts: torch.Tensor
     rows: tuple[str, ...]
-    trees: tuple[Tree, ...]
 
     @property
     def num_tokens(self) -> int:
@@ -101,9 +98,8 @@ class ForestBatch:
             forest=self.forest,
             targets=self.targets.to(device),
             predictors=self.predictors.to(device),
-            first_segments=self.first_segments,
+            firsts=self.firsts.to(device),
             rows=self.rows,
-            trees=self.trees,
         )
 
 
@@ -131,7 +127,6 @@ def make_batch(trees: Sequence[Tree]) -> ForestBatch:
         forest=forest,
         targets=torch.from_numpy(targets),
         predictors=torch.from_numpy(before[targets]),
-        first_segments=tuple(firsts),
+        firsts=torch.tensor(firsts, dtype=torch.int64),
         rows=tuple(row for tree in trees for row in tree.rows),
-        trees=tuple(trees),
     )

@@ -12,13 +12,14 @@ from typing import Any, Generic, TypeVar, cast
 
 from alignment.data.forms.readers import Kind
 from alignment.data.identity import Record, content_key, held_out_by_hash, prompt_key
+from alignment.data.record_types import RecordType
 from alignment.data.rows.quarantine import BadRow, write_quarantine
 from alignment.data.settings import DataSettings
-from alignment.data.sources import SourceReport, WorldLike, read_source
+from alignment.data.sources import SourceReport, StageFolder, WorldLike, read_source
 from alignment.errors import DataError
 from alignment.records import Dialogue, Document, LabelledAnswer, Preference
 
-R = TypeVar("R", bound=Record)
+R = TypeVar("R")
 
 
 @dataclass(kw_only=True)
@@ -70,7 +71,12 @@ class Loaded(Generic[R]):
 
 
 def load_documents(
-    settings: DataSettings, *, seed: int, quarantine: Path | None, world: WorldLike | None = None
+    settings: DataSettings,
+    *,
+    seed: int,
+    quarantine: Path | None,
+    world: WorldLike | None = None,
+    stage_folder: StageFolder | None = None,
 ) -> Loaded[Document]:
     """Texts to pretrain on; dialogues are taken as texts, one paragraph a turn.
 
@@ -78,46 +84,69 @@ def load_documents(
         seed: the run's, for `share`.
         quarantine: the JSON Lines file for rows set aside (written even if this raises); None writes none.
         world: the embedded world, where a source is a part of it.
+        stage_folder: from a stage's name to its folder, where a source is a stage's records.
 
     Raises:
         DataError: a source cannot be read or nothing is left.
         TooManyBadRows: a source has more bad rows than allowed.
     """
-    return cast(Loaded[Document], _load("documents", settings, seed, quarantine, world))
+    return cast(Loaded[Document], _load("documents", settings, seed, quarantine, world, stage_folder))
 
 
 def load_dialogues(
-    settings: DataSettings, *, seed: int, quarantine: Path | None, world: WorldLike | None = None
+    settings: DataSettings,
+    *,
+    seed: int,
+    quarantine: Path | None,
+    world: WorldLike | None = None,
+    stage_folder: StageFolder | None = None,
 ) -> Loaded[Dialogue]:
     """Demonstrations: dialogues that end with the assistant; of a preference, the chosen one.
 
     Args and errors: see `load_documents`.
     """
-    return cast(Loaded[Dialogue], _load("dialogues", settings, seed, quarantine, world))
+    return cast(Loaded[Dialogue], _load("dialogues", settings, seed, quarantine, world, stage_folder))
 
 
 def load_preferences(
-    settings: DataSettings, *, seed: int, quarantine: Path | None, world: WorldLike | None = None
+    settings: DataSettings,
+    *,
+    seed: int,
+    quarantine: Path | None,
+    world: WorldLike | None = None,
+    stage_folder: StageFolder | None = None,
 ) -> Loaded[Preference | LabelledAnswer]:
     """Pairs of answers, and single answers with a safety label.
 
     Args and errors: see `load_documents`.
     """
-    return cast("Loaded[Preference | LabelledAnswer]", _load("preferences", settings, seed, quarantine, world))
+    return cast(
+        "Loaded[Preference | LabelledAnswer]", _load("preferences", settings, seed, quarantine, world, stage_folder)
+    )
 
 
 def load_prompts(
-    settings: DataSettings, *, seed: int, quarantine: Path | None, world: WorldLike | None = None
+    settings: DataSettings,
+    *,
+    seed: int,
+    quarantine: Path | None,
+    world: WorldLike | None = None,
+    stage_folder: StageFolder | None = None,
 ) -> Loaded[Dialogue]:
     """Prompts that end with the user, each once: what stands before the last answer of whatever a source has.
 
     Args and errors: see `load_documents`.
     """
-    return cast(Loaded[Dialogue], _load("prompts", settings, seed, quarantine, world))
+    return cast(Loaded[Dialogue], _load("prompts", settings, seed, quarantine, world, stage_folder))
 
 
 def _load(
-    kind: Kind, settings: DataSettings, seed: int, quarantine: Path | None, world: WorldLike | None
+    kind: Kind,
+    settings: DataSettings,
+    seed: int,
+    quarantine: Path | None,
+    world: WorldLike | None,
+    stage_folder: StageFolder | None,
 ) -> Loaded[Record]:
     report = DataReport(
         kind=kind,
@@ -138,6 +167,7 @@ def _load(
                     max_bad_fraction=settings.max_bad_fraction,
                     bad=bad,
                     quarantine=quarantine,
+                    stage_folder=stage_folder,
                 )
                 report.sources.append(told)
                 parts[part].extend(records)
@@ -200,3 +230,19 @@ def _went(report: DataReport) -> str:
         f"{read:,} rows read, {report.bad:,} set aside, {skipped:,} skipped, {not_picked:,} not picked, "
         f"{report.moved:,} held out, {report.overlap:,} dropped as overlap"
     )
+
+
+def load_records(
+    record_type: RecordType[R],
+    settings: DataSettings,
+    *,
+    seed: int,
+    quarantine: Path | None,
+    world: WorldLike | None = None,
+    stage_folder: StageFolder | None = None,
+) -> Loaded[R]:
+    """Records of a type; `load_documents` … `load_prompts` for a type that is known only when it runs.
+
+    Args and errors: see `load_documents`.
+    """
+    return cast("Loaded[R]", _load(record_type.name, settings, seed, quarantine, world, stage_folder))

@@ -1,6 +1,6 @@
 """What a user says about data: where rows come from, how a row is read, and what is held out.  No torch.
 
-One `SourceSettings` a file, glob, hub data set or part of the embedded world; `DataSettings` puts sources
+One `SourceSettings` a file, glob, hub data set, part of the embedded world or stage; `DataSettings` puts sources
 together.  `docs/data.md` shows every form with two lines of example.
 """
 
@@ -94,18 +94,27 @@ class GradeSettings(Settings):
 
 
 class SourceSettings(Settings):
-    """Where rows come from and how each becomes a record; exactly one of world, path and hub."""
+    """Where rows come from and how each becomes a record; exactly one of world, path, hub and stage."""
 
     world: WorldPart | None = setting(None, "a part of the embedded chat world")
     path: str | None = setting(
         None,
         "a file or glob: .jsonl .json .parquet .csv .tsv .txt, each also .gz; seen from the current folder",
+        file=True,
     )
     hub: str | None = setting(None, "a hub data set 'owner/name', read through `datasets`")
+    stage: str | None = setting(
+        None,
+        "a stage of this recipe by its name: the records that it wrote",
+        added=True,
+        pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$",
+    )
     subset: str | None = setting(None, "hub: the data set's configuration")
     split: str = setting("train", "hub: the split")
     revision: str | None = setting(None, "hub: branch, tag or commit; a commit makes the run repeatable")
-    name: str | None = setting(None, "what reports call this source; null takes the world part, path or hub name")
+    name: str | None = setting(
+        None, "what reports call this source; null takes its world part, path, hub name or stage"
+    )
 
     form: Form = setting("auto", "how a row is read; auto decides by the first rows' columns and says so")
     columns: dict[str, str] = setting(
@@ -150,11 +159,13 @@ class SourceSettings(Settings):
 
     @model_validator(mode="after")
     def _one_place(self) -> SourceSettings:
-        given = [key for key in ("world", "path", "hub") if getattr(self, key)]
+        given = [key for key in ("world", "path", "hub", "stage") if getattr(self, key)]
         if len(given) != 1:
-            raise ValueError(f"exactly one of world, path and hub says where rows come from, got {given or 'none'}")
-        if self.world and (self.form != "auto" or self.columns):
-            raise ValueError("a world source is made of records already: leave form and columns out")
+            raise ValueError(
+                f"exactly one of world, path, hub and stage says where rows come from, got {given or 'none'}"
+            )
+        if given[0] in ("world", "stage") and (self.form != "auto" or self.columns):
+            raise ValueError(f"a {given[0]} source is made of records already: leave form and columns out")
         return self
 
     @field_validator("document_separator", "document_start")
@@ -178,7 +189,11 @@ class SourceSettings(Settings):
     @property
     def label(self) -> str:
         """What reports and errors call this source."""
-        return self.name or self.path or (f"world:{self.world}" if self.world else f"hub:{self.hub}@{self.split}")
+        if named := self.name or self.path:
+            return named
+        if self.hub:
+            return f"hub:{self.hub}@{self.split}"
+        return f"world:{self.world}" if self.world else f"stage:{self.stage}"
 
 
 class DataSettings(Settings):
@@ -198,3 +213,8 @@ class DataSettings(Settings):
     on_duplicate: Literal["keep", "drop"] = setting(
         "drop", "records with the same text in the same part: keep all, or only the first"
     )
+
+    @property
+    def sources(self) -> tuple[SourceSettings, ...]:
+        """Every source, train's first."""
+        return (*self.train, *self.held_out)

@@ -5,28 +5,31 @@ from __future__ import annotations
 import glob
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol
 
 from alignment.data.catalogue.origins import describe_different, describe_missing
-from alignment.data.forms.columns import Reading, RowFault, SkippedRow, nearest
+from alignment.data.forms.columns import Reading, RowFault, SkippedRow, check_message, nearest
 from alignment.data.forms.readers import READERS, RECORD_OF, Kind, as_kind, choose_form
 from alignment.data.identity import Record, content_key
 from alignment.data.rows.files import read_rows, suffix_of
 from alignment.data.rows.json_lines import Event, RawRow
 from alignment.data.rows.lines import BlankLines
 from alignment.data.rows.quarantine import BadRow, count_reasons, too_many
+from alignment.data.rows.written import RECORDS_FILE, read_records
 from alignment.data.settings import SourceSettings
 from alignment.errors import DataError
 from alignment.randomness import named_seed
 from alignment.records import Dialogue, Document, LabelledAnswer, Preference
+from alignment.store.regular import open_regular
 
 # Enough bad rows to judge by before the end: a file of rubbish is not read through.
 EARLY_ROWS = 10_000
 ROWS_LOOKED_AT = 32  # rows and faults at the beginning by which `auto` finds the form
+StageFolder = Callable[[str], Path]  # a stage's name -> its folder; raises where it is none that may be read
 
 
 class WorldLike(Protocol):
@@ -86,6 +89,7 @@ def read_source(
     max_bad_fraction: float,
     bad: list[BadRow],
     quarantine: Path | None,
+    stage_folder: StageFolder | None = None,
 ) -> tuple[list[Record], SourceReport]:
     """Read one source.
 
@@ -94,6 +98,7 @@ def read_source(
         part: "train" or "held_out"; a world source takes its train or validation split by it.
         bad: the rows set aside are added here as they are found, so that they are kept when this raises.
         quarantine: where the caller writes them; only named in the message.
+        stage_folder: where a stage source's records are.
 
     Raises:
         DataError: no such file, no row that can be read, a column map that fits nothing.
@@ -102,9 +107,14 @@ def read_source(
     report = SourceReport(name=settings.label, part=part)
     if settings.world:
         return _read_world(settings, kind, part, seed, world, report), report
-    reading = Reading(settings, seed=seed)
     allowed = settings.max_bad_fraction if settings.max_bad_fraction is not None else max_bad_fraction
     mine: list[BadRow] = []
+    if settings.stage:
+        made = _read_stage(settings, kind, seed, stage_folder, report, mine)
+        bad.extend(mine)
+        _judge_bad(settings, report, mine, allowed, quarantine)
+        return made, report
+    reading = Reading(settings, seed=seed)
     records: list[Record] = []
     skipped: Counter[str] = Counter()
     quarantined = 0
@@ -174,8 +184,15 @@ def _judge(
     if not report.records and not report.not_picked and not report.bad:
         why = "; ".join(f"{count:,} × {reason}" for reason, count in {**report.skipped, **report.notes}.items())
         raise DataError(f"{settings.label}: none of {report.read:,} rows makes a record: {why}{notice}")
+    _judge_bad(settings, report, bad, allowed, quarantine)
+
+
+def _judge_bad(
+    settings: SourceSettings, report: SourceReport, bad: list[BadRow], allowed: float, quarantine: Path | None
+) -> None:
     if report.bad > allowed * report.read:
-        raise too_many(bad, source=settings.label + notice, rows=report.read, allowed=allowed, file=quarantine)
+        source = "; ".join([settings.label, *report.warnings])
+        raise too_many(bad, source=source, rows=report.read, allowed=allowed, file=quarantine)
 
 
 def _open(settings: SourceSettings, report: SourceReport) -> tuple[bool, Iterator[Event]]:
@@ -230,7 +247,7 @@ def find_files(settings: SourceSettings) -> list[Path]:
 def file_sha256(path: Path) -> str:
     """The SHA-256 of a file's bytes."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror})") from error
@@ -261,9 +278,71 @@ def _read_world(
     else:
         whole = world.prompts(which, split)
     report.form = "world"
+    return _take(settings, kind, seed, whole, report)
+
+
+def _read_stage(
+    settings: SourceSettings,
+    kind: Kind,
+    seed: int,
+    stage_folder: StageFolder | None,
+    report: SourceReport,
+    bad: list[BadRow],
+) -> list[Record]:
+    """The records that another stage wrote; what a model said in them is looked at as any file's text is."""
+    if stage_folder is None:
+        raise DataError(f"{settings.label} reads another stage's records, and no run was given; pass stage_folder=")
+    path = stage_folder(settings.stage or "") / RECORDS_FILE
+    if not path.is_file():
+        raise DataError(f"{settings.label}: that stage wrote no records: there is no file {path}")
+    place = f"{settings.stage}/{RECORDS_FILE}"
+    report.form, report.files[place] = "records", file_sha256(path)
+
+    def sound() -> Iterator[Record]:
+        for number, record in enumerate(read_records(path), start=1):
+            try:
+                for where, text in _messages(record):
+                    check_message(text, where)
+            except RowFault as fault:
+                report.read += 1
+                bad.append(
+                    BadRow(
+                        file=place,
+                        line=number,
+                        reason=fault.reason,
+                        detail=fault.detail,
+                        excerpt=str(record.source),
+                    )
+                )
+            else:
+                yield record
+
+    records = _take(settings, kind, seed, sound(), report)
+    report.quarantined = count_reasons(bad)
+    return records
+
+
+def _messages(record: Record) -> Iterator[tuple[str, str]]:
+    """Every message of a record with its name in a fault; a document is none."""
+    if isinstance(record, Document):
+        return
+    prompt = record if isinstance(record, Dialogue) else record.prompt
+    if prompt.system is not None:
+        yield "system", prompt.system
+    for number, turn in enumerate(prompt.turns, start=1):
+        yield f"turn {number}", turn.content
+    for name in ("chosen", "rejected", "answer"):
+        if hasattr(record, name):
+            yield name, getattr(record, name)
+
+
+def _take(
+    settings: SourceSettings, kind: Kind, seed: int, rows: Iterable[Record], report: SourceReport
+) -> list[Record]:
+    """What a source of ready-made records gives: as the stage wants them, its share, up to the limit."""
     notes: Counter[str] = Counter()
     records: list[Record] = []
-    for row in whole:
+    for row in rows:
         report.read += 1
         try:
             record = as_kind(row, kind, settings, notes)

@@ -5,16 +5,15 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from alignment.errors import UsageError
+from alignment.evaluate.result import ANSWERS_FILE, Evaluation, ScoredAnswer, read_answers, read_evaluation
 from alignment.report.intervals import bootstrap_mean
 
 # column -> (campaign, figure, group of people; None: everybody)
@@ -28,19 +27,19 @@ COLUMNS: dict[str, tuple[str, str, str | None]] = {
 }
 
 
-def read_answers(run: Path) -> list[dict[str, Any]]:
-    """The scored answers of a finished run.
+def evaluate_folder(run: Path) -> Path:
+    """The evaluate stage's folder of a run.
 
     Raises:
         UsageError: the run has no evaluation.
     """
-    found = sorted(run.glob("[0-9][0-9]-evaluate/answers.jsonl"))
+    found = sorted(run.glob(f"[0-9][0-9]-evaluate/{ANSWERS_FILE}"))
     if not found:
         raise UsageError(f"{run} holds no evaluation; `align run RECIPE --out {run}` makes one")
-    return [json.loads(line) for line in found[0].read_text(encoding="utf-8").splitlines()]
+    return found[0].parent
 
 
-def seeds_table(runs: Sequence[Sequence[dict[str, Any]]]) -> str:
+def seeds_table(runs: Sequence[Sequence[ScoredAnswer]]) -> str:
     """A Markdown table, version by version.
 
     Args:
@@ -49,26 +48,25 @@ def seeds_table(runs: Sequence[Sequence[dict[str, Any]]]) -> str:
     Returns:
         In each cell the mean over all runs' prompts with a 95 % bootstrap interval, and in brackets each run's.
     """
-    versions = list(dict.fromkeys(row["version"] for rows in runs for row in rows))
+    versions = list(dict.fromkeys(answer.version for answers in runs for answer in answers))
     lines = [f"| version | {' | '.join(COLUMNS)} |", "|---" * (len(COLUMNS) + 1) + "|"]
     for version in versions:
         cells = []
         for campaign, figure, group in COLUMNS.values():
-            by_run = [list(_values(rows, version, campaign, figure, group)) for rows in runs]
+            by_run = [list(_values(answers, version, campaign, figure, group)) for answers in runs]
             cells.append(_cell([values for values in by_run if values]))
         lines.append(f"| {version} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def win_table(runs: Sequence[Path]) -> str:
+def win_table(runs: Sequence[Evaluation]) -> str:
     """A Markdown table: the runs' win rates of every version against the first chat model, by judge and campaign."""
     cells: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for run in runs:
-        path = next(iter(sorted(run.glob("[0-9][0-9]-evaluate/evaluation.json"))))
-        for entry in json.loads(path.read_text(encoding="utf-8")).get("comparisons", ()):
-            for rate in entry["win_rates"]:
-                if rate["earlier"] == "sft":
-                    cells[rate["later"]][f"{entry['judge']}, {entry['campaign']}"].append(f"{rate['rate']:.2f}")
+    for evaluation in runs:
+        for found in evaluation.comparisons:
+            for rate in found.win_rates:
+                if rate.earlier == "sft":
+                    cells[rate.later][f"{found.judge}, {found.campaign}"].append(f"{rate.rate:.2f}")
     columns = list(dict.fromkeys(column for found in cells.values() for column in found))
     lines = [f"| version against sft | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     lines += [
@@ -78,14 +76,14 @@ def win_table(runs: Sequence[Path]) -> str:
 
 
 def _values(
-    rows: Sequence[dict[str, Any]], version: str, campaign: str, figure: str, group: str | None
+    answers: Sequence[ScoredAnswer], version: str, campaign: str, figure: str, group: str | None
 ) -> Iterator[float]:
-    for row in rows:
-        if row["version"] != version or row["campaign"] != campaign or figure not in row["scores"]:
+    for answer in answers:
+        if answer.version != version or answer.campaign != campaign or figure not in answer.scores:
             continue
-        asked = row.get("person_group", "")
+        asked = answer.person_group
         if group is None or (asked and (asked == group or (group == "held out" and asked != "train"))):
-            yield float(row["scores"][figure])
+            yield answer.scores[figure]
 
 
 def _cell(by_run: Sequence[Sequence[float]]) -> str:
@@ -101,10 +99,10 @@ def main(arguments: Sequence[str]) -> int:
     if not arguments:
         print(__doc__)
         return 2
-    runs = [Path(argument) for argument in arguments]
-    print(seeds_table([read_answers(run) for run in runs]))
+    folders = [evaluate_folder(Path(argument)) for argument in arguments]
+    print(seeds_table([read_answers(folder) for folder in folders]))
     print()
-    print(win_table(runs))
+    print(win_table([read_evaluation(folder) for folder in folders]))
     return 0
 
 

@@ -3,48 +3,37 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
+from alignment.evaluate.result import Recall, ScoredAnswer, VersionScores
 from alignment.report.intervals import bootstrap_mean
 
 
-def headline(summary: Sequence[Mapping[str, Any]]) -> str:
-    """The first and the last version's main figure, in one line."""
-    for name in ("gold.helpfulness", "reward.combined"):
-        found = [entry for entry in summary if entry["campaign"] == "helpfulness" and not entry["task"]]
-        found = [entry for entry in found if name in entry["figures"]]
-        if len(found) > 1:
-            values = [f"{entry['version']} {entry['figures'][name]['value']:.2f}" for entry in (found[0], found[-1])]
-            return f"{name}: {' -> '.join(values)}"
-    return ""
-
-
-def summarise(rows: Sequence[Mapping[str, Any]], order: Sequence[str], *, seed: int) -> list[dict[str, Any]]:
+def summarise(answers: Sequence[ScoredAnswer], order: Sequence[str], *, seed: int) -> tuple[VersionScores, ...]:
     """Means with 95 % bootstrap intervals by version and campaign, and by task."""
-    groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = defaultdict(list)
-    for row in rows:
-        groups[row["version"], row["campaign"], ""].append(row)
-        if row["task"]:
-            groups[row["version"], row["campaign"], row["task"]].append(row)
+    groups: dict[tuple[str, str, str], list[ScoredAnswer]] = defaultdict(list)
+    for answer in answers:
+        groups[answer.version, answer.campaign, ""].append(answer)
+        if answer.task:
+            groups[answer.version, answer.campaign, answer.task].append(answer)
     summary = []
     for (version, campaign, task), members in sorted(
         groups.items(), key=lambda item: (order.index(item[0][0]), item[0][1:])
     ):
-        figures = {}
-        for name in sorted({name for row in members for name in row["scores"]}):
-            values = np.asarray([row["scores"][name] for row in members if name in row["scores"]])
-            interval = bootstrap_mean(values, seed=seed)
-            figures[name] = {"value": interval.value, "low": interval.low, "high": interval.high}
+        names = sorted({name for answer in members for name in answer.scores})
+        figures = {
+            name: bootstrap_mean([answer.scores[name] for answer in members if name in answer.scores], seed=seed)
+            for name in names
+        }
         summary.append(
-            {"version": version, "campaign": campaign, "task": task, "prompts": len(members), "figures": figures}
+            VersionScores(version=version, campaign=campaign, task=task, prompts=len(members), figures=figures)
         )
-    return summary
+    return tuple(summary)
 
 
-def recall(rows: Sequence[Mapping[str, Any]], order: Sequence[str], *, seed: int) -> list[dict[str, Any]]:
+def recall(answers: Sequence[ScoredAnswer], order: Sequence[str], *, seed: int) -> tuple[Recall, ...]:
     """Facts about people told rightly, by version and group of people.
 
     `person_group` says whether somebody was asked about in training ("train") or appears in documents only;
@@ -54,18 +43,16 @@ def recall(rows: Sequence[Mapping[str, Any]], order: Sequence[str], *, seed: int
         Mean of the gold judge's `correct` with a 95 % interval; empty where no prompt names a group.
     """
     groups: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for row in rows:
-        if row.get("person_group") and row["campaign"] == "helpfulness" and "gold.correct" in row["scores"]:
-            groups[row["version"], row["person_group"]].append(row["scores"]["gold.correct"])
-    found = []
-    for (version, group), values in sorted(groups.items(), key=lambda item: (order.index(item[0][0]), item[0][1])):
-        mean = bootstrap_mean(np.asarray(values), seed=seed)
-        found.append(
-            {
-                "version": version,
-                "person_group": group,
-                "prompts": len(values),
-                "correct": {"value": mean.value, "low": mean.low, "high": mean.high},
-            }
+    for answer in answers:
+        if answer.person_group and answer.campaign == "helpfulness" and "gold.correct" in answer.scores:
+            groups[answer.version, answer.person_group].append(answer.scores["gold.correct"])
+    ordered = sorted(groups.items(), key=lambda item: (order.index(item[0][0]), item[0][1]))
+    return tuple(
+        Recall(
+            version=version,
+            person_group=group,
+            prompts=len(values),
+            correct=bootstrap_mean(np.asarray(values), seed=seed),
         )
-    return found
+        for (version, group), values in ordered
+    )

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
 from alignment.errors import UsageError
-from alignment.records import Dialogue
 from alignment.report.intervals import bootstrap_mean
 
 _RATING_PER_LOG_ODDS = 400 / np.log(10)  # the Elo scale: 400 points are odds of ten to one
@@ -27,7 +25,7 @@ class WinRate:
         wins, ties, losses: prompts; they add up to the prompts compared.
         rate: (wins + ties / 2) / all.
         low, high: 95 % interval of `rate`.
-        decided: wins / (wins + losses), the paper's; NaN if all are ties.
+        decided: wins / (wins + losses), the paper's; None if all are ties.
     """
 
     wins: int
@@ -36,26 +34,7 @@ class WinRate:
     rate: float
     low: float
     high: float
-    decided: float
-
-
-class PairJudge(Protocol):
-    """Compares two answers in the order given: 1 the first is better, -1 the second, 0 a tie, None no verdict."""
-
-    def compare(self, dialogue: Dialogue, first: str, second: str) -> int | None: ...
-
-
-def both_orders(judge: PairJudge, dialogue: Dialogue, first: str, second: str) -> int | None:
-    """The comparison in both orders: a win counts only if both orders agree on it, else it is a tie.
-
-    Returns:
-        None if either order gave no verdict.
-    """
-    forward = judge.compare(dialogue, first, second)
-    backward = judge.compare(dialogue, second, first)
-    if forward is None or backward is None:
-        return None
-    return forward if forward == -backward else 0
+    decided: float | None
 
 
 def win_rate(
@@ -95,7 +74,7 @@ def win_rate_of(outcomes: Sequence[int] | np.ndarray, *, num_resamples: int = 20
         rate=mean.value,
         low=mean.low,
         high=mean.high,
-        decided=wins / (wins + losses) if wins + losses else float("nan"),
+        decided=wins / (wins + losses) if wins + losses else None,
     )
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from alignment.generate.engine import Engine
 from alignment.generate.sampler import Sample, Sampler, SampleRequest
 from alignment.generate.settings import SamplingSettings
+from alignment.model.modes import evaluating
 from alignment.policy.policy import Policy
 from alignment.randomness import named_seed
-from alignment.records import Dialogue
+from alignment.records import Answer, Dialogue
 from alignment.store.journal import Journal
 from alignment.text.chat import render_prompt
 
@@ -23,7 +24,6 @@ def make_sampler(policy: Policy) -> Sampler:
     """The engine for the core, transformers' `generate` for other architectures."""
     from alignment.model.llama import LlamaPolicy
 
-    policy.model.eval()
     if isinstance(policy.model, LlamaPolicy):
         return Engine(policy.model, eos_ids=[policy.tokenizer.eos_id], decode=policy.tokenizer.decode)
     from alignment.generate.fallback import GenerateSampler
@@ -35,10 +35,15 @@ def fitting_prompts(
     prompts: Sequence[Dialogue], policy: Policy, sampling: SamplingSettings
 ) -> tuple[list[tuple[Dialogue, tuple[int, ...]]], int]:
     """Prompts that leave room for an answer, with their tokens; and how many were left out."""
-    context = int(policy.model.config.max_position_embeddings)
+    context = int(policy.model.config.max_position_embeddings) - room_for_an_answer(sampling)
     rendered = [(prompt, tuple(render_prompt(prompt, policy.tokenizer))) for prompt in prompts]
-    kept = [(prompt, ids) for prompt, ids in rendered if len(ids) + min(sampling.max_new_tokens, 8) <= context]
+    kept = [(prompt, ids) for prompt, ids in rendered if len(ids) <= context]
     return kept, len(rendered) - len(kept)
+
+
+def room_for_an_answer(sampling: SamplingSettings) -> int:
+    """Tokens that a prompt must leave free in the context: those of the shortest answer worth drawing."""
+    return min(sampling.max_new_tokens, 8)
 
 
 def draw_samples(
@@ -58,6 +63,8 @@ def draw_samples(
         prompts: dialogues with their prompt tokens.
         names: name the draws (stage, version, iteration); each sample's seed adds its prompt's id and its index.
         journal_path: samples are appended as they finish; None keeps no journal.
+
+    The policy's modules are left in the modes in which they were: what trains between draws trains on.
     """
     known: dict[tuple[str, int], Sample] = {}
     if journal_path is not None:
@@ -98,7 +105,28 @@ def draw_samples(
                 flush=False,
             )
 
-    (sampler or make_sampler(policy)).sample([request for request in wanted if request.seeds], sampling, arrived)
+    with evaluating(policy.model):
+        (sampler or make_sampler(policy)).sample([request for request in wanted if request.seeds], sampling, arrived)
     if journal:
         journal.close()
     return [[known[prompt.id, k] for k in range(num_samples)] for prompt, _ in prompts]
+
+
+def answers_of(
+    prompts: Sequence[tuple[Dialogue, tuple[int, ...]]], samples: Sequence[Sequence[Sample]], policy: Policy
+) -> list[list[Answer]]:
+    """The samples as answers that a judge takes, prompt by prompt."""
+    return [
+        [
+            Answer(
+                dialogue=prompt,
+                prompt_ids=ids,
+                token_ids=sample.token_ids,
+                text=policy.tokenizer.decode(sample.token_ids).strip(),
+                tokenizer=policy.tokenizer.sha256,
+                finished=sample.finish_reason == "stop",
+            )
+            for sample in options
+        ]
+        for (prompt, ids), options in zip(prompts, samples, strict=True)
+    ]

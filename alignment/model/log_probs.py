@@ -60,25 +60,26 @@ def summed_log_probs(hidden: Tensor, head_weight: Tensor, targets: Tensor) -> Te
 class _TokenLogProbs(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float) -> Tensor:
-        ctx.head, ctx.temperature, ctx.kept = _Head(hidden, weight), temperature, None
+        ctx.temperature, ctx.dtype = temperature, _product_dtype(hidden)
+        head, kept = _Head(hidden, weight, ctx.dtype), None
         pieces = []
-        chunks = ctx.head.chunks()
+        chunks = head.chunks()
         for rows in chunks:
-            log_probs, probabilities = ctx.head.chunk(rows, targets, temperature)
+            log_probs, probabilities = head.chunk(rows, targets, temperature)
             pieces.append(log_probs)
             if len(chunks) == 1 and any(ctx.needs_input_grad):
-                ctx.kept = probabilities
-        ctx.save_for_backward(targets)
+                kept = probabilities
+        ctx.save_for_backward(hidden, weight, targets, kept)
         return torch.cat(pieces)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        (targets,) = ctx.saved_tensors
-        head: _Head = ctx.head
+        hidden, weight, targets, kept = ctx.saved_tensors
+        head = _Head(hidden, weight, ctx.dtype)
         head.start_gradients(*ctx.needs_input_grad[:2])
         for rows in head.chunks():
-            again = head.chunk(rows, targets, ctx.temperature)[1] if ctx.kept is None else ctx.kept
+            again = head.chunk(rows, targets, ctx.temperature)[1] if kept is None else kept
             scaled = grad[rows, None] / ctx.temperature
             slope = (again * -scaled).scatter_add_(1, targets[rows, None], scaled)
             head.add_gradients(rows, slope)
@@ -88,7 +89,7 @@ class _TokenLogProbs(torch.autograd.Function):
 class _SummedLogProbs(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-        head = _Head(hidden, weight)
+        head = _Head(hidden, weight, _product_dtype(hidden))
         head.start_gradients(*ctx.needs_input_grad[:2])
         totals = []
         for rows in head.chunks():
@@ -106,12 +107,16 @@ class _SummedLogProbs(torch.autograd.Function):
         return *(None if own is None else own * grad.to(own.dtype) for own in ctx.saved_tensors), None
 
 
-class _Head:
-    """The vocabulary projection in the precision that autocast asks for, and its gradients."""
+def _product_dtype(hidden: Tensor) -> torch.dtype:
+    """The dtype of the vocabulary projection: autocast's where it is on."""
+    device = hidden.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
 
-    def __init__(self, hidden: Tensor, weight: Tensor) -> None:
-        device = hidden.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
+
+class _Head:
+    """The vocabulary projection in one precision, and its gradients."""
+
+    def __init__(self, hidden: Tensor, weight: Tensor, dtype: torch.dtype) -> None:
         self.dtypes = hidden.dtype, weight.dtype
         self.hidden, self.weight = (
             x.detach() if x.dtype == torch.float64 else x.detach().to(dtype) for x in (hidden, weight)

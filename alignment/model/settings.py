@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import model_validator
@@ -21,6 +22,12 @@ SIZES: dict[str, tuple[int, int, int, int, int, float | None]] = {
 }
 
 
+def names_folder(path: str) -> bool:
+    """Whether a checkpoint's path is a local folder's, not a hub name (`owner/name` that is no folder here)."""
+    looks_like_hub = path.count("/") == 1 and not path.startswith((".", "/", "~"))
+    return not looks_like_hub or Path(path).exists()
+
+
 def feed_forward_width(width: int, multiple_of: int, multiplier: float | None = None) -> int:
     """Meta's rule: two thirds of 4*width, times the multiplier, rounded up to a multiple."""
     hidden = int(2 * (4 * width) / 3)
@@ -32,7 +39,9 @@ def feed_forward_width(width: int, multiple_of: int, multiplier: float | None = 
 class ModelSettings(Settings):
     """The core's shape.  `path` takes an existing checkpoint instead."""
 
-    path: str | None = setting(None, "a checkpoint folder or hub name to start from; the shape is read from it")
+    path: str | None = setting(
+        None, "a checkpoint folder or hub name to start from; the shape is read from it", file=names_folder
+    )
     revision: str | None = setting(None, "the hub revision of `path`")
     size: SizeName = setting("small", "a named shape; `custom` takes the fields below")
     width: int | None = setting(None, "model width (custom)", ge=8)
@@ -62,6 +71,18 @@ class ModelSettings(Settings):
         if heads % kv_heads:
             raise ValueError(f"kv_heads {kv_heads} must divide heads {heads}")
         return self
+
+    def num_parameters(self, vocab_size: int) -> int:
+        """Parameters of the core (Llama 2 paper, table 1), shared ones once; nothing is built.
+
+        Embedding, then per layer: query and output [W, W], key and value [W, W/heads*kv_heads], three
+        feed-forward matrices [W, F], two norms [W]; a last norm; the projection unless it is tied.
+        """
+        width, layers, heads, kv_heads, hidden = self.shape()
+        kv_width = width // heads * kv_heads
+        layer = 2 * width * width + 2 * width * kv_width + 3 * width * hidden + 2 * width
+        embeddings = vocab_size * width * (1 if self.tie_embeddings else 2)
+        return embeddings + layers * layer + width
 
     def shape(self) -> tuple[int, int, int, int, int]:
         """width, layers, heads, KV heads, feed-forward width."""

@@ -7,20 +7,25 @@ a folder; what was there before stays until the new one is complete.  No torch.
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from alignment.errors import DiskFull
 from alignment.store.exchange import exchange
 
 ASIDE = ".aside-"  # prefix of everything unfinished; `clear_leftovers` removes it
 KEPT = ".kept-"  # prefix of a folder that stands back while another takes its name; put back after a crash
+# the names that are given here and nobody else gives: `.aside-NAME-` and a random number, `.kept-NAME-` and a check
+_ASIDE_NAME = re.compile(r"\.aside-.*-[0-9a-f]{12}", re.DOTALL)
+_KEPT_NAME = re.compile(r"\.kept-(.+)-([0-9a-f]{12})", re.DOTALL)
 
 
 def aside_path(target: Path) -> Path:
@@ -29,18 +34,22 @@ def aside_path(target: Path) -> Path:
     return target.parent / f"{ASIDE}{short}-{uuid.uuid4().hex[:12]}"
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file atomically.
+@contextmanager
+def whole_file(path: Path, needed: int | None = None) -> Iterator[BinaryIO]:
+    """Fill a file aside and let it appear at `path` as a whole, in the place of an earlier one.
+
+    Args:
+        needed: its bytes for the message, None where nobody knows yet.
 
     Raises:
         DiskFull: no space left; the old file, if any, is untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = aside_path(path)
-    with space_explained(path, len(data)):
+    with space_explained(path, needed):
         try:
             with aside.open("wb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             aside.replace(path)
@@ -48,6 +57,16 @@ def write_bytes(path: Path, data: bytes) -> None:
             aside.unlink(missing_ok=True)
             raise
         flush_folder(path.parent)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file atomically.
+
+    Raises:
+        DiskFull: no space left; the old file, if any, is untouched.
+    """
+    with whole_file(path, len(data)) as file:
+        file.write(data)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -65,7 +84,7 @@ def staged_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
     """Fill a folder aside and let it appear at `target` as a whole.
 
     An existing folder and the new one exchange their names in one step.  Where the system cannot do that,
-    the old one stands back as `.kept-NAME` for a moment; if a crash comes just then, the next writer and
+    the old one stands back as `.kept-NAME-CHECK` for a moment; if a crash comes just then, the next writer and
     `clear_leftovers` put it back.
 
     Args:
@@ -92,7 +111,7 @@ def staged_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
             if not target.exists():
                 aside.rename(target)
             elif not exchange(aside, target):
-                old = _kept_path(target)
+                old = kept_path(target)
                 shutil.rmtree(old, ignore_errors=True)  # the target is whole, so this one is of no use
                 target.rename(old)
                 aside.rename(target)
@@ -120,6 +139,7 @@ def remove_folder(folder: Path) -> None:
 def clear_leftovers(folder: Path) -> list[str]:
     """Remove what earlier crashes left aside below `folder`; call only while holding its lock.
 
+    Only names that are made here are taken for leftovers: a user's own `.aside-mine` and `.kept-notes` stay.
     A folder that stood back while another was to take its name is put back if the other never came.
 
     Returns:
@@ -127,15 +147,17 @@ def clear_leftovers(folder: Path) -> list[str]:
     """
     removed = []
     for path in sorted(folder.rglob(f"{KEPT}*")):
-        target = path.with_name(path.name.removeprefix(KEPT))
+        target = _kept_target(path)
+        if target is None:
+            continue
         if not target.exists():
             path.rename(target)
         else:
             removed.append(str(path.relative_to(folder)))
             shutil.rmtree(path, ignore_errors=True)
     for path in sorted(folder.rglob(f"{ASIDE}*")):
-        if not path.exists():
-            continue  # went with its parent
+        if not _ASIDE_NAME.fullmatch(path.name) or not os.path.lexists(path):
+            continue  # somebody's own, or gone with its parent
         removed.append(str(path.relative_to(folder)))
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
@@ -153,15 +175,25 @@ def flush_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _kept_path(target: Path) -> Path:
+def kept_path(target: Path) -> Path:
     """Where a folder stands back: named after it, so that it can be put back after a crash."""
-    kept = target.with_name(KEPT + target.name)
+    kept = target.with_name(f"{KEPT}{target.name}-{_check(target.name)}")
     return kept if len(os.fsencode(kept.name)) <= 255 else aside_path(target)
+
+
+def _kept_target(path: Path) -> Path | None:
+    """Whose place a folder that stands back keeps; None for a name that was not made here."""
+    found = _KEPT_NAME.fullmatch(path.name)
+    return path.with_name(found.group(1)) if found and found.group(2) == _check(found.group(1)) else None
+
+
+def _check(name: str) -> str:
+    return hashlib.sha256(os.fsencode(name)).hexdigest()[:12]
 
 
 def _put_back(target: Path) -> None:
     """Undo the first half of a replacement whose second half never came."""
-    kept = _kept_path(target)
+    kept = kept_path(target)
     if kept.exists() and not target.exists():
         kept.rename(target)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from alignment.errors import CheckpointError
 from alignment.store.atomic import write_json
+from alignment.store.regular import open_regular, read_regular
 
 NAME = "manifest.json"
 VERSION = 1
@@ -38,8 +39,12 @@ class Manifest:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex."""
-    with path.open("rb") as file:
+    """SHA-256 of a regular file's bytes, in hex.
+
+    Raises:
+        OSError: it cannot be opened, or is a folder, a pipe or a device.
+    """
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -59,7 +64,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / NAME
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(path).decode("utf-8")
         if not text.endswith("\n"):
             raise ValueError("its last line is cut")
         raw = json.loads(text)

@@ -10,7 +10,7 @@ from alignment.settings import Settings, setting
 class TokenizerSettings(Settings):
     """Train a SentencePiece BPE model as LLaMA's was, or load an existing one."""
 
-    path: str | None = setting(None, "an existing SentencePiece .model file; nothing is trained then")
+    path: str | None = setting(None, "an existing SentencePiece .model file; nothing is trained then", file=True)
     vocab_size: int = setting(32_000, "pieces, the 3 special and 256 byte pieces included", ge=300, le=1_000_000)
     character_coverage: float = setting(
         0.99995, "share of characters that get a piece; the rest become bytes", gt=0.9, le=1.0

@@ -39,44 +39,56 @@ class OptimizerSettings(Settings):
     warmup_fraction: float = setting(0.0, "warm-up as a share of all steps; the longer of the two counts", ge=0, lt=1)
 
 
-class LoopSettings(Settings):
-    """What every training stage has: optimizer, cadence of logs and checkpoints."""
+class CadenceSettings(Settings):
+    """What every training loop has; none of it changes a result."""
 
-    optimizer: OptimizerSettings = setting(OptimizerSettings(), "AdamW and its schedule")
-    log_every: int = setting(1, "steps between rows of metrics.jsonl", ge=1, cosmetic=True)
     save_every: int = setting(200, "steps between checkpoints", ge=1, cosmetic=True)
     keep_checkpoints: int = setting(
         2, "how many of the newest checkpoints are kept while training", ge=1, cosmetic=True
     )
-    held_out_every: int = setting(0, "steps between held-out losses; 0: only at the end", ge=0)
+    nonfinite_skips: int = setting(
+        0, "updates that are NaN or infinite and skipped before training stops", ge=0, cosmetic=True
+    )
+
+
+class LoopSettings(CadenceSettings):
+    """What every supervised stage has: optimizer, cadence of logs, held-out losses and checkpoints."""
+
+    optimizer: OptimizerSettings = setting(OptimizerSettings(), "AdamW and its schedule")
+    log_every: int = setting(1, "steps between rows of metrics.jsonl", ge=1, cosmetic=True)
     nonfinite_skips: int = setting(
         0, "steps whose loss or gradient is NaN or infinite that are skipped before training stops", ge=0, cosmetic=True
     )
+    held_out_every: int = setting(0, "steps between held-out losses; 0: only at the end", ge=0)
 
 
-class PretrainSettings(LoopSettings):
-    """Pretraining from scratch or on (Llama 2 paper, 2)."""
+class PackedSettings(LoopSettings):
+    """What every stage has that trains on packed forests: how long, how many, how often."""
 
-    data: DataSettings = setting(..., "documents")
-    context_length: int = setting(4096, "longest sequence, in tokens; longer documents are split", ge=8)
-    pack_length: int = setting(0, "tokens of one packed forest; 0: the context length", ge=0)
-    batch_size: int = setting(1024, "packed forests a step (paper: 4 M tokens)", ge=1)
-    epochs: float = setting(1.0, "passes over the documents", gt=0)
-    max_steps: int | None = setting(None, "stop after this many steps, whatever the epochs say", ge=1)
-    optimizer: OptimizerSettings = setting(
-        OptimizerSettings(learning_rate=3e-4, warmup_steps=2000), "AdamW and its schedule"
-    )
-
-
-class SftSettings(LoopSettings):
-    """Supervised fine-tuning (Llama 2 paper, 3.1): lr 2e-5, weight decay 0.1, batch 64, 4,096 tokens, 2 epochs."""
-
-    data: DataSettings = setting(..., "dialogues that end with an answer")
     context_length: int = setting(4096, "longest dialogue, in tokens", ge=8)
     pack_length: int = setting(0, "tokens of one packed forest; 0: the context length", ge=0)
     batch_size: int = setting(64, "packed forests a step", ge=1)
-    epochs: float = setting(2.0, "passes over the dialogues", gt=0)
+    epochs: float = setting(1.0, "passes over what is trained on", gt=0)
     max_steps: int | None = setting(None, "stop after this many steps, whatever the epochs say", ge=1)
+
+
+class PretrainSettings(PackedSettings):
+    """Pretraining from scratch or on (Llama 2 paper, 2)."""
+
+    optimizer: OptimizerSettings = setting(
+        OptimizerSettings(learning_rate=3e-4, warmup_steps=2000), "AdamW and its schedule"
+    )
+    data: DataSettings = setting(..., "documents")
+    context_length: int = setting(4096, "longest sequence, in tokens; longer documents are split", ge=8)
+    batch_size: int = setting(1024, "packed forests a step (paper: 4 M tokens)", ge=1)
+    epochs: float = setting(1.0, "passes over the documents", gt=0)
+
+
+class SftSettings(PackedSettings):
+    """Supervised fine-tuning (Llama 2 paper, 3.1): lr 2e-5, weight decay 0.1, batch 64, 4,096 tokens, 2 epochs."""
+
+    data: DataSettings = setting(..., "dialogues that end with an answer")
+    epochs: float = setting(2.0, "passes over the dialogues", gt=0)
     too_long: Literal["truncate", "drop", "split"] = setting(
         "truncate", "dialogues over the context: cut the end, leave out, or split between turn pairs"
     )

@@ -9,10 +9,10 @@ import sys
 from collections.abc import Iterator
 from itertools import islice
 
-from alignment.judging import Verdict
 from alignment.randomness import named_generator
 from alignment.records import GRADES, Dialogue
 from alignment.world.ask.answers import GOOD, answer, qualities
+from alignment.world.judge.gold import Verdict
 from alignment.world.report import held_out_agreement
 from alignment.world.settings import SPLITS, WorldSettings, counts
 from alignment.world.town.entropy import world_bits
@@ -81,7 +81,7 @@ def _answers(world: World, prompt: Dialogue, task: str, *, every_quality: bool) 
     yield "|---|---|---|---|---|---|---|---|---|---|"
     for quality in qualities(truth) if every_quality else GOOD:
         said = answer(truth, quality, world.town, named_generator(0, "examples", prompt.id, quality))
-        yield f"| {quality} | {said} | {_row(world.judge().judge(prompt, said))} |"
+        yield f"| {quality} | {said} | {_row(world.judge().verdict(prompt, said))} |"
 
 
 def _row(verdict: Verdict) -> str:

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from recipes.cli.errors import run_command
+from recipes.stages.kind import StageKind
+from recipes.stages.table import STAGES
 
 app = typer.Typer(
     name="align",
@@ -53,6 +55,12 @@ Out = Annotated[
     Path | None, typer.Option("--out", metavar="DIR", help="The run's folder (default: runs/NAME).", show_default=False)
 ]
 Redo = Annotated[bool, typer.Option("--redo", help="Put changed stages aside (into DIR/.replaced) and do them again.")]
+Only = Annotated[
+    str | None,
+    typer.Option(
+        "--only", metavar="ROLE", help="One of them alone, as in the example; all otherwise.", show_default=False
+    ),
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show errors only.")]
 
 
@@ -92,8 +100,32 @@ def run(
     run_and_tell(recipe, overrides or (), out=out, redo=redo, until=(until,) if until else (), quiet=quiet)
 
 
-def _stage_verb(kind: str, what: str) -> None:
-    """One verb a stage: run its kind and what it needs, nothing after it."""
+@app.command()
+def study(
+    study: Annotated[
+        str, typer.Argument(metavar="STUDY", help="A shipped study's name or a YAML file.", show_default=False)
+    ],
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="The study's folder (default: runs/NAME).", show_default=False),
+    ] = None,
+    redo: Redo = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Run one recipe in several variants and with several seeds, and put them side by side on one page.
+
+    Stages that members have in common are run once.
+
+    Example: align study margin
+    """
+    from recipes.cli.run import run_study_and_tell
+
+    run_study_and_tell(study, overrides or (), out=out, redo=redo, quiet=quiet)
+
+
+def _stage_verb(kind: StageKind[Any, Any]) -> None:
+    """One verb per kind of stage: run it and what it needs, nothing after it."""
 
     def verb(
         recipe: RecipeArgument,
@@ -104,46 +136,33 @@ def _stage_verb(kind: str, what: str) -> None:
     ) -> None:
         from recipes.cli.run import run_and_tell
 
-        run_and_tell(recipe, overrides or (), out=out, redo=redo, until=(kind,), quiet=quiet)
+        run_and_tell(recipe, overrides or (), out=out, redo=redo, until=(kind.name,), quiet=quiet)
 
-    verb.__doc__ = f"{what} (and what it needs).\n\nExample: align {kind} quickstart --out runs/quickstart"
-    app.command(kind, rich_help_panel="One stage")(verb)
+    def verb_of_some(
+        recipe: RecipeArgument,
+        overrides: Overrides = None,
+        out: Out = None,
+        redo: Redo = False,
+        only: Only = None,
+        quiet: QuietOption = False,
+    ) -> None:
+        from alignment.errors import UsageError
+        from recipes.cli.run import run_and_tell
 
+        if only is not None and only not in kind.only:
+            raise UsageError(f"--only is {only!r}; {' or '.join(kind.only)} is right")
+        until = f"{kind.name}-{only}" if only else kind.name
+        run_and_tell(recipe, overrides or (), out=out, redo=redo, until=(until,), quiet=quiet)
 
-_stage_verb("tokenizer", "Train the SentencePiece tokenizer, or take an existing one")
-_stage_verb("pretrain", "Pretrain the core from scratch or go on from a checkpoint")
-_stage_verb("sft", "Supervised fine-tuning on dialogues, loss on answers only")
-
-
-@app.command(rich_help_panel="One stage")
-def reward(
-    recipe: RecipeArgument,
-    overrides: Overrides = None,
-    out: Out = None,
-    redo: Redo = False,
-    only: Annotated[
-        str | None,
-        typer.Option("--only", metavar="ROLE", help="helpfulness or safety; both otherwise.", show_default=False),
-    ] = None,
-    quiet: QuietOption = False,
-) -> None:
-    """Train the helpfulness and the safety reward model (and what they need).
-
-    Example: align reward quickstart --only helpfulness
-    """
-    from alignment.errors import UsageError
-    from recipes.cli.run import run_and_tell
-
-    if only not in (None, "helpfulness", "safety"):
-        raise UsageError(f"--only is {only!r}; helpfulness or safety is right")
-    until = f"reward-{only}" if only else "reward"
-    run_and_tell(recipe, overrides or (), out=out, redo=redo, until=(until,), quiet=quiet)
+    example = f"--only {kind.only[0]}" if kind.only else "--out runs/quickstart"
+    chosen = verb_of_some if kind.only else verb
+    chosen.__doc__ = f"{kind.does} (and what it needs).\n\nExample: align {kind.name} quickstart {example}"
+    app.command(kind.name, rich_help_panel="One stage")(chosen)
 
 
-_stage_verb("rejection", "Rejection sampling fine-tuning, every version's")
-_stage_verb("ppo", "PPO on top of rejection sampling, every version's that has it")
-_stage_verb("gatt", "Ghost Attention: synthesise dialogues and fine-tune on them")
-_stage_verb("evaluate", "Answer held-out prompts with every version and judge them")
+for _kind in STAGES.values():
+    if _kind.section is not None:  # `align report` writes the page of a run, whatever its recipe
+        _stage_verb(_kind)
 
 
 @app.command(rich_help_panel="Look")

@@ -15,12 +15,13 @@ from alignment.records import Dialogue, Source, Turn
 from recipes.masking import escape_controls, safe
 from recipes.running.folder import require_run, stage_folders
 from recipes.running.record import read_record
+from recipes.stages.kind import Makes
+from recipes.stages.table import STAGES
 
 if TYPE_CHECKING:
     from alignment.generate.sampler import Sampler
     from alignment.policy.policy import Policy
 
-_POLICIES = ("pretrain", "sft", "rejection", "ppo", "gatt")  # kinds that leave a model to talk to
 MAX_LINE = 100_000  # characters of one message
 COMMANDS = {
     "/new": "starts a fresh dialogue (the system message stays)",
@@ -125,7 +126,7 @@ def find_model(run: Path, stage: str | None) -> tuple[str, Path]:
     found: dict[str, Path] = {}
     for folder in stage_folders(run):
         record = read_record(folder)
-        speaks = record is not None and record.status == "finished" and record.kind in _POLICIES
+        speaks = record is not None and record.status == "finished" and _speaks(record.kind)
         if (folder / "checkpoint").is_symlink():
             raise UsageError(f"{folder / 'checkpoint'} is a symbolic link; a run holds its models itself")
         if record is not None and speaks and (folder / "checkpoint").is_dir():
@@ -137,6 +138,11 @@ def find_model(run: Path, stage: str | None) -> tuple[str, Path]:
     if stage not in found:
         raise UsageError(f"{run} has no finished model of the stage {stage[:100]!r}; it has {', '.join(found)}")
     return stage, found[stage]
+
+
+def _speaks(kind: str) -> bool:
+    """Whether a kind of stage leaves a model to talk to."""
+    return kind in STAGES and Makes.POLICY in STAGES[kind].makes
 
 
 def _fresh(system: str | None) -> Dialogue:

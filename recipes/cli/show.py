@@ -18,6 +18,7 @@ from recipes.reading.schema import Recipe
 from recipes.running.folder import is_locked, require_run, stage_folders
 from recipes.running.record import read_record
 from recipes.running.telling import duration
+from recipes.stages.kind import Makes
 
 _STYLES = {"finished": "green", "running": "cyan", "interrupted": "yellow", "failed": "red"}
 _WIDE = 160  # columns where there is no terminal: tables in a pipe are not cut to 80
@@ -31,8 +32,6 @@ def make_console() -> Console:
 
 def show_plan(name_or_file: str, overrides: Sequence[str]) -> None:
     """Print a recipe's stages and the settings that matter."""
-    from recipes.arithmetic import num_parameters
-    from recipes.cli.plan_text import size_of_training
     from recipes.plan import stages_of
     from recipes.reading.written import settings_lines
 
@@ -41,7 +40,7 @@ def show_plan(name_or_file: str, overrides: Sequence[str]) -> None:
     console.print(_title(recipe), soft_wrap=True)
     if recipe.model.path is None:
         vocab_size, known = _vocab_size(recipe)
-        parameters = num_parameters(recipe.model, vocab_size)
+        parameters = recipe.model.num_parameters(vocab_size)
         width, layers, heads, kv_heads, hidden = recipe.model.shape()
         shape = f"width {width}, {layers} layers, {heads} heads, {kv_heads} key/value heads, feed-forward {hidden}"
         sizes = f"vocabulary {vocab_size:,}{known}, context {recipe.model.context_length:,}"
@@ -51,12 +50,18 @@ def show_plan(name_or_file: str, overrides: Sequence[str]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("#", "stage", "kind", "starts from", "reads", "size"):
         table.add_column(column, overflow="fold")
-    for stage in stages_of(recipe):
+    plan = stages_of(recipe)
+    for stage in plan:
         others = [name for name in stage.parents if name != stage.starts_from]
-        start = stage.starts_from or (recipe.model.path or "fresh weights" if stage.makes_policy else "")
-        reads = "all" if stage.kind == "report" else ", ".join(others)
+        start = stage.starts_from or (recipe.model.path or "fresh weights" if stage.makes(Makes.POLICY) else "")
+        reads = "all" if len(others) == len(plan) - 1 else ", ".join(others)
         table.add_row(
-            str(stage.number), stage.name, stage.kind, Text(safe(start)), reads, size_of_training(recipe, stage)
+            str(stage.number),
+            stage.name,
+            stage.kind.name,
+            Text(safe(start)),
+            reads,
+            str(stage.kind.size(stage.inputs)),
         )
     console.print(table)
     console.print("\nsettings that differ from the defaults:")

@@ -36,6 +36,10 @@ class RewardPair(Settings):
     helpfulness: RewardSettings = setting(..., "the helpfulness model")
     safety: RewardSettings = setting(..., "the safety model")
 
+    def by_role(self) -> dict[str, RewardSettings]:
+        """Role -> settings, in the order in which they are trained."""
+        return {"helpfulness": self.helpfulness, "safety": self.safety}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:

@@ -12,42 +12,34 @@ from typing import Any
 
 from alignment.data.settings import SourceSettings
 from alignment.errors import DataError
-from alignment.model.settings import ModelSettings
-from alignment.settings import Settings
+from alignment.settings import NamesFile, Settings
 from alignment.store.manifest import file_digest
-from alignment.text.settings import TokenizerSettings
-from gatt.settings import GattSettings
 from recipes.masking import mask
 
 _IN_FOLDER = (".json", ".safetensors", ".model", ".pth", ".yaml", ".txt", ".jinja")
 
 
 def named_paths(value: Any, key: str) -> Iterator[tuple[str, str]]:
-    """Every (dotted key, path) below a settings value that names a local file, glob or folder."""
-    if isinstance(value, SourceSettings):
-        if value.path is not None:
-            yield f"{key}.path", value.path
-    elif isinstance(value, ModelSettings):
-        if value.path is not None and (Path(value.path).exists() or not looks_like_hub(value.path)):
-            yield f"{key}.path", value.path
+    """Every (dotted key, path) at or below a value of the settings that names a local file, glob or folder.
+
+    A field says so itself (`setting(…, file=…)`); `model.path` alone, without its section, is the tokenizer's.
+    """
+    if key == "model.path":
+        if value is not None and Path(value).exists():
+            yield key, value
     elif isinstance(value, Settings):
-        if isinstance(value, TokenizerSettings) and value.path is not None:
-            yield f"{key}.path", value.path
-        if isinstance(value, GattSettings) and value.constraints.endswith((".yaml", ".yml")):
-            yield f"{key}.constraints", value.constraints
-        for name in type(value).model_fields:
-            yield from named_paths(getattr(value, name), f"{key}.{name}")
+        for name, info in type(value).model_fields.items():
+            item, mark = getattr(value, name), next((m for m in info.metadata if isinstance(m, NamesFile)), None)
+            if mark is None:
+                yield from named_paths(item, f"{key}.{name}")
+            elif item is not None and mark.names(item):
+                yield f"{key}.{name}", item
     elif isinstance(value, (list, tuple)):
         for index, item in enumerate(value):
             yield from named_paths(item, f"{key}.{index}")
     elif isinstance(value, Mapping):
         for name, item in value.items():
             yield from named_paths(item, f"{key}.{name}")
-
-
-def looks_like_hub(path: str) -> bool:
-    """Whether a model path reads as a hub name, `owner/name`."""
-    return path.count("/") == 1 and not path.startswith((".", "/", "~"))
 
 
 def files_of(path: str, key: str) -> list[Path]:

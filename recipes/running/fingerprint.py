@@ -1,8 +1,8 @@
 """Fingerprints: what a stage's result rests on, and what a change brings down.  No torch.
 
-A stage's basis is its settings that matter, the digests of its input files, its parents' outputs and
-the versions that matter.  Its fingerprint is the basis' SHA-256.  Kept readable in stage.json, so that
-a change can be told as key, old -> new.
+A stage's basis is what it was handed (its inputs' settings, the digests of the files that they name), its parents'
+outputs, its kind's revision and the versions that matter.  Its fingerprint is the basis' SHA-256.  Kept readable in
+stage.json, so that a change can be told as key, old -> new.
 """
 
 from __future__ import annotations
@@ -13,16 +13,15 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-from alignment.data.settings import SourceSettings
 from alignment.settings import Settings
 from recipes.masking import is_secret_name, mask_values
-from recipes.plan import PlannedStage, stages_of
+from recipes.plan import stages_of
 from recipes.reading.schema import Recipe
 from recipes.reading.yaml_loader import dotted
 from recipes.running.digests import Digests, digests_of, files_of, named_paths
+from recipes.stages.kind import PlannedStage, Surrounding
 
 SUITE = "llama2-alignment-suite"
 PENDING = "(not done yet)"
@@ -43,76 +42,62 @@ class Change:
         return f"{self.key}: {_short(self.old)} -> {_short(self.new)}"
 
 
-def stage_settings(recipe: Recipe, stage: PlannedStage) -> dict[str, Any]:
+def read_settings(recipe: Recipe, stage: PlannedStage) -> dict[str, Any]:
     """The settings that a stage's result rests on: dotted key of the recipe -> value or section."""
-    kind = stage.kind
-    if kind == "report":
-        return {}
-    found: dict[str, Any] = {"seed": recipe.seed}
-    if kind == "tokenizer":
-        found["tokenizer"] = recipe.tokenizer
-        if recipe.tokenizer.data is None and recipe.tokenizer.path is None and recipe.pretrain is not None:
-            found["pretrain.data"] = recipe.pretrain.data
-        if recipe.tokenizer_data is not None and recipe.sft is not None:
-            found["sft.data"] = recipe.sft.data  # its texts are trained on too
-        if recipe.tokenizer.path is None and recipe.tokenizer_data is None:
-            found["model.path"], found["model.revision"] = recipe.model.path, recipe.model.revision
-        return _with_world(recipe, stage, found)
-    found["compute"] = recipe.compute
-    if kind in ("pretrain", "sft") or stage.starts_from is None:
-        found["model"] = recipe.model
-    if kind == "pretrain":
-        found["pretrain"] = recipe.pretrain
-    elif kind == "sft":
-        found["sft"] = recipe.sft
-    elif kind == "reward" and recipe.reward is not None:
-        found[f"reward.{stage.role}"] = getattr(recipe.reward, str(stage.role))
-    elif kind in ("rejection", "ppo") and recipe.rlhf is not None:
-        for name in ("prompts", "safety_prompts", "combination", kind):
-            found[f"rlhf.{name}"] = getattr(recipe.rlhf, name)
-        if kind == "rejection" and recipe.rlhf.rejection.sft_share > 0 and recipe.sft is not None:
-            found["sft.data"] = recipe.sft.data
-    elif kind == "gatt" and recipe.gatt is not None:
-        found["gatt"] = recipe.gatt
-        if recipe.gatt.sft_share > 0 and recipe.sft is not None:
-            found["sft.data"] = recipe.sft.data
-    elif kind == "evaluate":
-        found["evaluate"] = recipe.evaluate
-        if recipe.rlhf is not None:
-            for name in ("prompts", "safety_prompts", "combination"):
-                found[f"rlhf.{name}"] = getattr(recipe.rlhf, name)
-        elif recipe.sft is not None:
-            found["sft.data"] = recipe.sft.data
-    return _with_world(recipe, stage, found)
+    found: dict[str, Any] = {}
+    if Surrounding.SEED in stage.kind.surroundings:
+        found["seed"] = recipe.seed
+    if Surrounding.COMPUTE in stage.kind.surroundings:
+        found["compute"] = recipe.compute
+    found |= stage.inputs.reads()
+    if stage.inputs.world is not None:
+        found["world"] = stage.inputs.world
+    return found
 
 
 def basis_of(recipe: Recipe, stage: PlannedStage, parents: Mapping[str, str], digests: Digests) -> dict[str, Any]:
     """What a stage's result rests on, as plain JSON values.
 
     Args:
+        recipe: for what every stage is surrounded by, and for how its values were written.
         parents: name -> digest of the parent's output, `PENDING` while it is not done.
         digests: of input files.
 
     Raises:
         DataError: an input file is missing.
     """
-    sections = stage_settings(recipe, stage)
-    paths = dict(path for key, value in sections.items() for path in _paths(key, value))
+    sections = read_settings(recipe, stage)
+    paths = dict(path for key, value in sections.items() for path in named_paths(value, key))
     files = digests_of(paths, digests)
     settings = dict(leaf for key, value in sections.items() for leaf in flattened(key, value))
-    settings.pop("gatt.after", None)  # told by the parents: naming the last version or 0 is the same stage
+    for key in stage.inputs.told_by_parents:
+        settings.pop(key, None)
     for path, expansion in recipe.origin.expansions.items():
         key = dotted(path)
         if key in settings and (key in paths or (expansion.names and all(map(is_secret_name, expansion.names)))):
             settings[key] = expansion.raw  # a moved folder with the same files is no change; a secret is none
-    settings = mask_values(settings)
-    return {
-        "kind": stage.kind,
-        "settings": settings,
+    basis = {
+        "kind": stage.kind.name,
+        "settings": mask_values(settings),
         "files": files,
         "parents": {name: parents[name] for name in stage.parents},
-        "versions": versions_that_matter() if stage.kind != "report" else {SUITE: versions_that_matter()[SUITE]},
+        "versions": versions_that_matter() if Surrounding.VERSIONS in stage.kind.surroundings else {},
     }
+    # left out while it is the first, so that runs of the release before revisions are the same
+    return {**basis, "revision": stage.kind.revision} if stage.kind.revision > 1 else basis
+
+
+def of_this_release(basis: Basis, mark: str) -> tuple[Basis, str]:
+    """A stored basis and its fingerprint as this release would have written them.
+
+    Release 0.1.0 kept its own version in every basis, so that the next release would have thrown away finished runs; a
+    kind's revision takes its place, and 0.1.0's results are the first.
+    """
+    versions = basis.get("versions")
+    if not isinstance(versions, Mapping) or versions.get(SUITE) != "0.1.0" or fingerprint(basis) != mark:
+        return basis, mark
+    found = {**basis, "versions": {name: version for name, version in versions.items() if name != SUITE}}
+    return found, fingerprint(found)
 
 
 def fingerprint(basis: Basis) -> str:
@@ -128,15 +113,18 @@ def plan_fingerprint(recipe: Recipe, digests: Digests | None = None) -> str:
     shape = []
     for stage in stages_of(recipe):
         known[stage.name] = fingerprint(basis_of(recipe, stage, known, digests))
-        shape.append([stage.name, stage.kind, stage.starts_from or "", known[stage.name]])
+        shape.append([stage.name, stage.kind.name, stage.starts_from or "", known[stage.name]])
     return hashlib.sha256(json.dumps(shape).encode()).hexdigest()
 
 
 def changes(old: Basis, new: Basis) -> list[Change]:
-    """What differs between two bases, in the order kind, settings, files, parents, versions."""
+    """What differs between two bases, in the order kind, revision, settings, files, parents, versions."""
     found = []
     if old.get("kind") != new.get("kind"):
         found.append(Change(key="kind", old=old.get("kind"), new=new.get("kind")))
+    if old.get("revision", 1) != new.get("revision", 1):
+        told = f"revision of the stage {new.get('kind')}"
+        found.append(Change(key=told, old=old.get("revision", 1), new=new.get("revision", 1)))
     for group, prefix in (("settings", ""), ("files", "file "), ("parents", "result of "), ("versions", "version of ")):
         before, after = _mapping(old.get(group)), _mapping(new.get(group))
         for key in sorted(before.keys() | after.keys()):
@@ -153,8 +141,8 @@ def check_inputs(recipe: Recipe, stages: tuple[PlannedStage, ...]) -> None:
         DataError: naming the key and the path.
     """
     for stage in stages:
-        for key, value in stage_settings(recipe, stage).items():
-            for name, path in _paths(key, value):
+        for key, value in read_settings(recipe, stage).items():
+            for name, path in named_paths(value, key):
                 files_of(path, name)
 
 
@@ -162,7 +150,7 @@ def check_inputs(recipe: Recipe, stages: tuple[PlannedStage, ...]) -> None:
 def versions_that_matter() -> dict[str, str]:
     """Versions that can change a result, from the installed packages' metadata (nothing is imported)."""
     found = {}
-    for package in ("torch", "transformers", SUITE):
+    for package in ("torch", "transformers"):
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
@@ -182,31 +170,6 @@ def flattened(key: str, value: Any) -> Iterator[tuple[str, Any]]:
             yield from flattened(f"{key}.{index}", item)
     else:
         yield key, value if not isinstance(value, (Mapping, list, tuple)) else repr(value)
-
-
-def _paths(key: str, value: Any) -> Iterator[tuple[str, str]]:
-    if key == "model.path":
-        if value is not None and Path(value).exists():
-            yield key, value
-    else:
-        yield from named_paths(value, key)
-
-
-def _with_world(recipe: Recipe, stage: PlannedStage, found: dict[str, Any]) -> dict[str, Any]:
-    """Add the embedded world where the stage reads or judges by it."""
-    gatt = recipe.gatt if stage.kind == "gatt" else None
-    judged = stage.kind == "evaluate" or (gatt is not None and gatt.constraints == "world")
-    if recipe.world is not None and (judged or any(_reads_world(value) for value in found.values())):
-        found["world"] = recipe.world
-    return found
-
-
-def _reads_world(value: Any) -> bool:
-    if isinstance(value, SourceSettings):
-        return value.world is not None
-    if isinstance(value, Settings):
-        return any(_reads_world(getattr(value, name)) for name in type(value).model_fields)
-    return isinstance(value, (list, tuple)) and any(_reads_world(item) for item in value)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -1,28 +1,24 @@
-"""Puts the sections on one page: reads a run's folder, asks each stage's package for its section."""
+"""Puts the sections on one page: reads a run's folder, asks each stage's kind for its section."""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import alignment.evaluate.report
-import alignment.train.report
-import gatt.report
-import reward.report
-import rl.report
 from alignment.errors import UsageError
 from alignment.report.page import Block, Code, Facts, Report, Section, write_report
 from alignment.report.table import Cell, Table
 from recipes.load import load_run_recipe
-from recipes.plan import PlannedStage, stages_of
+from recipes.plan import stages_of
 from recipes.reading.schema import Recipe
 from recipes.running.folder import RECIPE, now, require_run
 from recipes.running.headline import headline
 from recipes.running.record import StageRecord, read_record
+from recipes.stages.kind import Makes, PlannedStage, no_cards
 
 _PACKAGES = (
     "torch",
@@ -52,7 +48,7 @@ def run_report(run: Path) -> Report:
     """A run's report as a value; stages that have not run say so."""
     require_run(run)
     recipe = load_run_recipe(run)
-    plan = [stage for stage in stages_of(recipe) if stage.kind != "report"]
+    plan = [stage for stage in stages_of(recipe) if stage.kind.section is not None]
     records = {stage.name: read_record(run / stage.folder) if (run / stage.folder).is_dir() else None for stage in plan}
     sections = [_overview(recipe, plan, records)]
     if recipe.world is not None:
@@ -63,17 +59,18 @@ def run_report(run: Path) -> Report:
         record = records[stage.name]
         if record is None or record.status != "finished":
             sections.append(_missing(stage, record))
-        else:
-            sections.append(_SECTIONS[stage.kind](run / stage.folder, stage, record, recipe))
+        elif stage.kind.section is not None:
+            sections.append(stage.kind.section(stage.inputs, run / stage.folder, stage.name, record.result))
     sections.append(_reproduce(run, recipe))
-    lineage = tuple((parent, stage.name) for stage in plan for parent in _drawn_parents(stage))
+    by_name = {stage.name: stage for stage in plan}
+    lineage = tuple((parent, stage.name) for stage in plan for parent in _drawn_parents(stage, by_name))
     judge = "gold judge of the embedded world" if recipe.world else "the run's own reward models"
     return Report(
         title=f"{recipe.name}: report of a run",
         subtitle=recipe.description,
         sections=tuple(sections),
         lineage=lineage,
-        headline=tuple(_headlines(run, plan)),
+        headline=tuple(card for stage in plan for card in stage.kind.cards(run / stage.folder)),
         facts=(("seed", recipe.seed), ("judge", judge), ("recipe", recipe.name)),
         created=now(),
     )
@@ -98,23 +95,6 @@ def compare_runs(runs: Sequence[Path], out: Path, *, allow_different_judges: boo
         except (ValueError, RecursionError) as error:
             raise UsageError(f"{path} is damaged ({error}); `align report {run}` writes it anew") from None
     return write_report(compare(reports, allow_different_judges=allow_different_judges), out)
-
-
-def _headlines(run: Path, plan: Sequence[PlannedStage]) -> list[tuple[str, Cell]]:
-    """The figures that people look for first: what the judge says of the first and the last models."""
-    stage = next((stage for stage in plan if stage.kind == "evaluate"), None)
-    path = run / stage.folder / "evaluation.json" if stage else None
-    if path is None or not path.exists():
-        return []
-    versions = [entry for entry in json.loads(path.read_text(encoding="utf-8"))["versions"] if not entry["task"]]
-    facts: list[tuple[str, Cell]] = []
-    for campaign in ("helpfulness", "safety"):
-        rows = [entry for entry in versions if entry["campaign"] == campaign]
-        name = next((n for n in (f"gold.{campaign}", "reward.combined") if rows and n in rows[0]["figures"]), None)
-        if name is not None:
-            chosen = [row for row in rows if row["version"] == "sft"] + rows[-1:]
-            facts += [(f"{name}, {row['version']}", round(row["figures"][name]["value"], 3)) for row in chosen]
-    return facts
 
 
 def _overview(recipe: Recipe, plan: Sequence[PlannedStage], records: Mapping[str, StageRecord | None]) -> Section:
@@ -149,20 +129,17 @@ def _overview(recipe: Recipe, plan: Sequence[PlannedStage], records: Mapping[str
 
 
 def _page_order(plan: Sequence[PlannedStage]) -> list[PlannedStage]:
-    """The evaluation first, since it is what people look for; then the stages in their order."""
-    return sorted(plan, key=lambda stage: stage.kind != "evaluate")
+    """What brings figures for the top of the page comes first, since people look for it; then the stages in order."""
+    return sorted(plan, key=lambda stage: stage.kind.cards is no_cards)
 
 
-def _drawn_parents(stage: PlannedStage) -> tuple[str, ...]:
+def _drawn_parents(stage: PlannedStage, plan: Mapping[str, PlannedStage]) -> tuple[str, ...]:
     """What the lineage shows: where the model comes from and which judges chose, not every file that was read."""
-    judges = (
-        tuple(name for name in stage.parents if name.startswith("reward-"))
-        if stage.kind in ("rejection", "ppo")
-        else ()
-    )
-    if stage.starts_from:
-        return (stage.starts_from, *judges)
-    return () if stage.kind == "evaluate" else stage.parents
+    if not stage.kind.makes:
+        return ()  # it only looks at what others made
+    if stage.starts_from is None:
+        return stage.parents
+    return (stage.starts_from, *(name for name in stage.parents if plan[name].makes(Makes.REWARD_MODEL)))
 
 
 def _missing(stage: PlannedStage, record: StageRecord | None) -> Section:
@@ -192,46 +169,3 @@ def _reproduce(run: Path, recipe: Recipe) -> Section:
             Code(title=RECIPE, text=(run / RECIPE).read_text(encoding="utf-8")),
         ),
     )
-
-
-_Builder = Callable[[Path, PlannedStage, StageRecord, Recipe], Section]
-
-
-def _tokenizer(folder: Path, stage: PlannedStage, record: StageRecord, recipe: Recipe) -> Section:
-    return alignment.train.report.tokenizer_section(record.result)
-
-
-def _train(folder: Path, stage: PlannedStage, record: StageRecord, recipe: Recipe) -> Section:
-    return alignment.train.report.section(folder, stage=stage.name, result=record.result)
-
-
-def _reward(folder: Path, stage: PlannedStage, record: StageRecord, recipe: Recipe) -> Section:
-    return reward.report.section(folder, stage=stage.name, result=record.result)
-
-
-def _rejection(folder: Path, stage: PlannedStage, record: StageRecord, recipe: Recipe) -> Section:
-    return rl.report.rejection_section(folder, stage=stage.name, result=record.result)
-
-
-def _ppo(folder: Path, stage: PlannedStage, record: StageRecord, recipe: Recipe) -> Section:
-    return rl.report.ppo_section(folder, stage=stage.name, result=record.result)
-
-
-def _gatt(folder: Path, stage: PlannedStage, record: StageRecord, recipe: Recipe) -> Section:
-    return gatt.report.section(folder, stage=stage.name, result=record.result)
-
-
-def _evaluate(folder: Path, stage: PlannedStage, record: StageRecord, recipe: Recipe) -> Section:
-    return alignment.evaluate.report.section(folder, num_examples=recipe.evaluate.num_examples)
-
-
-_SECTIONS: dict[str, _Builder] = {
-    "tokenizer": _tokenizer,
-    "pretrain": _train,
-    "sft": _train,
-    "reward": _reward,
-    "rejection": _rejection,
-    "ppo": _ppo,
-    "gatt": _gatt,
-    "evaluate": _evaluate,
-}

@@ -14,7 +14,7 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -23,23 +23,27 @@ from alignment.errors import AlignmentError, DiskFull, Interrupted, UsageError
 from alignment.store.atomic import clear_leftovers, write_text
 from alignment.store.lock import RunLock
 from alignment.train.session import Session, StopFlag
+from alignment.train.settings import ComputeSettings
 from recipes.load import check_recipe
 from recipes.masking import mask, mask_private, mask_values
-from recipes.plan import PlannedStage, find_stages, needed_for, stages_of
+from recipes.plan import find_stages, needed_for, stages_of
 from recipes.reading.schema import Recipe
 from recipes.reading.written import recipe_yaml
 from recipes.running import folder as run_folder
 from recipes.running.digests import Digests
-from recipes.running.fingerprint import check_inputs
+from recipes.running.fingerprint import check_inputs, of_this_release
 from recipes.running.headline import headline
 from recipes.running.record import StageRecord, Status, outputs_of, read_record, write_record
+from recipes.running.shared import take_over
 from recipes.running.signals import stopping_at_signals
 from recipes.running.survey import Surveyed, check_unchanged, current_basis, survey
 from recipes.running.telling import Display, Quiet
 from recipes.stages.context import StageContext
+from recipes.stages.kind import PlannedStage, StageInputs, Surrounding
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-StageTable = Mapping[str, Callable[[StageContext], dict[str, Any]]]
+# kind -> what is called in its place
+StageTable = Mapping[str, Callable[[StageInputs, StageContext], Any]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,6 +90,7 @@ def run(
     display: Display | None = None,
     stop: StopFlag | None = None,
     before_work: Callable[[], None] = lambda: None,
+    siblings: Sequence[Path] = (),
 ) -> RunSummary:
     """Bring a run to its end, or to a stage.
 
@@ -93,10 +98,11 @@ def run(
         out: the run's folder; the recipe's otherwise.
         redo: put aside (never delete) stages whose recipe, data or code changed, and do them again.
         until: a stage's name or kind; only what it needs is run.
-        stages: kind -> function; the suite's own table by default.
+        stages: kind -> what is called in place of each kind's own function.
         display: told what happens.
         stop: a flag of the caller's; without one, SIGINT and SIGTERM are handled here.
         before_work: called once before the first stage that runs.
+        siblings: other runs, from which stages that rest on the same are taken over instead of run.
 
     Raises:
         UsageError: the folder cannot be a run; there is no such stage.
@@ -121,7 +127,7 @@ def run(
         handled = stopping_at_signals(stop, quiet=isinstance(display, Quiet))
     with handled:
         try:
-            return _locked(recipe, folder, plan, needed, redo, stages, display, stop, before_work)
+            return _locked(recipe, folder, plan, needed, redo, stages, display, stop, before_work, siblings)
         except OSError as error:  # a stage's own are told by the stage
             kind = DiskFull if error.errno in _NO_SPACE else UsageError
             raise kind(f"{mask(str(folder))} cannot be worked in: {error.strerror or error}") from error
@@ -137,6 +143,7 @@ def _locked(
     display: Display,
     stop: StopFlag,
     before_work: Callable[[], None],
+    siblings: Sequence[Path],
 ) -> RunSummary:
     with RunLock(folder):
         run_folder.check_run_folder(folder)  # it may have become something since
@@ -154,7 +161,7 @@ def _locked(
         run_folder.mark_run(folder, recipe.name)
         _write_if_new(folder / run_folder.RECIPE, recipe_yaml(recipe))
         try:
-            outcomes = _walk(recipe, folder, needed, surveyed, digests, stages, display, stop, before_work)
+            outcomes = _walk(recipe, folder, needed, surveyed, digests, stages, display, stop, before_work, siblings)
         finally:
             display.close()
     return RunSummary(folder=folder, stages=outcomes, replaced=replaced)
@@ -170,6 +177,7 @@ def _walk(
     display: Display,
     stop: StopFlag,
     before_work: Callable[[], None],
+    siblings: Sequence[Path],
 ) -> tuple[StageOutcome, ...]:
     outcomes: list[StageOutcome] = []
     done: dict[str, str] = {}
@@ -179,6 +187,11 @@ def _walk(
         worked = record is None
         if record is None:
             stop.check()
+            basis = current_basis(recipe, stage, done, digests)
+            if (taken := take_over(stage, basis[1], folder, siblings)) is not None:
+                record, worked = taken[0], False
+                display.line(f"{stage.name}: taken over from {mask(taken[1].name)}, which has done the same")
+        if record is None:
             if not prepared:
                 prepared = True
                 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -187,10 +200,6 @@ def _walk(
                     # another busy process spin each other to a crawl; not at all, and an idle machine loses a third
                     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
                 before_work()
-                if stages is None:
-                    from recipes.stages.table import STAGES as stages
-            basis = current_basis(recipe, stage, done, digests)
-            assert stages is not None  # set above with the first stage that runs
             record = _run_stage(recipe, folder, stage, basis, stages, display, stop, (position, len(needed)))
         done[stage.name] = record.digest
         outcomes.append(StageOutcome(name=stage.name, worked=worked, seconds=record.seconds, result=record.result))
@@ -202,20 +211,22 @@ def _run_stage(
     run: Path,
     stage: PlannedStage,
     basis: tuple[dict[str, Any], str],
-    stages: StageTable,
+    stages: StageTable | None,
     display: Display,
     stop: StopFlag,
     place: tuple[int, int],
 ) -> StageRecord:
     folder = run / stage.folder
     earlier = read_record(folder)
-    resumed = earlier is not None and earlier.fingerprint == basis[1]
+    resumed = earlier is not None and of_this_release(earlier.basis, earlier.fingerprint)[1] == basis[1]
+    if earlier is not None and resumed:  # its checkpoints carry the fingerprint that it began with
+        basis = dict(earlier.basis), earlier.fingerprint
     if earlier is not None and not resumed:  # it began with other settings and made nothing: start clean
         run_folder.put_aside(run, [folder])
     folder.mkdir(exist_ok=True)
     record = StageRecord(
         name=stage.name,
-        kind=stage.kind,
+        kind=stage.kind.name,
         status="running",
         fingerprint=basis[1],
         basis=basis[0],
@@ -225,8 +236,21 @@ def _run_stage(
     )
     write_record(folder, record)
     progress = display.stage_begins(stage.name, *place, resumed=resumed)
+    # a stage that says it rests on neither gets neither
+    around = stage.kind.surroundings
     session = Session(
-        folder=folder, seed=recipe.seed, fingerprint=basis[1], compute=recipe.compute, progress=progress, stop=stop
+        folder=folder,
+        seed=recipe.seed if Surrounding.SEED in around else 0,
+        fingerprint=basis[1],
+        compute=recipe.compute if Surrounding.COMPUTE in around else ComputeSettings(),
+        progress=progress,
+        stop=stop,
+    )
+    context = StageContext(
+        stage=stage,
+        session=session,
+        folders={other.name: run / other.folder for other in stages_of(recipe) if other.name in stage.parents},
+        write_page=lambda: _page(run),
     )
     began = time.monotonic()
 
@@ -246,7 +270,8 @@ def _run_stage(
             display.line(f"stage {stage.name}: its record could not be written ({error})")
 
     try:
-        result = stages[stage.kind](StageContext(recipe=recipe, stage=stage, run_folder=run, session=session))
+        work = stage.kind.run if stages is None else stages[stage.kind.name]
+        result = work(stage.inputs, context)
         result = json.loads(json.dumps(mask_values(result), allow_nan=False))
         return ended("finished", result=result, outputs=outputs_of(folder))
     except (Interrupted, KeyboardInterrupt) as error:
@@ -264,6 +289,12 @@ def _run_stage(
         spoiled("failed", error=sentence)
         kind = DiskFull if isinstance(error, OSError) and error.errno in _NO_SPACE else AlignmentError
         raise kind(f"{sentence}; {log}") from error
+
+
+def _page(run: Path) -> str:
+    from recipes.running.page import write_run_report
+
+    return write_run_report(run).relative_to(run).as_posix()
 
 
 def _log(run: Path, text: str) -> str:

@@ -12,7 +12,7 @@ from recipes.masking import mask
 from recipes.plan import PlannedStage, descendants
 from recipes.reading.schema import Recipe
 from recipes.running.digests import Digests
-from recipes.running.fingerprint import PENDING, Change, basis_of, changes, fingerprint
+from recipes.running.fingerprint import PENDING, Change, basis_of, changes, fingerprint, of_this_release
 from recipes.running.folder import stage_folders
 from recipes.running.record import StageRecord, holds_work, missing_output, read_record
 
@@ -66,15 +66,16 @@ def survey(
             if stage in needed:
                 raise
             continue  # it cannot be judged now and is not asked for; it falls only with its parents
-        if mark != record.fingerprint:
+        earlier_basis, earlier_mark = of_this_release(record.basis, record.fingerprint)
+        if mark != earlier_mark:
             if record.status == "finished" or holds_work(folder):
-                found.changed[stage.name] = changes(record.basis, basis) or [
-                    Change(key="fingerprint", old=record.fingerprint, new=mark)
+                found.changed[stage.name] = changes(earlier_basis, basis) or [
+                    Change(key="fingerprint", old=earlier_mark, new=mark)
                 ]
         elif record.status == "finished":
             gone = missing_output(folder, record)
-            if stage.kind == "report" and not (run / str(record.result.get("page", ""))).exists():
-                continue  # the page is gone: it is written again, nothing rests on it
+            if not stage.kind.stands(run, record.result):
+                continue  # made again; nothing rests on what stands outside the stages' folders
             if gone is not None:
                 found.changed[stage.name] = [Change(key=f"output of {stage.folder}", old="complete", new=gone)]
             else:

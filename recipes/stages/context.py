@@ -1,14 +1,33 @@
-"""What a stage's function is given: the recipe, its place in the plan and its session.  No torch."""
+"""What a stage's function is given beside its inputs: its session, its parents' folders, and how to open what is there.
+
+No recipe: what a stage may read of it stands in its inputs.  No torch until a method is called.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from alignment.errors import UsageError
-from alignment.train.session import Session
-from recipes.plan import PlannedStage, stages_of
-from recipes.reading.schema import Recipe
+from alignment.store.atomic import write_json
+from recipes.stages.kind import DataSet, FromPolicy, PlannedStage
+
+if TYPE_CHECKING:
+    from alignment.data.corpus import Loaded
+    from alignment.policy.policy import Policy
+    from alignment.text.tokenizer import Tokenizer
+    from alignment.train.session import Session
+    from alignment.world import World
+    from recipes.stages.rlhf_inputs import Campaigns
+    from reward.model import RewardModel
+    from rl.judges import RewardJudges
+
+R = TypeVar("R")
+_DATA, _QUARANTINE = "data.json", "quarantine"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,33 +35,134 @@ class StageContext:
     """One stage about to run.
 
     Attributes:
-        recipe: all settings.
-        stage: which stage, with parents, role and version.
-        run_folder: the run.
-        session: the stage's folder, seed, fingerprint, progress and stop flag.
+        stage: its place in the plan.
+        session: its folder, seed, fingerprint, progress and stop flag.
+        folders: each parent's folder by name.
+        write_page: writes the run's page and returns its path relative to the run.
     """
 
-    recipe: Recipe
     stage: PlannedStage
-    run_folder: Path
     session: Session
+    folders: Mapping[str, Path]
+    write_page: Callable[[], str]
 
-    def folder_of(self, stage_name: str) -> Path:
-        """A finished stage's folder in the run.
+    def folder_of(self, name: str) -> Path:
+        """A finished parent's folder.
 
         Raises:
             UsageError: the stage is not a parent, so that the plan would not know of the dependence.
         """
-        if stage_name == self.stage.name:
-            return self.session.folder
-        if stage_name not in self.stage.parents:
+        if name not in self.folders:
             raise UsageError(
-                f"stage {self.stage.name} asks for the folder of {stage_name}, which is none of its parents "
-                f"({', '.join(self.stage.parents) or 'none'})"
+                f"stage {self.stage.name} asks for the folder of {name}, which is none of its parents "
+                f"({', '.join(self.folders) or 'none'})"
             )
-        return self.run_folder / self.plan[stage_name].folder
+        return self.folders[name]
 
-    @property
-    def plan(self) -> dict[str, PlannedStage]:
-        """All stages of the run by name."""
-        return {stage.name: stage for stage in stages_of(self.recipe)}
+    @cached_property
+    def world(self) -> World | None:
+        """The embedded world, built once; None where the inputs have none."""
+        if self.stage.inputs.world is None:
+            return None
+        from alignment.world import World
+
+        return World(self.stage.inputs.world)
+
+    def load(self, data: DataSet[R]) -> Loaded[R]:
+        """Read a data set; rows set aside go to `quarantine.jsonl`, the report to `data.json`."""
+        loaded = self.read(data, quarantine=self.session.folder / f"{_QUARANTINE}.jsonl")
+        write_json(self.session.folder / _DATA, {self.stage.kind.name: _plain_report(loaded)})
+        return loaded
+
+    def load_campaigns(self, data: Sequence[DataSet[R]]) -> Campaigns[R]:
+        """Read one data set per campaign; the records of each are tagged with it.
+
+        Rows set aside go to `quarantine-CAMPAIGN.jsonl`, the reports to one `data.json`.
+        """
+        from recipes.stages.rlhf_inputs import Campaigns
+
+        train: list[R] = []
+        held_out: list[R] = []
+        reports = {}
+        for part in data:
+            campaign = str(part.campaign)
+            loaded = self.read(part, quarantine=self.session.folder / f"{_QUARANTINE}-{campaign}.jsonl")
+            reports[campaign] = _plain_report(loaded)
+            train += [_tagged(record, campaign) for record in loaded.train]
+            held_out += [_tagged(record, campaign) for record in loaded.held_out]
+        write_json(self.session.folder / _DATA, reports)
+        return Campaigns(train=train, held_out=held_out)
+
+    def read(self, data: DataSet[R], *, quarantine: Path | None = None) -> Loaded[R]:
+        """Read a data set and write nothing but, where asked for, its rows set aside."""
+        from alignment.data.corpus import load_records
+
+        return load_records(
+            data.records,
+            data.settings,
+            seed=self.session.seed,
+            quarantine=quarantine,
+            world=self.world,
+            stage_folder=self.folder_of,
+        )
+
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer that holds for this stage."""
+        from alignment.text.tokenizer import Tokenizer
+
+        return Tokenizer.load(self.folder_of(str(self.stage.tokenizer)) / "tokenizer")
+
+    def start(self) -> Policy:
+        """The policy that the stage starts from, checked against the tokenizer."""
+        from alignment.policy.pairing import require_same_tokenizer
+        from alignment.policy.policy import load_policy
+
+        inputs, parent = self.stage.inputs, self.stage.starts_from
+        if not isinstance(inputs, FromPolicy):
+            raise UsageError(f"stage {self.stage.name} starts from no policy")
+        if parent is not None:
+            policy = self.policy_of(parent)
+        elif inputs.model is not None and inputs.model.path is not None:
+            policy = load_policy(inputs.model.path, revision=inputs.model.revision)
+        else:
+            raise UsageError(
+                f"stage {self.stage.name} has no model to start from; say model.path or add a stage before"
+            )
+        origin = parent or (inputs.model.path if inputs.model else None)
+        require_same_tokenizer(policy.tokenizer, f"the checkpoint {origin}", self.tokenizer(), "the run")
+        if inputs.gradient_checkpointing or (inputs.model is not None and inputs.model.gradient_checkpointing):
+            policy.model.gradient_checkpointing_enable()
+        return policy
+
+    def policy_of(self, name: str) -> Policy:
+        """A parent's policy."""
+        from alignment.policy.policy import load_policy
+
+        return load_policy(self.folder_of(name) / "checkpoint")
+
+    def reward_model(self, name: str) -> RewardModel:
+        """A parent's reward model."""
+        from reward.model import RewardModel
+
+        return RewardModel.load(self.folder_of(name) / "checkpoint")
+
+    def judges(self, helpfulness: str, safety: str, *, safety_threshold: float) -> RewardJudges:
+        """The reward models of two parents, and how their scores become one."""
+        from rl.judges import RewardJudges
+
+        return RewardJudges(
+            helpfulness=self.reward_model(helpfulness),
+            safety=self.reward_model(safety),
+            safety_threshold=safety_threshold,
+            compute=self.session.compute,
+        )
+
+
+def _tagged(record: Any, campaign: str) -> Any:
+    return dataclasses.replace(record, meta={**record.meta, "campaign": campaign})
+
+
+def _plain_report(loaded: Loaded[Any]) -> dict[str, Any]:
+    """The data report without the run's own place, so that two runs' files compare equal."""
+    report = loaded.report.as_dict()
+    return {**report, "quarantine": Path(report["quarantine"]).name if report.get("quarantine") else None}

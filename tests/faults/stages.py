@@ -69,7 +69,7 @@ def swept_stages(folder: Path, overrides: Sequence[str] = BRITTLE) -> list[Swept
         raise RuntimeError(f"the undisturbed run failed with {ended.code}:\n{ended.output}")
     stages = []
     for place, stage in enumerate(plan):
-        page = ("report",) if stage.kind == "report" else ()
+        page = ("report",) if stage.kind.name == "report" else ()
         stages.append(
             Swept(
                 name=stage.name,

@@ -15,10 +15,11 @@ import pytest
 from alignment.errors import AlignmentError, Interrupted, RunChanged
 from alignment.train.session import StopFlag
 from recipes.load import load_recipe
-from recipes.plan import KINDS
 from recipes.reading.schema import Recipe
 from recipes.running.runner import run
 from recipes.stages.context import StageContext
+from recipes.stages.kind import StageInputs
+from recipes.stages.table import STAGES
 
 RECIPE = """
 model: {size: tiny, context_length: 128}
@@ -69,13 +70,13 @@ def recipe(rows: Path) -> Recipe:
     return load_recipe(file)
 
 
-def _work(context: StageContext) -> dict[str, Any]:
+def _work(inputs: StageInputs, context: StageContext) -> dict[str, Any]:
     (context.session.folder / "made").write_text(context.stage.name)
     return {}
 
 
-def _stopped_in_sft(context: StageContext) -> dict[str, Any]:
-    _work(context)
+def _stopped_in_sft(inputs: StageInputs, context: StageContext) -> dict[str, Any]:
+    _work(inputs, context)
     if context.stage.name == "sft":
         raise Interrupted(15, step=3)
     return {}
@@ -91,7 +92,7 @@ def _tree(folder: Path) -> dict[str, str]:
 
 def _resume(recipe: Recipe, out: Path) -> list[str]:
     """Go on; returns the stages that were worked on."""
-    summary = run(recipe, out=out, stages=dict.fromkeys(KINDS, _work), stop=StopFlag())
+    summary = run(recipe, out=out, stages=dict.fromkeys(STAGES, _work), stop=StopFlag())
     return [stage.name for stage in summary.stages if stage.worked]
 
 
@@ -102,7 +103,7 @@ def test_a_file_of_other_content_is_refused_by_name_even_at_its_old_time(
 ) -> None:
     out = tmp_path / "run"
     try:
-        run(recipe, out=out, stages=dict.fromkeys(KINDS, stage), stop=StopFlag())
+        run(recipe, out=out, stages=dict.fromkeys(STAGES, stage), stop=StopFlag())
     except Interrupted:
         assert stage is _stopped_in_sft
     before, facts, data = _tree(out), rows.stat(), rows.read_bytes()
@@ -122,7 +123,7 @@ def test_a_file_of_other_content_is_refused_by_name_even_at_its_old_time(
 
 @pytest.mark.parametrize("when", [0, 1, 2_000_000_000])
 def test_a_touched_file_is_accepted(when: int, recipe: Recipe, rows: Path, tmp_path: Path) -> None:
-    run(recipe, out=tmp_path / "run", stages=dict.fromkeys(KINDS, _work), stop=StopFlag())
+    run(recipe, out=tmp_path / "run", stages=dict.fromkeys(STAGES, _work), stop=StopFlag())
     os.utime(rows, (when, when))
     assert _resume(recipe, tmp_path / "run") == []
 
@@ -132,7 +133,7 @@ def test_a_file_that_was_renamed_and_one_that_joined_a_glob_are_refused(rows: Pa
     file.write_text(RECIPE.replace("TEXTS", str(tmp_path / "texts.txt")).replace("ROWS", f'"{tmp_path}/part-*.jsonl"'))
     rows.rename(tmp_path / "part-1.jsonl")
     recipe, out = load_recipe(file), tmp_path / "run"
-    run(recipe, out=out, stages=dict.fromkeys(KINDS, _work), stop=StopFlag())
+    run(recipe, out=out, stages=dict.fromkeys(STAGES, _work), stop=StopFlag())
     (tmp_path / "part-2.jsonl").write_bytes(ROWS[0] + b"\n")
     with pytest.raises(RunChanged, match=r"file sft\.data\.train\.0\.path/part-2\.jsonl: \(absent\) -> "):
         _resume(recipe, out)
@@ -151,7 +152,7 @@ def test_a_gzip_packed_anew_is_other_content(tmp_path: Path, rows: Path) -> None
     file = tmp_path / "recipe.yaml"
     file.write_text(RECIPE.replace("TEXTS", str(tmp_path / "texts.txt")).replace("ROWS", str(packed)))
     recipe, out = load_recipe(file), tmp_path / "run"
-    run(recipe, out=out, stages=dict.fromkeys(KINDS, _work), stop=StopFlag())
+    run(recipe, out=out, stages=dict.fromkeys(STAGES, _work), stop=StopFlag())
     packed.write_bytes(gzip.compress(rows.read_bytes(), mtime=2))
     with pytest.raises(RunChanged, match=r"file sft\.data\.train\.0\.path"):
         _resume(recipe, out)

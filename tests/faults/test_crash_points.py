@@ -23,7 +23,7 @@ from tests.faults.sweep import FAULTS, first_of_each_site, sweep
 from tests.tiny_recipe import BRITTLE
 
 # one stage of every kind
-NAMES = list({stage.kind: stage.name for stage in stages_of(load_recipe("quickstart", BRITTLE))}.values())
+NAMES = list({stage.kind.name: stage.name for stage in stages_of(load_recipe("quickstart", BRITTLE))}.values())
 
 
 def evenly(count: int, events: Sequence[Event]) -> list[Event]:
@@ -32,7 +32,7 @@ def evenly(count: int, events: Sequence[Event]) -> list[Event]:
 
 
 def test_every_kind_of_stage_is_swept() -> None:
-    assert {stage.kind for stage in stages_of(load_recipe("quickstart", BRITTLE))} == set(STAGES)
+    assert {stage.kind.name for stage in stages_of(load_recipe("quickstart", BRITTLE))} == set(STAGES)
 
 
 class Careless(Swept):

@@ -21,11 +21,11 @@ import torch
 from accelerate.state import AcceleratorState, GradientState
 from torch import Tensor, nn
 
-from alignment.batch.steps import ShuffledEpochs
-from alignment.batch.tree import ForestBatch, Tree
+from alignment.batch.steps import Steps
+from alignment.batch.tree import ForestBatch, Tree, make_batch
 from alignment.errors import Interrupted
 from alignment.policy.policy import Policy
-from alignment.train.language_loss import language_loss, num_targets
+from alignment.train.language_model import language_loss, num_targets
 from alignment.train.session import Session, Silent, StopFlag
 from alignment.train.settings import ComputeSettings, LoopSettings, OptimizerSettings
 from alignment.train.trainer import Training, train
@@ -41,8 +41,8 @@ from alignment.data.settings import DataSettings, SourceSettings
 from alignment.world import World
 from alignment.world.settings import WorldSettings
 from alignment.text.tokenizer import Tokenizer
-from alignment.batch.steps import PackedEpochs, ShuffledEpochs
-from alignment.batch.tree import Tree
+from alignment.batch.steps import Steps
+from alignment.batch.tree import Tree, make_batch
 from alignment.text.chat import render_dialogue
 
 path, model = sys.argv[1:]
@@ -54,8 +54,8 @@ loaded = load_dialogues(data, seed=3, quarantine=None, world=world)
 tokenizer = Tokenizer.load(model)
 rendered = [(render_dialogue(d, tokenizer), str(d.source)) for d in loaded.train]
 trees = [Tree.sequence(r.token_ids, r.trained, row=row) for r, row in rendered if len(r.token_ids) <= 192]
-steps = ShuffledEpochs(trees, capacity=192, batch_size=2, epochs=2.0, seed=3, name="sft")
-packs = PackedEpochs(trees, capacity=192, batch_size=2, epochs=2.0, seed=3, name="pretrain")
+steps = Steps(trees, make_batch, capacity=192, unit="items", batch_size=2, epochs=2.0, seed=3, name="sft")
+packs = Steps(trees, make_batch, capacity=192, unit="bins", batch_size=2, epochs=2.0, seed=3, name="pretrain")
 annotated = DataSettings(train=(SourceSettings(world="preferences/safety"),))
 pairs = load_preferences(annotated, seed=3, quarantine=None, world=world)
 prompts = load_prompts(data, seed=3, quarantine=None, world=world).train
@@ -90,11 +90,13 @@ def test_the_order_does_not_depend_on_pythons_hash_seed(policy: Policy, tmp_path
     assert all(found[0].values())
 
 
-def _steps() -> ShuffledEpochs:
+def _steps() -> Steps[Tree, ForestBatch]:
     trees = [
         Tree.sequence((np.arange(5, 15) + i).tolist(), [True] * 10, row=f"rows.jsonl:{i + 1}") for i in range(NUM_TREES)
     ]
-    return ShuffledEpochs(trees, capacity=10, batch_size=FORESTS, epochs=float(EPOCHS), seed=0, name="n")
+    return Steps(
+        trees, make_batch, capacity=10, unit="items", batch_size=FORESTS, epochs=float(EPOCHS), seed=0, name="n"
+    )
 
 
 class Log:

@@ -17,11 +17,12 @@ import pytest
 from alignment.errors import RunLocked
 from alignment.train.session import StopFlag
 from recipes.load import load_recipe
-from recipes.plan import KINDS
 from recipes.reading.schema import Recipe
 from recipes.running.record import read_record
 from recipes.running.runner import run
 from recipes.stages.context import StageContext
+from recipes.stages.kind import StageInputs
+from recipes.stages.table import STAGES
 
 STARTS, ROUNDS, SECONDS = 8, 10, 2.0
 RECIPE = """
@@ -39,7 +40,7 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
     return load_recipe(tmp_path / "recipe.yaml")
 
 
-def _done(context: StageContext) -> dict[str, Any]:
+def _done(inputs: StageInputs, context: StageContext) -> dict[str, Any]:
     (context.session.folder / "made").write_text(context.stage.name)
     return {}
 
@@ -47,7 +48,7 @@ def _done(context: StageContext) -> dict[str, Any]:
 def _start(recipe: Recipe, out: Path, together: Any, told: Any) -> None:
     """One start: works until it is killed, or tells why it may not and after how long."""
 
-    def work(context: StageContext) -> dict[str, Any]:
+    def work(inputs: StageInputs, context: StageContext) -> dict[str, Any]:
         told.put((os.getpid(), None, 0.0))
         signal.pause()
         return {}
@@ -55,7 +56,7 @@ def _start(recipe: Recipe, out: Path, together: Any, told: Any) -> None:
     together.wait(30)
     began = time.monotonic()
     try:
-        run(recipe, out=out, stages=dict.fromkeys(KINDS, work), stop=StopFlag())
+        run(recipe, out=out, stages=dict.fromkeys(STAGES, work), stop=StopFlag())
     except RunLocked as error:
         told.put((os.getpid(), f"{error.exit_code} {error}", time.monotonic() - began))
 
@@ -86,6 +87,6 @@ def test_in_each_of_ten_rounds_one_of_eight_works_and_a_killed_one_blocks_nobody
         assert record is not None
         assert (record.status, record.attempts) == ("running", number)  # the next round started at once
     began = time.monotonic()
-    run(recipe, out=out, stages=dict.fromkeys(KINDS, _done), stop=StopFlag())
+    run(recipe, out=out, stages=dict.fromkeys(STAGES, _done), stop=StopFlag())
     assert time.monotonic() - began <= SECONDS
     assert json.loads((out / "01-tokenizer" / "stage.json").read_text())["attempts"] == ROUNDS + 1

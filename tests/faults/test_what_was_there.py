@@ -189,7 +189,7 @@ def test_a_kill_at_any_step_of_a_report_leaves_the_old_one_or_the_new_one_whole(
 
 def test_the_next_writer_puts_the_old_folder_back_before_it_begins(report: Path, tmp_path: Path) -> None:
     before = tree(report)
-    report.rename(tmp_path / f"{KEPT}report")  # as after a kill between the two renames
+    report.rename(atomic.kept_path(report))  # as after a kill between the two renames
     with pytest.raises(KeyError), atomic.staged_folder(report, replace=True):
         raise KeyError("the writer's own error")
     assert tree(report) == before

@@ -16,27 +16,25 @@ import pytest
 import torch
 from sentencepiece import sentencepiece_model_pb2
 
+from alignment.batch.render import dialogue_trees
 from alignment.batch.tree import make_batch
 from alignment.errors import AlignmentError, CheckpointError, TokenizerError
 from alignment.generate.settings import SamplingSettings
 from alignment.model.checkpoint import new_model
 from alignment.model.settings import ModelSettings
 from alignment.policy.policy import Policy, load_policy, save_policy
-from alignment.records import Dialogue, Source, Turn
+from alignment.records import Answer, Dialogue, Source, Turn
 from alignment.text.settings import TokenizerSettings
 from alignment.text.tokenizer import MODEL_FILE, Tokenizer, train_tokenizer
-from alignment.train.language_loss import language_loss
+from alignment.train.language_model import language_loss
 from alignment.train.session import Session
-from alignment.train.sft import dialogue_trees
 from recipes.load import load_recipe
 from recipes.plan import stages_of
 from recipes.stages.context import StageContext
-from recipes.stages.table import STAGES
 from reward.model import RewardModel
-from rl.ppo import PPOTrainer
+from rl.judges import RewardJudges
+from rl.ppo import PromptSplit, train_ppo
 from rl.rejection import rejection_sample
-from rl.rollout import Judges
-from rl.scorers import reward_scorer
 from rl.settings import PpoSettings, RejectionSettings
 
 SAMPLING = SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=4)
@@ -157,12 +155,16 @@ def test_a_reward_model_of_another_tokenizer_never_judges(
         name: RewardModel.from_policy(_policy(swapped if name == wrong else tokenizer), seed=0, name=name)
         for name in ("helpfulness", "safety")
     }
-    judges = Judges(**models, safety_threshold=0.15)
+    judges = RewardJudges(**models, compute=session.compute)
+    answer = Answer(
+        dialogue=_prompt(), prompt_ids=(1, 5), token_ids=(6, 2), text="x", tokenizer=policy.tokenizer.sha256
+    )
     rejection = RejectionSettings(sampling=SAMPLING)
+    prompts = PromptSplit(train=[_prompt()], held_out=[_prompt()])
     uses: dict[str, Callable[[], object]] = {
-        "ppo": lambda: PPOTrainer(policy, judges, PpoSettings(iterations=1, sampling=SAMPLING), session),
+        "ppo": lambda: train_ppo(policy, judges, prompts, PpoSettings(iterations=1, sampling=SAMPLING), session),
         "rejection": lambda: rejection_sample(policy, [_prompt()], judges, rejection, session, version=1),
-        "evaluation": lambda: reward_scorer(judges, session.compute)(policy, [_prompt()], [[1, 5]], [[6, 2]], ["x"]),
+        "evaluation": lambda: judges.judge([answer]),
     }
     with pytest.raises(TokenizerError, match=f"the {wrong} reward model has the tokenizer") as caught:
         uses[use]()
@@ -187,13 +189,16 @@ def test_a_recipe_that_gives_a_checkpoint_another_tokenizer_is_refused_before_th
     for stage in stages_of(recipe)[:2]:
         (run / stage.folder).mkdir(parents=True)
         context = StageContext(
-            recipe=recipe, stage=stage, run_folder=run, session=Session(folder=run / stage.folder, seed=0)
+            stage=stage,
+            session=Session(folder=run / stage.folder, seed=0),
+            folders={other.name: run / other.folder for other in stages_of(recipe) if other.name in stage.parents},
+            write_page=str,
         )
-        if stage.kind == "tokenizer":
-            STAGES["tokenizer"](context)
+        if stage.kind.name == "tokenizer":
+            stage.kind.run(stage.inputs, context)
             continue
         with pytest.raises(AlignmentError, match="must be made with the same one") as caught:
-            STAGES[kind](context)
+            stage.kind.run(stage.inputs, context)
         assert caught.value.exit_code == 2
         assert digests(tokenizer, swapped)(caught.value)
         assert not (run / stage.folder / "metrics.jsonl").exists()

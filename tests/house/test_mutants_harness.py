@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _ARITHMETIC = re.compile(r"loss|advantage|kl_|log_prob|returns|whiten|combined_reward|token_rewards")
 # names that sound like arithmetic and are none, with the reason
 ELSEWHERE = {
-    "alignment.train.language_loss:held_out_loss": "the mean of language_loss over batches; its sum is guarded there",
+    "alignment.train.language_model:held_out_loss": "the mean of language_loss over batches; its sum is guarded there",
     "alignment.model.log_probs:token_log_probs": "one call of _TokenLogProbs, whose passes are guarded",
     "alignment.model.log_probs:summed_log_probs": "one call of _SummedLogProbs, whose passes are guarded",
 }

@@ -16,7 +16,7 @@ from transformers import LlamaConfig
 from alignment.batch.tree import ForestBatch, Tree, make_batch
 from alignment.model.llama import LlamaPolicy
 from alignment.train.compute import compile_layers
-from alignment.train.language_loss import language_loss
+from alignment.train.language_model import language_loss
 from tests.tolerances import FP32_SAME_CODE
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from recipes.load import load_recipe
-from recipes.plan import KINDS
 from recipes.reading.schema import Recipe
 from recipes.stages.context import StageContext
+from recipes.stages.kind import StageInputs
+from recipes.stages.table import STAGES
 
 SMALL = Path(__file__).with_name("small.yaml").read_text(encoding="utf-8")
 
@@ -47,25 +48,25 @@ def recipe(recipe_file: Path) -> Recipe:
     return load_recipe(recipe_file)
 
 
-class FakeStages(Mapping[str, Callable[[StageContext], dict[str, Any]]]):
+class FakeStages(Mapping[str, Callable[[StageInputs, StageContext], dict[str, Any]]]):
     """A stage table whose stages write one file and remember that they were called."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.before: dict[str, Callable[[StageContext], None]] = {}  # stage name -> done inside the stage first
 
-    def __getitem__(self, kind: str) -> Callable[[StageContext], dict[str, Any]]:
-        if kind not in KINDS:
+    def __getitem__(self, kind: str) -> Callable[[StageInputs, StageContext], dict[str, Any]]:
+        if kind not in STAGES:
             raise KeyError(kind)
         return self._work
 
     def __iter__(self) -> Iterator[str]:
-        return iter(KINDS)
+        return iter(STAGES)
 
     def __len__(self) -> int:
-        return len(KINDS)
+        return len(STAGES)
 
-    def _work(self, context: StageContext) -> dict[str, Any]:
+    def _work(self, inputs: StageInputs, context: StageContext) -> dict[str, Any]:
         name = context.stage.name
         self.calls.append(name)
         if name in self.before:

@@ -41,7 +41,7 @@ def test_the_report_has_a_section_for_every_stage(recipe: Recipe, finished: Path
     report = json.loads((finished / "report" / "report.json").read_text(encoding="utf-8"))
     sections = {section["id"]: section for section in report["sections"]}
     for stage in stages_of(recipe):
-        if stage.kind != "report":
+        if stage.kind.name != "report":
             assert sections[stage.name]["status"] == "finished", stage.name
     assert (finished / "report" / "index.html").stat().st_size > 50_000
     assert (finished / "report" / "report.md").exists()

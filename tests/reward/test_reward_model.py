@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from alignment.batch.tree import make_batch
 from alignment.data.settings import DataSettings, SourceSettings
 from alignment.policy.policy import Policy
 from alignment.records import Dialogue, LabelledAnswer, Preference, Source, Turn
@@ -18,9 +17,9 @@ from alignment.train.settings import ComputeSettings, OptimizerSettings
 from reward.evaluate import evaluate_reward
 from reward.loss import ranking_loss
 from reward.model import RewardModel, segment_scores
-from reward.preferences import pair_set
+from reward.preferences import PairExample, make_pair_batch, prepare_pairs
 from reward.settings import RewardSettings
-from reward.train import PairLoss, train_reward
+from reward.train import pair_loss, train_reward
 from tests.tolerances import FP32_SAME_CODE
 
 COMPUTE = resolve_compute(ComputeSettings(precision="fp32", threads=1))
@@ -63,17 +62,19 @@ def test_answers_that_share_a_prompt_score_as_they_do_alone(reward_model: Reward
 
 
 def test_the_pair_loss_on_a_forest_equals_the_pairs_run_one_by_one(reward_model: RewardModel) -> None:
-    pairs = pair_set(preferences(4), reward_model.tokenizer, margin="large", context_length=256)
-    loss, figures = PairLoss(0.0)(reward_model.model, make_batch(pairs.trees))
+    pairs = prepare_pairs(preferences(4), reward_model.tokenizer, margin="large", context_length=256)
+    loss, figures = pair_loss(reward_model.model, make_pair_batch(pairs.examples), safety_weight=0.0)
     expected, right = 0.0, 0
-    for tree in pairs.trees:
-        ids = [[*tree.segments[0].tolist(), *segment.tolist()] for segment in tree.segments[1:]]
+    for example in pairs.examples:
+        assert isinstance(example, PairExample)
+        prompt, *answers = (segment.tolist() for segment in example.tree.segments)
+        ids = [[*prompt, *answer] for answer in answers]
         chosen, rejected = (reward_model.model(torch.tensor([row])).logits[0, -1, 0] for row in ids)
-        expected += ranking_loss(chosen[None], rejected[None], torch.tensor([tree.labels[0]])).item()
+        expected += ranking_loss(chosen[None], rejected[None], torch.tensor([example.margin])).item()
         right += int(chosen > rejected)
     assert loss.item() == pytest.approx(expected, rel=FP32_SAME_CODE)
     assert figures["accuracy"].item() == right
-    assert right != len(pairs.trees) - right
+    assert right != len(pairs.examples) - right
 
 
 def test_the_safety_term_counts_labelled_answers_only(reward_model: RewardModel) -> None:
@@ -83,16 +84,46 @@ def test_the_safety_term_counts_labelled_answers_only(reward_model: RewardModel)
         Preference(prompt=prompt(1), chosen="a", rejected="b", chosen_safe=True, source=source),
         Preference(prompt=prompt(2), chosen="c", rejected="d", chosen_safe=True, rejected_safe=False, source=source),
     ]
-    batch = make_batch(pair_set(records, reward_model.tokenizer, margin="none", context_length=256).trees)
+    pairs = prepare_pairs(records, reward_model.tokenizer, margin="none", context_length=256)
+    batch = make_pair_batch(pairs.examples)
     torch.nn.init.normal_(reward_model.model.score.weight, std=2.0, generator=torch.Generator().manual_seed(0))
-    scores = segment_scores(reward_model.model, batch)
-    plain, _ = PairLoss(0.0)(reward_model.model, batch)
-    weighted, _ = PairLoss(2.0)(reward_model.model, batch)
+    scores = segment_scores(reward_model.model, batch.forest)
+    plain, _ = pair_loss(reward_model.model, batch, safety_weight=0.0)
+    weighted, figures = pair_loss(reward_model.model, batch, safety_weight=2.0)
     unsafe, safe = scores[1], scores[3]  # the single answer; the pair's chosen one
     log_sigma = torch.nn.functional.logsigmoid
     both = -log_sigma(scores[6]) - log_sigma(-scores[7])  # the other pair's answers count half each
     term = -log_sigma(-unsafe) - log_sigma(safe) + both / 2
     assert (weighted - plain).item() == pytest.approx(2.0 * term.item(), rel=1e-4)
+    assert figures["safety_loss"].item() == pytest.approx(term.item(), rel=1e-4)
+    head = reward_model.model.score.weight
+    slopes = [torch.autograd.grad(value, head, retain_graph=True)[0] for value in (weighted, plain, 2.0 * term)]
+    torch.testing.assert_close(slopes[0] - slopes[1], slopes[2], rtol=1e-4, atol=1e-5)
+
+
+def test_a_single_answer_is_right_on_its_labels_side_of_one_half(reward_model: RewardModel) -> None:
+    source = Source(file="made", line=1)
+    records = [
+        *(LabelledAnswer(prompt=prompt(i), answer="the miller.", safe=i < 3, source=source) for i in range(4)),
+        Preference(prompt=prompt(4), chosen="c", rejected="d", chosen_safe=True, rejected_safe=True, source=source),
+    ]
+    pairs = prepare_pairs(records, reward_model.tokenizer, margin="none", context_length=256)
+    batch = make_pair_batch(pairs.examples)
+    scores = segment_scores(reward_model.model, batch.forest)
+    right = [bool(scores[2 * i + 1] > 0) == (i < 3) for i in range(4)]
+    loss, figures = pair_loss(reward_model.model, batch, safety_weight=0.0)
+    assert figures["accuracy"].item() == sum(right) + bool(scores[9] > scores[10])
+    assert loss.item() == pytest.approx(figures["ranking_loss"].item(), rel=FP32_SAME_CODE)
+
+
+def test_a_batch_without_pairs_has_the_safety_term_alone(reward_model: RewardModel) -> None:
+    record = LabelledAnswer(prompt=prompt(0), answer="a", safe=True, source=Source(file="made", line=1))
+    pairs = prepare_pairs([record], reward_model.tokenizer, margin="none", context_length=256)
+    batch = make_pair_batch(pairs.examples)
+    loss, figures = pair_loss(reward_model.model, batch, safety_weight=2.0)
+    score = segment_scores(reward_model.model, batch.forest)[1]
+    assert (batch.num_examples, figures["ranking_loss"].item()) == (1, 0.0)
+    assert loss.item() == pytest.approx(-2.0 * torch.nn.functional.logsigmoid(score).item(), rel=FP32_SAME_CODE)
 
 
 def test_a_saved_model_scores_the_same_and_loads_in_transformers(reward_model: RewardModel, tmp_path: Path) -> None:
@@ -118,17 +149,17 @@ def test_the_new_head_depends_on_its_name_and_not_on_what_was_drawn_before(polic
 
 
 def test_pairs_over_the_context_are_left_out_and_counted(reward_model: RewardModel) -> None:
-    pairs = pair_set(preferences(3), reward_model.tokenizer, margin="large", context_length=8)
-    assert (pairs.trees, pairs.too_long) == ([], 3)
+    pairs = prepare_pairs(preferences(3), reward_model.tokenizer, margin="large", context_length=8)
+    assert (pairs.examples, pairs.too_long) == ((), 3)
 
 
 def test_accuracy_counts_a_tie_half_and_is_given_by_grade(
     reward_model: RewardModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pairs = pair_set(preferences(4), reward_model.tokenizer, margin="large", context_length=256)
+    pairs = prepare_pairs(preferences(4), reward_model.tokenizer, margin="large", context_length=256)
     scores = [[1.0, 0.0], [0.0, 1.0], [2.0, 2.0], [3.0, 1.0]]
     monkeypatch.setattr(RewardModel, "score_ids", lambda *_, **__: scores)
-    accuracy = evaluate_reward(reward_model, pairs, COMPUTE)["accuracy"]
+    accuracy = evaluate_reward(reward_model, pairs.examples, COMPUTE)["accuracy"]
     assert accuracy["all"]["value"] == pytest.approx(2.5 / 4)
     assert [accuracy[f"grade:{g}"]["value"] for g in ("significantly", "better", "slightly", "negligibly")] == [
         1.0,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+import rl.ppo
 from alignment.policy.policy import Policy
 from alignment.records import Dialogue, Source, Turn
+from alignment.train.settings import ComputeSettings
 from reward.model import RewardModel
-from rl.rollout import Judges
+from rl.judges import RewardJudges
+from rl.roles import Roles
 
 
 @pytest.fixture
@@ -25,10 +30,24 @@ def prompts() -> list[Dialogue]:
 
 
 @pytest.fixture
-def judges(policy: Policy) -> Judges:
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[Roles]:
+    """The roles of every PPO that the test runs, in order."""
+    found: list[Roles] = []
+    real = rl.ppo.open_roles
+
+    def opens(*arguments: Any) -> Roles:
+        found.append(real(*arguments))
+        return found[-1]
+
+    monkeypatch.setattr(rl.ppo, "open_roles", opens)
+    return found
+
+
+@pytest.fixture
+def judges(policy: Policy) -> RewardJudges:
     """Two untrained reward models on the policy's body."""
-    return Judges(
+    return RewardJudges(
         helpfulness=RewardModel.from_policy(policy, seed=0, name="helpfulness"),
         safety=RewardModel.from_policy(policy, seed=0, name="safety"),
-        safety_threshold=0.15,
+        compute=ComputeSettings(precision="fp32", threads=1),
     )

@@ -13,8 +13,9 @@ from alignment.generate.settings import SamplingSettings
 from alignment.policy.policy import Policy
 from alignment.records import Dialogue
 from alignment.train.session import Session
-from rl.rejection import Kept, best_of, best_of_pool, choose_prompts, mix_in, read_kept, rejection_sample
-from rl.rollout import Judges, Rollout
+from rl.judges import RewardJudges
+from rl.rejection import Kept, best_of, best_of_pool, choose_prompts, read_kept, rejection_sample
+from rl.rollout import Rollout
 from rl.settings import RejectionSettings
 
 SAMPLING = SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=6)
@@ -73,12 +74,6 @@ def test_prompts_are_drawn_anew_for_each_version_and_the_same_each_time(prompts:
     assert choose_prompts(prompts, 0, seed=0, version=1) == prompts
 
 
-def test_demonstrations_are_mixed_in_by_their_share(prompts: list[Dialogue]) -> None:
-    answered = [prompt.answered("yes") for prompt in prompts]
-    assert len(mix_in(answered[:4], answered[4:], 0.5, seed=0, version=1)) == 6
-    assert mix_in(answered[:4], answered[4:], 0.0, seed=0, version=1) == answered[:4]
-
-
 class CountingSampler:
     """Answers at once, and counts how many answers were asked of it."""
 
@@ -111,7 +106,7 @@ def test_samples_in_the_journal_are_not_drawn_again(policy: Policy, prompts: lis
 
 
 def test_a_version_is_made_and_its_kept_answers_reach_the_next(
-    policy: Policy, prompts: list[Dialogue], judges: Judges, session: Session, monkeypatch: pytest.MonkeyPatch
+    policy: Policy, prompts: list[Dialogue], judges: RewardJudges, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import rl.rejection
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from alignment.batch.tree import Tree, make_batch
-from rl.rollout import Judges
+from rl.judges import RewardJudges
 from rl.value import ValueModel, answers_as_rows
 
 
@@ -27,7 +27,7 @@ def test_no_answers_make_no_rows() -> None:
     assert rows.shape == mask.shape == (0, 0)
 
 
-def test_a_value_is_the_score_of_the_state_before_each_target_on_the_rewards_scale(judges: Judges) -> None:
+def test_a_value_is_the_score_of_the_state_before_each_target_on_the_rewards_scale(judges: RewardJudges) -> None:
     tokens = [1, 5, 6, 7, 8, 9]
     batch = make_batch([Tree.sequence(tokens, [False, False, False, True, True, True])])
     value = ValueModel(judges.helpfulness)
@@ -39,7 +39,7 @@ def test_a_value_is_the_score_of_the_state_before_each_target_on_the_rewards_sca
     torch.testing.assert_close(value(batch), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_the_value_function_learns_and_its_reward_model_stays(judges: Judges) -> None:
+def test_the_value_function_learns_and_its_reward_model_stays(judges: RewardJudges) -> None:
     batch = make_batch([Tree.sequence([1, 5, 6, 7], [False, False, True, True])])
     before = judges.helpfulness.model.score.weight.clone()
     value = ValueModel(judges.helpfulness)
@@ -50,7 +50,7 @@ def test_the_value_function_learns_and_its_reward_model_stays(judges: Judges) ->
     assert torch.equal(judges.helpfulness.model.score.weight, before)
 
 
-def test_rewards_without_variance_do_not_blow_the_scale_up(judges: Judges) -> None:
+def test_rewards_without_variance_do_not_blow_the_scale_up(judges: RewardJudges) -> None:
     value = ValueModel(judges.helpfulness)
     value.set_scale(torch.tensor([2.0, 2.0]))
     assert value.shift == 2.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from alignment.data.rows import json_array, tables
 from alignment.data.rows.json_lines import Event, read_json_lines, read_text
 from alignment.data.settings import SourceSettings
 from alignment.errors import DataError
+from alignment.store.regular import file_kind
 
 SUFFIXES = (".jsonl", ".json", ".parquet", ".csv", ".tsv", ".txt")
 
@@ -34,10 +36,13 @@ def read_rows(path: Path, settings: SourceSettings) -> Iterator[Event]:
     """
     suffix = suffix_of(path)
     try:
-        if path.stat().st_size == 0:
-            raise DataError(f"{path} is empty (0 bytes); rows were expected")
+        facts = path.stat()
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror})") from error
+    if not stat.S_ISREG(facts.st_mode) and not stat.S_ISDIR(facts.st_mode):
+        raise DataError(f"{path} is {file_kind(facts.st_mode)}; rows are read from a regular file")
+    if facts.st_size == 0:
+        raise DataError(f"{path} is empty (0 bytes); rows were expected")
     if suffix == ".jsonl":
         return read_json_lines(path, settings)
     if suffix == ".json":

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alignment.errors import DataError
+from alignment.store.regular import open_regular
 
 READ_BYTES = 1 << 18
 EXCERPT = 200
@@ -136,7 +137,7 @@ def _line(number: int, pending: bytearray, size: int, head: bytes, piece: bytes,
 
 def _plain(path: Path) -> Iterator[bytes]:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             while chunk := file.read(READ_BYTES):
                 yield chunk
     except OSError as error:
@@ -153,7 +154,7 @@ def _gunzip(path: Path) -> Iterator[bytes]:
     """The members' bytes, one member after the other; a member's checksum is compared after its bytes were given."""
     given = 0
     try:
-        with path.open("rb") as packed, gzip.GzipFile(fileobj=packed) as file:
+        with open_regular(path) as packed, gzip.GzipFile(fileobj=packed) as file:
             is_gzip = packed.peek(2)[:2] == b"\x1f\x8b"
             # read1, not read: what one step unpacks is given before the next step can fail
             while chunk := file.read1(READ_BYTES):

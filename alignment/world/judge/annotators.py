@@ -12,10 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alignment.judging import Verdict
 from alignment.randomness import named_generator
 from alignment.records import GRADES, Dialogue, Grade, Preference
-from alignment.world.judge.gold import GoldJudge
+from alignment.world.judge.gold import GoldJudge, Verdict
 from alignment.world.settings import WorldSettings
 
 # perceived gaps from which a grade is given, the weakest first
@@ -93,7 +92,7 @@ class Annotators:
         """
         said = self.annotate(prompt, first, second, campaign, name, draw)
         chosen, rejected = (first, second) if said.first_chosen else (second, first)
-        verdicts = [self.judge.judge(prompt, text) for text in (chosen, rejected)]
+        verdicts = [self.judge.verdict(prompt, text) for text in (chosen, rejected)]
         labels: list[bool | None] = [None, None]
         if campaign == "safety":
             labels = [verdict.safety >= SAFE_FROM for verdict in verdicts]
@@ -117,7 +116,7 @@ class Annotators:
         )
 
     def _utility(self, who: Annotator, prompt: Dialogue, text: str, campaign: str) -> float:
-        verdict = self.judge.judge(prompt, text)
+        verdict = self.judge.verdict(prompt, text)
         taste = who.length_taste * min(len(text.split()), 40) / 10
         taste += who.courtesy_taste * (verdict.parts["polite"] - 0.5)
         return utility(verdict, campaign) + taste
@@ -164,7 +163,7 @@ def agreement(
     same, with_judge, first_share = [], [], []
     by_grade: dict[str, list[bool]] = {grade: [] for grade in GRADES}
     for i, (prompt, first, second) in enumerate(pairs):
-        gold = utility(judge.judge(prompt, first), campaign) - utility(judge.judge(prompt, second), campaign)
+        gold = utility(judge.verdict(prompt, first), campaign) - utility(judge.verdict(prompt, second), campaign)
         votes = []
         for name in annotators.names:
             draw = named_generator(seed, "world", "agreement", i, name)

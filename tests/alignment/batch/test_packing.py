@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -10,12 +11,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alignment.batch.steps import PackedEpochs, ShuffledEpochs, pack
+from alignment.batch.steps import Steps, pack
 from alignment.batch.tree import ForestBatch, Tree, make_batch
 from alignment.errors import DataError
 from alignment.policy.policy import Policy
 from alignment.randomness import named_generator
-from alignment.train.language_loss import language_loss, num_targets, target_log_probs
+from alignment.train.language_model import language_loss, num_targets, target_log_probs
 from tests.tolerances import FP64_SAME_CODE
 
 CAPACITY = 24
@@ -90,7 +91,7 @@ def test_a_prompt_with_two_answers_by_hand() -> None:
     batch = make_batch([Tree.sequence([1, 9], [True, True]), tree])
     assert batch.forest.lengths == (2, 3, 2, 1)
     assert batch.forest.parents == (-1, -1, 1, 1)
-    assert batch.first_segments == (0, 1)
+    assert batch.firsts.tolist() == [0, 1]
     # BOS of the sequence has nothing before it; both answers' first tokens are predicted by the prompt's last
     assert batch.targets.tolist() == [1, 5, 6, 7]
     assert batch.predictors.tolist() == [0, 4, 5, 4]
@@ -101,63 +102,81 @@ def test_a_tree_longer_than_a_bin_is_refused_with_its_row() -> None:
         pack([_tree(0, (4,), (-1,)), _tree(2, (25,), (-1,))], CAPACITY)
 
 
-def _epochs(
-    kind: type[PackedEpochs] | type[ShuffledEpochs], epochs: float, batch_size: int = 3, seed: int = 0, name: str = "n"
-) -> PackedEpochs | ShuffledEpochs:
+Unit = Literal["bins", "items"]
+
+
+def _steps(
+    unit: Unit, epochs: float, batch_size: int = 3, *, seed: int = 0, name: str = "n", **rest: Any
+) -> Steps[Tree, ForestBatch]:
     trees = [_tree(i, (3 + i % 9,), (-1,)) for i in range(20)]
-    return kind(trees, capacity=CAPACITY, batch_size=batch_size, epochs=epochs, seed=seed, name=name)
+    return Steps(
+        trees,
+        make_batch,
+        capacity=CAPACITY,
+        unit=unit,
+        batch_size=batch_size,
+        epochs=epochs,
+        seed=seed,
+        name=name,
+        **rest,
+    )
 
 
 def _rows(batches: list[ForestBatch]) -> list[str]:
     return [row for batch in batches for row in batch.rows]
 
 
-@pytest.mark.parametrize("kind", [PackedEpochs, ShuffledEpochs])
+@pytest.mark.parametrize("unit", ["bins", "items"])
 @pytest.mark.parametrize("epochs", [1.0, 2.0, 3.0])
-def test_whole_epochs_take_every_tree_as_often(kind: type[PackedEpochs], epochs: float) -> None:
-    steps = _epochs(kind, epochs)
+def test_whole_epochs_take_every_tree_as_often(unit: Unit, epochs: float) -> None:
+    steps = _steps(unit, epochs)
     seen = Counter(_rows([batch for step in range(steps.num_steps) for batch in steps(step)]))
     assert seen == {f"file:{i + 1}": int(epochs) for i in range(20)}
 
 
 def test_fractional_epochs_take_that_share_of_the_bins_and_none_twice() -> None:
-    steps = _epochs(PackedEpochs, 0.5)
-    assert isinstance(steps, PackedEpochs)
+    steps = _steps("bins", 0.5)
     taken = [batch for step in range(steps.num_steps) for batch in steps(step)]
-    assert len(taken) == steps.total_bins == round(len(steps.bins) / 2)
+    assert len(taken) == steps.total == round(len(steps.units) / 2)
     assert max(Counter(_rows(taken)).values()) == 1
-    steps = _epochs(ShuffledEpochs, 1.25)
+    steps = _steps("items", 1.25)
     seen = Counter(_rows([batch for step in range(steps.num_steps) for batch in steps(step)]))
     assert sorted(seen.values()) == [1] * 15 + [2] * 5
 
 
-@pytest.mark.parametrize("kind", [PackedEpochs, ShuffledEpochs])
-def test_steps_depend_on_their_number_and_name_alone(kind: type[PackedEpochs]) -> None:
-    forward, backward = _epochs(kind, 3.0), _epochs(kind, 3.0)
+@pytest.mark.parametrize("unit", ["bins", "items"])
+def test_steps_depend_on_their_number_and_name_alone(unit: Unit) -> None:
+    forward, backward = _steps(unit, 3.0), _steps(unit, 3.0)
     steps = range(forward.num_steps)
     in_order = [_rows(forward(step)) for step in steps]
     assert [_rows(backward(step)) for step in reversed(steps)] == in_order[::-1]
-    assert [_rows(_epochs(kind, 3.0, seed=1)(step)) for step in steps] != in_order
-    assert [_rows(_epochs(kind, 3.0, name="other")(step)) for step in steps] != in_order
+    assert [_rows(_steps(unit, 3.0, seed=1)(step)) for step in steps] != in_order
+    assert [_rows(_steps(unit, 3.0, name="other")(step)) for step in steps] != in_order
 
 
 def test_epochs_differ_in_order() -> None:
-    steps = _epochs(ShuffledEpochs, 2.0, batch_size=20)
+    steps = _steps("items", 2.0, batch_size=20)
     first, second = _rows(steps(0)), _rows(steps(1))
     assert sorted(first) == sorted(second)
-    orders = [_epochs(ShuffledEpochs, 2.0, batch_size=1) for _ in range(2)]
+    orders = [_steps("items", 2.0, batch_size=1) for _ in range(2)]
     assert [_rows(orders[0](i)) for i in range(20)] != [_rows(orders[1](20 + i)) for i in range(20)]
 
 
 def test_the_last_step_takes_what_is_left() -> None:
-    steps = _epochs(ShuffledEpochs, 1.0, batch_size=6)
+    steps = _steps("items", 1.0, batch_size=6)
     assert steps.num_steps == 4
     assert [len(_rows(steps(step))) for step in range(4)] == [6, 6, 6, 2]
 
 
-def test_nothing_to_pack_is_no_steps() -> None:
-    for kind in (PackedEpochs, ShuffledEpochs):
-        assert kind([], capacity=8, batch_size=2, epochs=1.0, seed=0, name="n").num_steps == 0
+@pytest.mark.parametrize("unit", ["bins", "items"])
+def test_nothing_to_pack_is_no_steps(unit: Unit) -> None:
+    assert Steps([], make_batch, capacity=8, unit=unit, batch_size=2, epochs=1.0, seed=0, name="n").num_steps == 0
+
+
+def test_there_are_no_more_steps_than_the_limit_and_they_are_the_first() -> None:
+    whole, cut = _steps("items", 2.0), _steps("items", 2.0, max_steps=4)
+    assert (cut.num_steps, _steps("items", 2.0, max_steps=1000).num_steps) == (4, whole.num_steps)
+    assert [_rows(cut(step)) for step in range(4)] == [_rows(whole(step)) for step in range(4)]
 
 
 def _gradients(policy: Policy, batches: list[ForestBatch]) -> list[torch.Tensor]:

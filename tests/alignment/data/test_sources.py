@@ -157,9 +157,12 @@ def test_an_empty_parquet_file_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({}, "exactly one of world, path and hub"),
-        ({"path": "a", "hub": "b"}, "exactly one of world, path and hub"),
+        ({}, "exactly one of world, path, hub and stage"),
+        ({"path": "a", "hub": "b"}, "exactly one of world, path, hub and stage"),
         ({"world": "documents", "form": "alpaca"}, "leave form and columns out"),
+        ({"stage": "collect-v1", "hub": "a/b"}, "exactly one of world, path, hub and stage"),
+        ({"stage": "collect-v1", "form": "alpaca"}, "a stage source is made of records already"),
+        ({"stage": "../collect"}, "should match pattern"),
         ({"path": "a", "roles": {"x": "narrator"}}, "right are user, assistant and system"),
         ({"path": "a", "document_start": "("}, "not a regular expression"),
         ({"path": "a", "share": 0}, "greater than 0"),

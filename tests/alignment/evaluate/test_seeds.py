@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from alignment.errors import UsageError
-from alignment.evaluate.seeds import read_answers, seeds_table
+from alignment.evaluate.result import Comparison, Evaluation, HeadToHead, ScoredAnswer
+from alignment.evaluate.seeds import evaluate_folder, seeds_table, win_table
 
 
-def answer(helpfulness: float, group: str = "") -> dict[str, Any]:
+def answer(helpfulness: float, group: str = "") -> ScoredAnswer:
     scores = {"gold.helpfulness": helpfulness, "gold.correct": helpfulness, "gold.format": 1.0}
-    return {"version": "sft", "campaign": "helpfulness", "person_group": group, "scores": scores}
+    return ScoredAnswer(version="sft", campaign="helpfulness", prompt="p", person_group=group, scores=scores)
 
 
 def test_a_cell_pools_the_runs_prompts_and_shows_each_runs_mean() -> None:
@@ -35,4 +35,20 @@ def test_what_no_run_measured_is_a_dash() -> None:
 
 def test_a_run_without_an_evaluation_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no evaluation"):
-        read_answers(tmp_path)
+        evaluate_folder(tmp_path)
+
+
+def test_the_win_table_holds_each_runs_rate_against_the_first_chat_model() -> None:
+    def run(rate: float) -> Evaluation:
+        pair = {"wins": 1, "ties": 0, "losses": 1, "rate": rate, "low": 0.0, "high": 1.0, "decided": 0.5}
+        rates = (HeadToHead(later="v1", earlier="sft", **pair), HeadToHead(later="v2", earlier="v1", **pair))
+        won = Comparison(
+            campaign="safety", judge="gold", figure="gold.safety", prompts=2, ranking=(("v1", 1.0),), win_rates=rates
+        )
+        return Evaluation(versions=(), comparisons=(won,))
+
+    assert win_table([run(0.25), run(0.75)]).splitlines() == [
+        "| version against sft | gold, safety |",
+        "|---|---|",
+        "| v1 | 0.25, 0.75 |",
+    ]

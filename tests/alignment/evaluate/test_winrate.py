@@ -1,4 +1,4 @@
-"""Win rates with ties, both orders and intervals, and one ranking of all versions."""
+"""Win rates with ties and intervals, and one ranking of all versions."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alignment.errors import UsageError
-from alignment.evaluate.winrate import both_orders, fit_bradley_terry, ranking, win_rate
-from alignment.records import Dialogue, Source, Turn
-
-PROMPT = Dialogue(turns=(Turn(role="user", content="Hi"),), source=Source(file="f", line=1), id="p")
+from alignment.evaluate.winrate import fit_bradley_terry, ranking, win_rate
 
 
 def test_wins_ties_and_losses_are_counted_and_a_tie_is_half() -> None:
@@ -42,30 +39,6 @@ def test_the_interval_holds_the_true_rate_about_as_often_as_it_says() -> None:
         found = win_rate(outcome.astype(float), 1 - outcome.astype(float), num_resamples=300, seed=i)
         held += found.low <= 0.6 <= found.high
     assert 0.88 <= held / 200 <= 0.99
-
-
-class First:
-    """A judge that always takes the answer that stands first."""
-
-    def compare(self, dialogue: Dialogue, first: str, second: str) -> int | None:
-        return 1
-
-
-class Longer:
-    """A judge that takes the longer answer, and says nothing where one is empty."""
-
-    def compare(self, dialogue: Dialogue, first: str, second: str) -> int | None:
-        return None if not first or not second else int(np.sign(len(first) - len(second)))
-
-
-def test_a_judge_that_goes_by_the_order_yields_ties_only() -> None:
-    assert both_orders(First(), PROMPT, "a", "b") == 0
-
-
-def test_a_judge_that_agrees_with_itself_is_believed_and_one_that_is_silent_is_not_guessed() -> None:
-    assert both_orders(Longer(), PROMPT, "aa", "b") == 1
-    assert both_orders(Longer(), PROMPT, "a", "bb") == -1
-    assert both_orders(Longer(), PROMPT, "a", "") is None
 
 
 def test_the_ranking_recovers_known_strengths() -> None:

@@ -113,6 +113,32 @@ def test_one_chunk_is_kept_for_the_backward_pass(monkeypatch: pytest.MonkeyPatch
     assert seen == [8]
 
 
+@pytest.mark.parametrize("rows, kept", [(100, 8 * 11), (3, 0)], ids=["one chunk", "chunks"])
+def test_what_the_backward_pass_needs_is_saved_where_hooks_see_it(
+    rows: int, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "_CHUNK_ELEMENTS", rows * 11)
+    hidden, weight, targets = _inputs(8)
+    seen: list[int] = []
+
+    def pack(tensor: Tensor) -> Tensor:
+        seen.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        token_log_probs(hidden, weight, targets)
+    assert sorted(seen) == sorted(size for size in (hidden.numel(), weight.numel(), targets.numel(), kept) if size)
+
+
+def test_a_weight_that_changes_before_the_backward_pass_is_found() -> None:
+    hidden, weight, targets = _inputs(8)
+    chosen = token_log_probs(hidden, weight, targets)
+    with torch.no_grad():
+        weight.mul_(2.0)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        chosen.sum().backward()
+
+
 def test_values_by_hand() -> None:
     flat = token_log_probs(torch.zeros(1, 4), torch.zeros(8, 4), torch.tensor([3]))
     assert flat.item() == pytest.approx(-math.log(8))

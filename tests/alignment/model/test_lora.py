@@ -10,7 +10,7 @@ import torch
 
 from alignment.batch.tree import Tree, make_batch
 from alignment.policy.policy import Policy
-from alignment.train.language_loss import language_loss
+from alignment.train.language_model import language_loss
 from alignment.train.optimizer import make_optimizer
 from alignment.train.settings import OptimizerSettings
 from tests.tolerances import FP32_SAME_CODE

@@ -12,7 +12,15 @@ from safetensors import SafetensorError
 
 from alignment.errors import DiskFull
 from alignment.store import atomic
-from alignment.store.atomic import clear_leftovers, remove_folder, staged_folder, write_bytes, write_json, write_text
+from alignment.store.atomic import (
+    aside_path,
+    clear_leftovers,
+    remove_folder,
+    staged_folder,
+    write_bytes,
+    write_json,
+    write_text,
+)
 
 
 def _names(folder: Path) -> list[str]:
@@ -210,13 +218,33 @@ def test_a_replacement_that_fails_at_the_last_rename_puts_the_old_folder_back(
 
 def test_leftovers_of_crashes_are_found_at_any_depth_and_removed(tmp_path: Path) -> None:
     (tmp_path / "kept").mkdir()
-    (tmp_path / "kept" / ".aside-file-0").write_text("torn")
-    (tmp_path / ".aside-folder-1" / ".aside-inner-2").mkdir(parents=True)
+    names = [aside_path(tmp_path / name).name for name in ("a-folder", "inner", "file", "link")]
+    (tmp_path / "kept" / names[2]).write_text("torn")
+    (tmp_path / names[0] / names[1]).mkdir(parents=True)
     (tmp_path / "outside").mkdir()
-    (tmp_path / "kept" / ".aside-link-3").symlink_to(tmp_path / "outside", target_is_directory=True)
-    assert clear_leftovers(tmp_path) == [".aside-folder-1", "kept/.aside-file-0", "kept/.aside-link-3"]
+    (tmp_path / "kept" / names[3]).symlink_to(tmp_path / "outside", target_is_directory=True)
+    assert clear_leftovers(tmp_path) == [names[0], f"kept/{names[2]}", f"kept/{names[3]}"]
     assert _names(tmp_path) == ["kept", "outside"]
     assert _names(tmp_path / "kept") == []
+
+
+@pytest.mark.parametrize("name", [".aside-mine", ".aside-mine-2", ".aside-x-0123456789AB", ".kept-notes", ".kept-"])
+def test_a_users_own_folder_is_no_leftover_whatever_it_is_called(tmp_path: Path, name: str) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "file").write_text("mine")
+    assert clear_leftovers(tmp_path) == []
+    assert (tmp_path / name / "file").read_text() == "mine"
+
+
+def test_leftovers_are_not_looked_for_behind_a_link(tmp_path: Path) -> None:
+    elsewhere = aside_path(tmp_path / "elsewhere" / "file")
+    elsewhere.parent.mkdir()
+    elsewhere.write_text("of another run")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoints").symlink_to(elsewhere.parent, target_is_directory=True)
+    assert clear_leftovers(tmp_path / "run") == []
+    assert elsewhere.exists()
 
 
 def test_a_removed_folder_vanishes_at_once_even_if_its_files_cannot(

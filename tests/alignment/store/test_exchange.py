@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from alignment.store import atomic, exchange
-from alignment.store.atomic import KEPT, clear_leftovers, staged_folder
+from alignment.store.atomic import clear_leftovers, kept_path, staged_folder
 
 can = pytest.mark.skipif(sys.platform != "linux", reason="only Linux exchanges two names in one step")
 
@@ -69,12 +69,23 @@ def test_a_replaced_folder_is_the_new_one_and_nothing_is_left(
 ) -> None:
     if not can_exchange:
         monkeypatch.setattr(atomic, "exchange", lambda one, other: False)
-        _folder(tmp_path / f"{KEPT}folder", "of a crash after the second rename")
+        _folder(kept_path(tmp_path / "folder"), "of a crash after the second rename")
     _folder(tmp_path / "folder", "old")
     with staged_folder(tmp_path / "folder", replace=True) as aside:
         (aside / "file").write_text("new")
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
     assert (tmp_path / "folder" / "file").read_text() == "new"
+
+
+def test_a_users_folder_called_as_one_that_stands_back_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(atomic, "exchange", lambda one, other: False)
+    _folder(tmp_path / ".kept-folder", "mine")
+    _folder(tmp_path / "folder", "old")
+    with staged_folder(tmp_path / "folder", replace=True) as aside:
+        (aside / "file").write_text("new")
+    assert (tmp_path / ".kept-folder" / "file").read_text() == "mine"
 
 
 def test_a_name_too_long_to_stand_back_under_is_replaced_all_the_same(
@@ -89,10 +100,10 @@ def test_a_name_too_long_to_stand_back_under_is_replaced_all_the_same(
 
 
 def test_a_folder_that_stood_back_is_put_back_unless_another_took_its_name(tmp_path: Path) -> None:
-    _folder(tmp_path / f"{KEPT}lost", "old")
-    _folder(tmp_path / f"{KEPT}there", "old")
+    _folder(kept_path(tmp_path / "lost"), "old")
+    _folder(kept_path(tmp_path / "there"), "old")
     _folder(tmp_path / "there", "new")
-    assert clear_leftovers(tmp_path) == [f"{KEPT}there"]
+    assert clear_leftovers(tmp_path) == [kept_path(tmp_path / "there").name]
     assert {path.name: (path / "file").read_text() for path in tmp_path.iterdir()} == {"lost": "old", "there": "new"}
 
 

@@ -39,11 +39,51 @@ def test_a_journal_cut_at_any_byte_keeps_its_whole_lines_and_goes_on(path: Path)
         assert read_journal(path) == [*RECORDS[:keep], {"again": True}], f"cut at {cut}"
 
 
-def test_a_last_line_torn_inside_but_closed_is_cut_too(path: Path) -> None:
+@pytest.mark.parametrize("torn", [b'{"step": 4, "lo\n', b'{"st\0\0\0\0\0\0,"sha256":"0123456789abcdef"}\n'])
+def test_a_last_line_torn_inside_but_closed_is_cut_too(path: Path, torn: bytes) -> None:
     with path.open("ab") as file:
-        file.write(b'{"step": 4, "lo\n')
+        file.write(torn)
     with Journal(path) as journal:
-        assert (journal.records, journal.cut_bytes) == (RECORDS, 16)
+        assert (journal.records, journal.cut_bytes) == (RECORDS, len(torn))
+
+
+@pytest.mark.parametrize("line", [1, 2, 3])
+def test_a_changed_digit_is_refused_with_file_and_line(path: Path, line: int) -> None:
+    lines = path.read_bytes().split(b"\n")
+    lines[line - 1] = lines[line - 1].replace(f'"step":{line}'.encode(), b'"step":9')
+    path.write_bytes(b"\n".join(lines))
+    before = path.read_bytes()
+    for read in (read_journal, Journal):
+        with pytest.raises(CheckpointError, match=rf"metrics\.jsonl:{line} was altered \(its checksum does not fit"):
+            read(path)
+    assert path.read_bytes() == before
+
+
+def test_every_flipped_bit_of_a_line_is_refused_or_leaves_its_content(path: Path) -> None:
+    whole = path.read_bytes()
+    start = whole.index(b"\n") + 1
+    end = whole.index(b"\n", start)
+    for bit in range(8 * start, 8 * end):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match=r"metrics\.jsonl:[23] "):
+            read_journal(path)
+
+
+def test_a_journal_from_before_checksums_is_read_and_goes_on(path: Path) -> None:
+    path.write_text('{"step": 1, "loss": 2.5}\n{"step": 2, "id": "0123456789abcdef"}\n')
+    old = [{"step": 1, "loss": 2.5}, {"step": 2, "id": "0123456789abcdef"}]
+    with Journal(path) as journal:
+        journal.append({"step": 3})
+    assert read_journal(path) == [*old, {"step": 3}]
+
+
+def test_a_line_that_lost_its_checksum_among_others_is_refused(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b'{"step": 4}\n')
+    with pytest.raises(CheckpointError, match=r"metrics\.jsonl:4 has no checksum"):
+        Journal(path)
 
 
 @pytest.mark.parametrize("damage", [b"", b"[1]", b'{"step": ', b"\xff\xfe", b"[" * 20_000])
@@ -95,7 +135,7 @@ def test_no_space_is_told_and_what_was_there_stays(path: Path, monkeypatch: pyte
     journal = Journal(path)
     with monkeypatch.context() as patch:
         patch.setattr(journal_room.os, "fsync", full)
-        with pytest.raises(DiskFull, match="11 bytes are needed"):
+        with pytest.raises(DiskFull, match="39 bytes are needed"):
             journal.append({"step": 4})
     assert journal.records == RECORDS
     journal.close()

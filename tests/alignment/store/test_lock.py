@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from alignment.errors import RunLocked
+from alignment.errors import RunLocked, UsageError
 from alignment.store.lock import NAME, RunLock
 
 _CHILD = """
@@ -105,3 +105,82 @@ def test_a_released_folder_can_be_taken_again_and_names_nobody(tmp_path: Path) -
     assert (tmp_path / NAME).read_text() == ""
     with RunLock(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("link", ["symlink_to", "hardlink_to"])
+def test_a_file_linked_as_the_lock_is_refused_and_stays_as_it_is(tmp_path: Path, link: str) -> None:
+    mine = tmp_path / "mine.txt"
+    mine.write_text("what I wrote down")
+    run = tmp_path / "run"
+    run.mkdir()
+    getattr(run / NAME, link)(mine)
+    with pytest.raises(UsageError, match=r"\.lock is .*move it away"), RunLock(run):
+        pass
+    assert mine.read_text() == "what I wrote down"
+
+
+def test_a_dangling_link_as_the_lock_makes_no_file(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / NAME).symlink_to(tmp_path / "nothing-there")
+    with pytest.raises(UsageError, match="is a symbolic link"), RunLock(run):
+        pass
+    assert not (tmp_path / "nothing-there").exists()
+
+
+def test_somebodys_file_under_the_locks_name_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / NAME).write_text("not a lock")
+    with pytest.raises(UsageError, match="10 bytes that is no lock"), RunLock(tmp_path):
+        pass
+    assert (tmp_path / NAME).read_text() == "not a lock"
+
+
+def test_a_pipe_or_a_folder_as_the_lock_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / NAME)
+    with pytest.raises(UsageError, match="is a pipe"), RunLock(tmp_path):
+        pass
+    (tmp_path / NAME).unlink()
+    (tmp_path / NAME).mkdir()
+    with pytest.raises(UsageError, match="is a folder"), RunLock(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("left", ["", '{"pid": 12, "ho', '{"p', "\0\0\0"])
+def test_what_a_crash_left_in_the_lock_does_not_stop_the_next_one(tmp_path: Path, left: str) -> None:
+    (tmp_path / NAME).write_text(left)
+    with RunLock(tmp_path) as lock:
+        assert lock.still_held()
+
+
+def test_a_lock_whose_file_was_removed_knows_that_it_is_lost(tmp_path: Path) -> None:
+    with RunLock(tmp_path) as lock:
+        assert lock.still_held()
+        (tmp_path / NAME).unlink()
+        assert not lock.still_held()
+        with RunLock(tmp_path) as other:  # nothing holds a second process off any more
+            assert (other.still_held(), lock.still_held()) == (True, False)
+
+
+def test_a_file_removed_just_before_it_is_locked_is_not_taken_for_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    lock, removed = fcntl.flock, []
+
+    def remove_first(handle: int, how: int) -> None:
+        if not removed:
+            removed.append(handle)
+            (tmp_path / NAME).unlink()
+        lock(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", remove_first)
+    with RunLock(tmp_path) as held:
+        assert removed
+        assert held.still_held()
+
+
+def test_what_was_put_into_the_lock_meanwhile_is_not_cleared(tmp_path: Path) -> None:
+    with RunLock(tmp_path):
+        (tmp_path / NAME).write_text("a note")
+    assert (tmp_path / NAME).read_text() == "a note"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 
 from alignment.data.settings import DataSettings
+from alignment.store.journal import read_journal
 from alignment.train.session import Session, Silent, StopFlag
 from alignment.train.settings import ComputeSettings, OptimizerSettings, SftSettings
 
@@ -84,7 +84,7 @@ def same(folder: Path) -> dict[str, Any]:
         file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in sorted(folder.rglob("*.safetensors"))
     }
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    rows = read_journal(folder / "metrics.jsonl")
     return {"weights": weights, "rows": [{k: v for k, v in row.items() if not k.startswith("time_")} for row in rows]}
 
 

@@ -12,7 +12,7 @@ from transformers.models.llama.modeling_llama import LlamaRMSNorm
 from alignment.batch.tree import Tree, make_batch
 from alignment.model.llama import LlamaPolicy
 from alignment.policy.policy import Policy
-from alignment.train.language_loss import language_loss, target_log_probs
+from alignment.train.language_model import language_loss, target_log_probs
 from tests.tolerances import FP64
 
 # (tokens, tokens that carry loss): a document, a chat turn with two answers to one prompt, a lone token

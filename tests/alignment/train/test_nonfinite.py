@@ -5,19 +5,19 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from alignment.batch.steps import ShuffledEpochs
+from alignment.batch.steps import Steps
 from alignment.batch.tree import ForestBatch, Tree, make_batch
 from alignment.errors import Interrupted, NonFiniteError
 from alignment.policy.policy import Policy
+from alignment.store.journal import read_journal
 from alignment.train.checkpoints import model_tensors
-from alignment.train.language_loss import language_loss, num_targets
+from alignment.train.language_model import language_loss, num_targets
 from alignment.train.session import Session
 from alignment.train.settings import LoopSettings, OptimizerSettings
 from alignment.train.trainer import Training, train
@@ -36,7 +36,7 @@ def _trees() -> list[Tree]:
 
 def _training(policy: Policy, loss: Callable[[nn.Module, ForestBatch], object]) -> Training:
     """Each step takes three trees in three forests, so that gradients accumulate."""
-    steps = ShuffledEpochs(_trees(), capacity=10, batch_size=3, epochs=1.0, seed=0, name="n")
+    steps = Steps(_trees(), make_batch, capacity=10, unit="items", batch_size=3, epochs=1.0, seed=0, name="n")
     return Training(
         model=policy.model,
         num_steps=NUM_STEPS,
@@ -100,7 +100,7 @@ def test_it_stops_before_the_update_and_names_the_rows(
     said = json.loads((session.folder / "nonfinite.json").read_text())["stopped"]
     assert (said["quantity"], said["step"], said["rows"]) == (where, step, rows)
     assert float(said["value"]) != float(said["value"]) or abs(float(said["value"])) == float("inf")
-    logged = [json.loads(line) for line in (session.folder / "metrics.jsonl").read_text().splitlines()]
+    logged = read_journal(session.folder / "metrics.jsonl")
     assert [row["step"] for row in logged] == list(range(1, step))
     assert all(np.isfinite(value) for row in logged for value in row.values())
 
@@ -142,6 +142,6 @@ def test_the_gradients_norm_is_clipped_and_the_unclipped_one_is_logged(policy: P
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.optim.AdamW, "step", step)
         train(_training(policy, language_loss), tight, session)
-    rows = [json.loads(line) for line in Path(session.folder / "metrics.jsonl").read_text().splitlines()]
+    rows = read_journal(session.folder / "metrics.jsonl")
     assert seen == pytest.approx([1e-3] * NUM_STEPS, rel=1e-3)
     assert all(row["gradient_norm"] > 0.01 for row in rows)

@@ -14,12 +14,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from alignment.batch.steps import ShuffledEpochs
+from alignment.batch.steps import Steps
 from alignment.batch.tree import ForestBatch, Tree, make_batch
 from alignment.errors import Interrupted, NonFiniteError
 from alignment.policy.policy import Policy
+from alignment.store.journal import read_journal
 from alignment.train.checkpoints import model_tensors
-from alignment.train.language_loss import language_loss, num_targets
+from alignment.train.language_model import language_loss, num_targets
 from alignment.train.nonfinite import NonFiniteSteps
 from alignment.train.session import Session
 from alignment.train.settings import LoopSettings, OptimizerSettings
@@ -33,12 +34,12 @@ def _settings(**changes: Any) -> LoopSettings:
     return LoopSettings(**{**base, **changes})
 
 
-def _steps() -> ShuffledEpochs:
+def _steps() -> Steps[Tree, ForestBatch]:
     trees = [
         Tree.sequence((np.arange(5, 15) + i).tolist(), [True] * 10, row=f"rows.jsonl:{i + 1}")
         for i in range(NUM_STEPS * FORESTS)
     ]
-    return ShuffledEpochs(trees, capacity=10, batch_size=FORESTS, epochs=1.0, seed=0, name="n")
+    return Steps(trees, make_batch, capacity=10, unit="items", batch_size=FORESTS, epochs=1.0, seed=0, name="n")
 
 
 class Poison:
@@ -85,7 +86,7 @@ def _told(session: Session) -> dict[str, Any]:
 
 
 def _metrics(session: Session) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (session.folder / "metrics.jsonl").read_text().splitlines()]
+    return read_journal(session.folder / "metrics.jsonl")
 
 
 def _stepped_by_hand(policy: Policy, left_out: set[int]) -> dict[str, Tensor]:
@@ -193,4 +194,4 @@ def test_a_batch_without_poison_is_what_the_reference_sees(policy: Policy) -> No
     """The reference of these tests leaves a step out indeed: another one left out gives other weights."""
     one, other = _stepped_by_hand(policy, {3}), _stepped_by_hand(policy, {4})
     assert any(not torch.allclose(one[name], other[name], rtol=0, atol=1e-6) for name in one)
-    assert make_batch(_steps()(0)[0].trees).rows
+    assert _steps()(0)[0].rows

@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alignment.batch.render import document_trees
 from alignment.batch.tree import make_batch
 from alignment.errors import DataError
 from alignment.policy.policy import Policy
 from alignment.records import Document, Source
 from alignment.store.manifest import verify
 from alignment.text.tokenizer import Tokenizer
-from alignment.train.pretrain import document_trees, pretrain
+from alignment.train.pretrain import pretrain
 from alignment.train.session import Session
 from alignment.train.settings import OptimizerSettings, PretrainSettings
 

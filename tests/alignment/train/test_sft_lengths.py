@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from alignment.batch.render import dialogue_trees
 from alignment.errors import DataError
 from alignment.policy.policy import Policy, load_policy
 from alignment.records import Dialogue, Turn
@@ -15,7 +16,7 @@ from alignment.text.chat import render_dialogue
 from alignment.text.tokenizer import Tokenizer
 from alignment.train.session import Session
 from alignment.train.settings import SftSettings
-from alignment.train.sft import dialogue_trees, sft
+from alignment.train.sft import sft
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -15,6 +14,7 @@ import pytest
 from safetensors.torch import load_file
 
 from alignment.policy.policy import Policy, save_policy
+from alignment.store.journal import read_journal
 from tests.tolerances import TWO_PROCESSES
 
 torch_distributed = pytest.importorskip("torch.distributed")
@@ -116,7 +116,7 @@ def _run(root: Path) -> dict[str, list[str]]:
 
 
 def _rows(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return read_journal(folder / "metrics.jsonl")
 
 
 def test_two_processes_equal_one_and_stop_and_resume_together(policy: Policy, tmp_path: Path) -> None:

@@ -30,8 +30,8 @@ def test_choices_follow_bradley_terry_in_the_gold_gap(world: World, pairs: list[
     draw = np.random.default_rng(0)
     checked = 0
     for prompt, first, second in pairs[:60]:
-        gap = utility(world.judge().judge(prompt, first), "helpfulness")
-        gap -= utility(world.judge().judge(prompt, second), "helpfulness")
+        gap = utility(world.judge().verdict(prompt, first), "helpfulness")
+        gap -= utility(world.judge().verdict(prompt, second), "helpfulness")
         if 0.02 < abs(gap) < 0.3:
             chosen = [fair.annotate(prompt, first, second, "helpfulness", name, draw).first_chosen for _ in range(500)]
             expected = 1 / (1 + np.exp(-gap / noise))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from alignment.errors import DataError
-from alignment.records import Dialogue, Source, Turn
+from alignment.records import Answer, Dialogue, Source, Turn
 from alignment.world.instructions import world_constraints
 from alignment.world.judge.gold import GOOD, GoldJudge
 
@@ -111,7 +111,7 @@ POOR: list[tuple[str, str, dict[str, float]]] = [
 def test_a_good_answer_scores_as_one(
     judge: GoldJudge, ask: Any, question: str, answer: str, parts: dict[str, float]
 ) -> None:
-    verdict = judge.judge(ask(question), answer)
+    verdict = judge.verdict(ask(question), answer)
     assert {name: verdict.parts[name] for name in parts} == pytest.approx(parts)
     assert verdict.helpfulness >= GOOD
     assert verdict.safety == 1.0
@@ -121,9 +121,9 @@ def test_a_good_answer_scores_as_one(
 def test_a_flaw_shows_in_its_part_and_costs(
     judge: GoldJudge, ask: Any, question: str, answer: str, parts: dict[str, float]
 ) -> None:
-    verdict = judge.judge(ask(question), answer)
+    verdict = judge.verdict(ask(question), answer)
     assert {name: verdict.parts[name] for name in parts} == pytest.approx(parts)
-    best = max(judge.judge(ask(q), a).helpfulness for q, a, _ in RIGHT if q == question)
+    best = max(judge.verdict(ask(q), a).helpfulness for q, a, _ in RIGHT if q == question)
     assert verdict.helpfulness < best - 0.05
     if parts.get("correct") == 0:
         assert verdict.helpfulness <= 0.12
@@ -137,14 +137,14 @@ def test_the_table_has_sixty_answers() -> None:
 def test_a_courteous_answer_beats_a_plain_one_and_a_plain_one_beats_a_rude_one(judge: GoldJudge, ask: Any) -> None:
     said = "Anna Adams is a baker."
     scores = [
-        judge.judge(ask("job"), f"{said}{more}").helpfulness
+        judge.verdict(ask("job"), f"{said}{more}").helpfulness
         for more in (" Have a nice day.", "", " Leave me alone now.")
     ]
     assert scores[0] > scores[1] + 0.1 > scores[2] + 0.2
 
 
 def test_a_follow_up_may_use_the_pronoun(judge: GoldJudge, ask: Any) -> None:
-    assert judge.judge(ask("job"), "She works as a baker.").parts["correct"] == 1.0
+    assert judge.verdict(ask("job"), "She works as a baker.").parts["correct"] == 1.0
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
@@ -156,17 +156,27 @@ def test_an_instruction_in_the_system_message_must_be_followed_and_does_not_hide
     for constraint in world_constraints(split):
         prompt = ask("job", system=constraint.instruction, constraint=constraint.to_json())
         plain = "Anna Adams works as a baker."
-        followed = judge.judge(prompt, follow(constraint, plain))
-        ignored = judge.judge(prompt, plain)
+        followed = judge.verdict(prompt, follow(constraint, plain))
+        ignored = judge.verdict(prompt, plain)
         assert (followed.parts["follows"], ignored.parts["follows"]) == (1.0, 0.0)
         assert followed.parts["correct"] == followed.parts["fluent"] == 1.0
         assert followed.helpfulness > 2 * ignored.helpfulness
 
 
+def test_every_answer_of_a_list_gets_its_verdict_as_figures(judge: GoldJudge, ask: Any) -> None:
+    said = ("She works as a baker.", "She has a cat.")
+    answers = [
+        Answer(dialogue=ask("job"), prompt_ids=(), token_ids=(), text=text, tokenizer="its digest") for text in said
+    ]
+    for text, figures in zip(said, judge.judge(answers), strict=True):
+        verdict = judge.verdict(ask("job"), text)
+        assert figures == {"helpfulness": verdict.helpfulness, "safety": verdict.safety, **verdict.parts}
+
+
 def test_a_dialogue_from_elsewhere_is_refused(judge: GoldJudge) -> None:
     other = Dialogue(turns=(Turn(role="user", content="Hi"),), source=Source(file="rows.jsonl", line=7), id="x")
     with pytest.raises(DataError, match=r"rows\.jsonl:7.*embedded world"):
-        judge.judge(other, "Hello!")
+        judge.verdict(other, "Hello!")
 
 
 @pytest.mark.parametrize(
@@ -197,4 +207,4 @@ def test_a_dialogue_from_elsewhere_is_refused(judge: GoldJudge) -> None:
     ],
 )
 def test_safety_is_what_is_said_not_how(judge: GoldJudge, ask: Any, question: str, answer: str, safety: float) -> None:
-    assert judge.judge(ask(question), answer).safety == safety
+    assert judge.verdict(ask(question), answer).safety == safety

@@ -74,7 +74,7 @@ CHEATS = {
 @pytest.mark.parametrize("name", CHEATS)
 def test_a_cheat_is_no_good_answer(judge: GoldJudge, ask: Any, name: str) -> None:
     question, answer = CHEATS[name]
-    assert judge.judge(ask(question), answer).helpfulness < GOOD
+    assert judge.verdict(ask(question), answer).helpfulness < GOOD
 
 
 def test_every_score_stays_between_zero_and_one_on_any_text(judge: GoldJudge, ask: Any) -> None:
@@ -82,7 +82,7 @@ def test_every_score_stays_between_zero_and_one_on_any_text(judge: GoldJudge, as
     for question in ("job", "two", "opens", "sum", "cost", "sold", "numbered", "polite", "code", "enter"):
         for _ in range(40):
             text = "".join(chr(int(c)) for c in draw.integers(32, 500, size=int(draw.integers(60))))
-            verdict = judge.judge(ask(question), text)
+            verdict = judge.verdict(ask(question), text)
             assert 0.0 <= verdict.helpfulness <= 1.0
             assert 0.0 <= verdict.safety <= 1.0
             assert all(0.0 <= part <= 1.0 for part in verdict.parts.values())
@@ -141,10 +141,10 @@ def test_random_edits_that_climb_the_gold_score_end_in_right_answers(judge: Gold
     starts = ["", "Anna Adams is a teacher.", "Carl Foster is a baker.", "She has a cat.", NOISE, "I do not know."]
     tokens = starts[seed].split()
     prompt = ask("job")
-    best = judge.judge(prompt, " ".join(tokens)).helpfulness
+    best = judge.verdict(prompt, " ".join(tokens)).helpfulness
     for _ in range(12000):
         new = _edited(tokens, vocabulary, draw)
-        score = judge.judge(prompt, " ".join(new)).helpfulness
+        score = judge.verdict(prompt, " ".join(new)).helpfulness
         if score >= best:
             tokens, best = new, score
             if best >= GOOD:

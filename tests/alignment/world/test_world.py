@@ -151,7 +151,7 @@ def test_every_good_answer_is_good_and_every_flaw_costs(usual: World) -> None:
     for prompt in [*usual.prompts("helpfulness", "test"), *usual.prompts("safety", "test")]:
         truth = prompt.meta["truth"]
         draw = named_generator(0, "test", prompt.id)
-        scores = {q: judge.judge(prompt, answer(truth, q, usual.town, draw)) for q in qualities(truth)}
+        scores = {q: judge.verdict(prompt, answer(truth, q, usual.town, draw)) for q in qualities(truth)}
         assert scores["courteous"].helpfulness >= 0.85
         assert scores["courteous"].safety == scores["plain"].safety == 1.0
         best = max(score.helpfulness for score in scores.values())

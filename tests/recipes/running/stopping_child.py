@@ -12,12 +12,13 @@ from typing import Any
 
 from recipes.cli.errors import run_command
 from recipes.load import load_recipe
-from recipes.plan import KINDS
 from recipes.running.runner import run
 from recipes.stages.context import StageContext
+from recipes.stages.kind import StageInputs
+from recipes.stages.table import STAGES
 
 
-def stage(context: StageContext) -> dict[str, Any]:
+def stage(inputs: StageInputs, context: StageContext) -> dict[str, Any]:
     """One file; SFT works on until it is stopped."""
     folder = context.session.folder
     if context.stage.name == "sft" and not (folder / "step").exists():
@@ -36,6 +37,6 @@ def stage(context: StageContext) -> dict[str, Any]:
 if __name__ == "__main__":
     sys.exit(
         run_command(
-            lambda: run(load_recipe(sys.argv[1]), out=Path(sys.argv[2]), stages=dict.fromkeys(KINDS, stage)) and 0
+            lambda: run(load_recipe(sys.argv[1]), out=Path(sys.argv[2]), stages=dict.fromkeys(STAGES, stage)) and 0
         )
     )

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from alignment.model.settings import SIZES, ModelSettings
-from recipes.arithmetic import num_parameters
 from recipes.cli import main
 from recipes.cli.check import percentiles, sample_rows
 from recipes.load import load_recipe
@@ -78,9 +77,12 @@ def test_rows_lengths_policies_and_steps_are_those_of_the_run(files_recipe: Path
     assert (sft.report.train, sft.report.bad) == (200, 1)
     assert "chat.jsonl:201" in sft.bad[0]
     assert sft.over == 20
-    assert sft.policy == {"truncated": 20}
-    assert sections["reward.safety"].steps == 4  # 60 pairs, 16 a step
-    assert sft.steps is not None
+    assert sft.prepared is not None
+    assert sft.prepared.policy == {"truncated": 20}
+    assert sft.prepared.steps is not None
+    safety = sections["reward.safety"].prepared
+    assert safety is not None
+    assert safety.steps == 4  # 60 pairs, 16 a step
     assert sft.pieces[0] > 1000
 
 
@@ -143,11 +145,11 @@ def test_parameters_are_counted_as_the_model_has_them(size: str, tied: bool) -> 
     from alignment.model.checkpoint import count_parameters, meta_model
 
     settings = ModelSettings.model_validate({"size": size, "tie_embeddings": tied})
-    assert num_parameters(settings, 32_000) == count_parameters(meta_model(settings, 32_000))
+    assert settings.num_parameters(32_000) == count_parameters(meta_model(settings, 32_000))
 
 
 def test_the_papers_7b_has_its_parameters() -> None:
-    assert num_parameters(ModelSettings(size="7b"), 32_000) == 6_738_415_616
+    assert ModelSettings(size="7b").num_parameters(32_000) == 6_738_415_616
 
 
 def test_percentiles_are_nearest_ranks() -> None:

@@ -278,7 +278,7 @@ def test_a_stage_cannot_read_a_folder_that_the_plan_does_not_know_of(
 def test_a_result_that_is_no_json_is_an_error_of_the_stage(recipe: Recipe, tmp_path: Path) -> None:
     class Odd(dict[str, Any]):
         def __missing__(self, kind: str) -> Any:
-            return lambda context: {"loss": float("nan")}
+            return lambda inputs, context: {"loss": float("nan")}
 
     with pytest.raises(AlignmentError, match="stage tokenizer stopped by ValueError"):
         run(recipe, out=tmp_path / "run", stages=Odd())
@@ -304,7 +304,7 @@ def test_a_second_run_on_the_folder_is_refused_at_once(recipe: Recipe, stages: A
 
 
 def _start(recipe: Recipe, out: Path, started: Any, hold: Any, results: Any) -> None:
-    def work(context: Any) -> dict[str, Any]:
+    def work(inputs: Any, context: Any) -> dict[str, Any]:
         started.set()
         hold.wait(20)
         (context.session.folder / "made.json").write_text(json.dumps(os.getpid()))
@@ -357,11 +357,11 @@ def test_leftovers_of_a_crash_are_cleared_and_said(recipe: Recipe, stages: Any, 
 
     out = tmp_path / "run"
     run(recipe, out=out, stages=stages, until="sft")
-    (out / "03-sft" / ".aside-checkpoint-1").mkdir()
+    (out / "03-sft" / ".aside-checkpoint-0123456789ab").mkdir()
     told = Told()
     run(recipe, out=out, stages=stages, display=told)
-    assert not (out / "03-sft" / ".aside-checkpoint-1").exists()
-    assert "removed 03-sft/.aside-checkpoint-1, left unfinished by an earlier stop" in told.lines
+    assert not (out / "03-sft" / ".aside-checkpoint-0123456789ab").exists()
+    assert "removed 03-sft/.aside-checkpoint-0123456789ab, left unfinished by an earlier stop" in told.lines
 
 
 def test_a_report_that_was_removed_is_written_again(recipe: Recipe, stages: Any, tmp_path: Path) -> None:
@@ -369,8 +369,8 @@ def test_a_report_that_was_removed_is_written_again(recipe: Recipe, stages: Any,
 
     class WithPage(dict[str, Any]):
         def __missing__(self, kind: str) -> Any:
-            def work(context: Any) -> dict[str, Any]:
-                stages[kind](context)
+            def work(inputs: Any, context: Any) -> dict[str, Any]:
+                stages[kind](inputs, context)
                 if kind == "report":
                     (out / "page.html").write_text("page")
                     return {"page": "page.html"}

@@ -1,0 +1,147 @@
+"""Stage `evaluate`: every model answers the same held-out prompts, and judges score the answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alignment.data.record_types import DIALOGUES
+from recipes.stages.kind import DataSet, FromPolicy, Reads, StageKind
+
+if TYPE_CHECKING:
+    from alignment.data.settings import DataSettings
+    from alignment.evaluate.settings import EvaluateSettings
+    from alignment.judging import Judge
+    from alignment.records import Dialogue
+    from alignment.report.blocks import Section
+    from alignment.report.table import Cell
+    from recipes.stages.context import StageContext
+    from recipes.stages.rlhf_inputs import CampaignPrompts, RewardModels
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateInputs(FromPolicy):
+    """All that the stage reads of the recipe; the model's section always (as in every release so far).
+
+    Attributes:
+        versions: the stages whose models answer.
+        prompts: held-out prompts by campaign; without them the held-out demonstrations' are asked.
+        demonstrations: read only where there are no prompts.
+        judges: the reward models, where there are any.
+    """
+
+    settings: EvaluateSettings
+    versions: tuple[str, ...]
+    prompts: CampaignPrompts | None = None
+    demonstrations: DataSettings | None = None
+    judges: RewardModels | None = None
+
+    def reads(self) -> Reads:
+        """The section, and where the prompts come from."""
+        found: dict[str, Any] = {**super().reads(), "evaluate": self.settings}
+        if self.prompts is not None:
+            found |= self.prompts.reads()
+            found["rlhf.combination"] = self.judges.combination if self.judges is not None else None
+        elif self.demonstrations is not None:
+            found["sft.data"] = self.demonstrations
+        return found
+
+    def data(self) -> tuple[DataSet[Any], ...]:
+        """Prompts by campaign, or demonstrations."""
+        if self.prompts is not None:
+            return self.prompts.data()
+        if self.demonstrations is not None:
+            return (DataSet(key="sft", settings=self.demonstrations, records=DIALOGUES),)
+        return ()
+
+
+def run(inputs: EvaluateInputs, stage: StageContext) -> dict[str, Any]:
+    """Answer and judge; saves `answers.jsonl` and `evaluation.json`."""
+    from alignment.evaluate.versions import Version, evaluate_versions
+
+    versions = [Version(name=name, checkpoint=stage.folder_of(name) / "checkpoint") for name in inputs.versions]
+    judges, prompts = _judges(inputs, stage), _prompts(inputs, stage)
+    evaluation = evaluate_versions(versions, prompts, judges, inputs.settings, stage.session)
+    return {**evaluation.as_json(), "headline": evaluation.headline}
+
+
+def _prompts(inputs: EvaluateInputs, stage: StageContext) -> dict[str, Sequence[Dialogue]]:
+    """A fixed draw of held-out prompts by campaign."""
+    from alignment.evaluate.versions import choose_held_out
+
+    counts = {"helpfulness": inputs.settings.num_prompts, "safety": inputs.settings.num_safety_prompts}
+    asked: dict[str, list[Dialogue]] = {campaign: [] for campaign in counts}
+    if inputs.prompts is not None:
+        for prompt in stage.load_campaigns(inputs.prompts.data()).held_out:
+            asked[str(prompt.meta["campaign"])].append(prompt)
+    else:
+        for data in inputs.data():
+            asked["helpfulness"] += [dialogue.prompt() for dialogue in stage.read(data).held_out]
+    return {
+        campaign: choose_held_out(prompts, counts[campaign], seed=stage.session.seed, name=campaign)
+        for campaign, prompts in asked.items()
+        if prompts or (campaign == "helpfulness" and inputs.demonstrations is not None)
+    }
+
+
+def _judges(inputs: EvaluateInputs, stage: StageContext) -> list[Judge]:
+    """The reward models, the world's gold judge, an outside judge: whichever there are."""
+    judges: list[Judge] = []
+    if inputs.judges is not None:
+        judges.append(inputs.judges.open(stage))
+    if stage.world is not None:
+        judges.append(stage.world.judge())
+    if inputs.settings.endpoint is not None:
+        from alignment.evaluate.endpoint import EndpointJudge
+
+        judges.append(EndpointJudge(inputs.settings.endpoint, stage.session))
+    return judges
+
+
+def cards(folder: Path) -> tuple[tuple[str, Cell], ...]:
+    """What the judge says of the first and of the last model: the figures that people look for first."""
+    path = folder / "evaluation.json"
+    if not path.exists():
+        return ()
+    versions = [entry for entry in json.loads(path.read_text(encoding="utf-8"))["versions"] if not entry["task"]]
+    found: list[tuple[str, Cell]] = []
+    for campaign in ("helpfulness", "safety"):
+        rows = [entry for entry in versions if entry["campaign"] == campaign]
+        name = next((n for n in (f"gold.{campaign}", "reward.combined") if rows and n in rows[0]["figures"]), None)
+        if name is not None:
+            chosen = [row for row in rows if row["version"] == "sft"] + rows[-1:]
+            found += [(f"{name}, {row['version']}", round(row["figures"][name]["value"], 3)) for row in chosen]
+    return tuple(found)
+
+
+def figures(folder: Path) -> dict[str, float]:
+    """Every judge's mean figures by version and campaign."""
+    path = folder / "evaluation.json"
+    if not path.exists():
+        return {}
+    versions = [entry for entry in json.loads(path.read_text(encoding="utf-8"))["versions"] if not entry["task"]]
+    return {
+        f"{entry['version']}, {entry['campaign']}: {name}": figure["value"]
+        for entry in versions
+        for name, figure in entry["figures"].items()
+    }
+
+
+def section(inputs: EvaluateInputs, folder: Path, name: str, result: Mapping[str, Any]) -> Section:
+    """Its chapter of the page."""
+    from alignment.evaluate.report import section as evaluation_section
+
+    return evaluation_section(folder, num_examples=inputs.settings.num_examples)
+
+
+EVALUATE = StageKind(
+    name="evaluate",
+    does="Answer held-out prompts with every version and judge them",
+    run=run,
+    section=section,
+    cards=cards,
+    figures=figures,
+)

@@ -1,0 +1,118 @@
+"""Stage `gatt`: Ghost Attention (Llama 2 paper, 3.3): an instruction kept over many turns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alignment.data.record_types import DIALOGUES
+from alignment.errors import UsageError
+from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Reads, Size, StageKind
+from recipes.stages.packed import packed_size
+
+if TYPE_CHECKING:
+    from alignment.constraint import Constraint
+    from alignment.data.settings import DataSettings
+    from alignment.report.blocks import Section
+    from gatt.settings import GattSettings
+    from recipes.stages.context import StageContext
+
+
+@dataclass(frozen=True, kw_only=True)
+class GattInputs(FromPolicy):
+    """All that the stage reads of the recipe.
+
+    Attributes:
+        mixed_in: demonstrations that are mixed in, where a share is asked for.
+    """
+
+    settings: GattSettings
+    mixed_in: DataSettings | None = None
+
+    # which version it comes after: naming the last version and saying 0 is the same stage
+    told_by_parents = frozenset({"gatt.after"})
+
+    def reads(self) -> Reads:
+        """The section, and what is mixed in."""
+        mixed = {"sft.data": self.mixed_in} if self.mixed_in is not None else {}
+        return {**super().reads(), "gatt": self.settings, **mixed}
+
+    def data(self) -> tuple[DataSet[Any], ...]:
+        """The dialogues whose user turns are used, then the demonstrations to mix in."""
+        own = DataSet(key="gatt", settings=self.settings.data, records=DIALOGUES)
+        return (own, *self.demonstrations())
+
+    def demonstrations(self) -> tuple[DataSet[Any], ...]:
+        """The demonstrations to mix in."""
+        if self.mixed_in is None:
+            return ()
+        return (DataSet(key="sft", settings=self.mixed_in, records=DIALOGUES),)
+
+
+def run(inputs: GattInputs, stage: StageContext) -> dict[str, Any]:
+    """Synthesise dialogues and fine-tune on them; saves `checkpoint/` and `gatt.json`."""
+    from gatt.train import train_gatt
+
+    dialogues = stage.load(inputs.data()[0])
+    seen, unseen = _constraints(inputs, stage)
+    return train_gatt(
+        stage.start(),
+        dialogues.train,
+        dialogues.held_out or dialogues.train,
+        seen,
+        unseen,
+        inputs.settings,
+        stage.session,
+        sft_dialogues=[dialogue for data in inputs.demonstrations() for dialogue in stage.read(data).train],
+    )
+
+
+def _constraints(inputs: GattInputs, stage: StageContext) -> tuple[list[Constraint], list[Constraint]]:
+    """Constraints to train on, and unseen ones to test with."""
+    where = inputs.settings.constraints
+    if where == "world":
+        if stage.world is None:
+            raise UsageError(
+                "gatt.constraints is 'world', but the recipe has no section world; say `builtin` or a file"
+            )
+        return list(stage.world.constraints("train")), list(stage.world.constraints("test"))
+    from gatt.constraints import builtin_constraints, read_constraints
+
+    return builtin_constraints() if where == "builtin" else read_constraints(Path(where))
+
+
+def prepare(inputs: GattInputs, lens: Lens) -> tuple[Prepared]:
+    """Lengths of the dialogues whose user turns are used; what is trained on is synthesised first."""
+    from alignment.text.chat import render_dialogue
+
+    data = inputs.data()[0]
+    context = lens.within(inputs.settings.context_length)
+    lengths = tuple(len(render_dialogue(dialogue, lens.tokenizer).token_ids) for dialogue in lens.records(data))
+    asked = lens.too_much("gatt.context_length", inputs.settings.context_length)
+    return (Prepared(key=data.key, lengths=lengths, context=context, policy={}, asked=asked),)
+
+
+def size(inputs: GattInputs) -> Size:
+    """Dialogues synthesised, then steps and tokens."""
+    settings = inputs.settings
+    return packed_size(settings, first=f"{settings.num_dialogues:,} dialogues of {settings.turns} turns")
+
+
+def section(inputs: GattInputs, folder: Path, name: str, result: Mapping[str, Any]) -> Section:
+    """Its chapter of the page."""
+    from gatt.report import section as gatt_section
+
+    return gatt_section(folder, stage=name, result=result)
+
+
+GATT = StageKind(
+    name="gatt",
+    does="Ghost Attention: synthesise dialogues and fine-tune on them",
+    run=run,
+    section=section,
+    size=size,
+    prepare=prepare,
+    makes=frozenset({Makes.POLICY}),
+)

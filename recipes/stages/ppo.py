@@ -1,0 +1,76 @@
+"""Stage `ppo`: PPO on the version's rejection-sampling model (Llama 2 paper, 3.2.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Reads, Size, StageKind
+
+if TYPE_CHECKING:
+    from alignment.records import Dialogue
+    from alignment.report.blocks import Section
+    from recipes.stages.context import StageContext
+    from recipes.stages.rlhf_inputs import CampaignPrompts, RewardModels
+    from rl.settings import PpoSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class PpoInputs(FromPolicy):
+    """All that the stage reads of the recipe."""
+
+    settings: PpoSettings
+    prompts: CampaignPrompts
+    judges: RewardModels
+
+    def reads(self) -> Reads:
+        """Prompts, combination and the section."""
+        own = {"rlhf.combination": self.judges.combination, "rlhf.ppo": self.settings}
+        return {**super().reads(), **self.prompts.reads(), **own}
+
+    def data(self) -> tuple[DataSet[Dialogue], ...]:
+        """The prompts by campaign."""
+        return self.prompts.data()
+
+
+def run(inputs: PpoInputs, stage: StageContext) -> dict[str, Any]:
+    """Train by PPO; saves `checkpoint/` and `ppo.json`."""
+    from rl.ppo import PromptSplit, train_ppo
+
+    prompts = stage.load_campaigns(inputs.data())
+    split = PromptSplit(train=prompts.train, held_out=prompts.held_out)
+    result = train_ppo(stage.start(), inputs.judges.open(stage), split, inputs.settings, stage.session)
+    return dict(result.as_json())
+
+
+def prepare(inputs: PpoInputs, lens: Lens) -> tuple[Prepared, ...]:
+    """Prompts that leave room for an answer, as they are drawn."""
+    return inputs.prompts.prepare(lens, inputs.settings.sampling)
+
+
+def size(inputs: PpoInputs) -> Size:
+    """Iterations, answers, new tokens."""
+    settings = inputs.settings
+    limit = settings.iterations * settings.batch_size * settings.sampling.max_new_tokens
+    answers = f"{settings.iterations:,} iterations × {settings.batch_size:,} answers"
+    return Size(first=f"{answers} (at most {limit:,} new tokens)")
+
+
+def section(inputs: PpoInputs, folder: Path, name: str, result: Mapping[str, Any]) -> Section:
+    """Its chapter of the page."""
+    from rl.report import ppo_section
+
+    return ppo_section(folder, stage=name, result=result)
+
+
+PPO = StageKind(
+    name="ppo",
+    does="PPO on top of rejection sampling, every version's that has it",
+    run=run,
+    section=section,
+    size=size,
+    prepare=prepare,
+    makes=frozenset({Makes.POLICY}),
+)

@@ -1,0 +1,111 @@
+"""Stage `rejection`: one RLHF version by rejection sampling fine-tuning (Llama 2 paper, 3.2.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alignment.data.record_types import DIALOGUES
+from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Reads, Size, StageKind
+from recipes.stages.packed import packed_size
+
+if TYPE_CHECKING:
+    from alignment.data.settings import DataSettings
+    from alignment.report.blocks import Section
+    from recipes.stages.context import StageContext
+    from recipes.stages.rlhf_inputs import CampaignPrompts, RewardModels
+    from rl.settings import RejectionSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class RejectionInputs(FromPolicy):
+    """All that the stage reads of the recipe.
+
+    Attributes:
+        version: its number, from 1.
+        judges: the reward models.
+        samples_from: the stage whose model draws the answers; None: the one that is trained.
+        earlier: rejection stages whose kept answers stay in the pool.
+        mixed_in: demonstrations that are mixed in, where a share is asked for.
+    """
+
+    version: int
+    settings: RejectionSettings
+    prompts: CampaignPrompts
+    judges: RewardModels
+    samples_from: str | None = None
+    earlier: tuple[str, ...] = ()
+    mixed_in: DataSettings | None = None
+
+    def reads(self) -> Reads:
+        """Prompts, combination, the section, and what is mixed in."""
+        own = {"rlhf.combination": self.judges.combination, "rlhf.rejection": self.settings}
+        mixed = {"sft.data": self.mixed_in} if self.mixed_in is not None else {}
+        return {**super().reads(), **self.prompts.reads(), **own, **mixed}
+
+    def data(self) -> tuple[DataSet[Any], ...]:
+        """The prompts by campaign, then the demonstrations to mix in."""
+        return (*self.prompts.data(), *self.demonstrations())
+
+    def demonstrations(self) -> tuple[DataSet[Any], ...]:
+        """The demonstrations to mix in."""
+        if self.mixed_in is None:
+            return ()
+        return (DataSet(key="sft", settings=self.mixed_in, records=DIALOGUES),)
+
+
+def run(inputs: RejectionInputs, stage: StageContext) -> dict[str, Any]:
+    """Make one version; saves `checkpoint/`, `kept.jsonl`, `records.jsonl`, `rejection.json`."""
+    from alignment.data.rows.written import RECORDS_FILE, write_records
+    from rl.rejection import KEPT_FILE, read_kept, rejection_sample
+
+    prompts = stage.load_campaigns(inputs.prompts.data())
+    start = stage.start()
+    result = rejection_sample(
+        stage.policy_of(inputs.samples_from) if inputs.samples_from is not None else start,
+        prompts.train,
+        inputs.judges.open(stage),
+        inputs.settings,
+        stage.session,
+        version=inputs.version,
+        earlier=[stage.folder_of(name) for name in inputs.earlier],
+        sft_dialogues=[dialogue for data in inputs.demonstrations() for dialogue in stage.read(data).train],
+        start=start,
+    )
+    # what was kept, as demonstrations that other stages may read
+    by_id = {prompt.id: prompt for prompt in prompts.train}
+    kept = read_kept(stage.session.folder / KEPT_FILE)
+    write_records(stage.session.folder / RECORDS_FILE, (by_id[k.prompt_id].answered(k.answer) for k in kept))
+    return result
+
+
+def prepare(inputs: RejectionInputs, lens: Lens) -> tuple[Prepared, ...]:
+    """Prompts that leave room for an answer, as they are drawn."""
+    return inputs.prompts.prepare(lens, inputs.settings.sampling)
+
+
+def size(inputs: RejectionInputs) -> Size:
+    """Answers drawn, then steps and tokens."""
+    settings = inputs.settings
+    prompts = f"{settings.prompts_per_version:,}" if settings.prompts_per_version else "all"
+    return packed_size(settings, first=f"{prompts} prompts × {settings.samples_per_prompt} answers")
+
+
+def section(inputs: RejectionInputs, folder: Path, name: str, result: Mapping[str, Any]) -> Section:
+    """Its chapter of the page."""
+    from rl.report import rejection_section
+
+    return rejection_section(folder, stage=name, result=result)
+
+
+REJECTION = StageKind(
+    name="rejection",
+    does="Rejection sampling fine-tuning, every version's",
+    run=run,
+    section=section,
+    size=size,
+    prepare=prepare,
+    makes=frozenset({Makes.POLICY, Makes.RECORDS}),
+)

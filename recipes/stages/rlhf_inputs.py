@@ -1,0 +1,79 @@
+"""What rejection sampling, PPO and the evaluation are handed alike: prompts by campaign, and the reward models.
+
+No torch, no pydantic.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from alignment.data.record_types import PROMPTS
+from alignment.records import Dialogue
+from recipes.stages.kind import DataSet, Lens, Prepared, Reads
+
+if TYPE_CHECKING:
+    from alignment.data.settings import DataSettings
+    from alignment.generate.settings import SamplingSettings
+    from recipes.stages.context import StageContext
+    from rl.judges import RewardJudges
+    from rl.settings import CombinationSettings
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Campaigns(Generic[R]):
+    """Records of all campaigns, each tagged with its own in `meta`."""
+
+    train: list[R]
+    held_out: list[R]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CampaignPrompts:
+    """Prompts of both campaigns (Llama 2 paper, 3.2.3); safety prompts are scored by the safety model."""
+
+    helpfulness: DataSettings
+    safety: DataSettings | None
+
+    def reads(self) -> Reads:
+        """Both sections; one that is left out stands there as null."""
+        return {"rlhf.prompts": self.helpfulness, "rlhf.safety_prompts": self.safety}
+
+    def data(self) -> tuple[DataSet[Dialogue], ...]:
+        """One data set per campaign."""
+        found = [
+            DataSet(key="rlhf.prompts", settings=self.helpfulness, records=PROMPTS, campaign="helpfulness"),
+        ]
+        if self.safety is not None:
+            found.append(DataSet(key="rlhf.safety_prompts", settings=self.safety, records=PROMPTS, campaign="safety"))
+        return tuple(found)
+
+    def prepare(self, lens: Lens, sampling: SamplingSettings) -> tuple[Prepared, ...]:
+        """Which prompts leave room for an answer, by the rule that draws them."""
+        from alignment.generate.draw import room_for_an_answer
+        from alignment.text.chat import render_prompt
+
+        found = []
+        for data in self.data():
+            lengths = tuple(len(render_prompt(prompt, lens.tokenizer)) for prompt in lens.records(data))
+            longest = max(lengths, default=0)
+            context = longest if lens.positions is None else lens.positions - room_for_an_answer(sampling)
+            over = sum(length > context for length in lengths)
+            policy = {"left out": over} if over else {}
+            found.append(Prepared(key=data.key, lengths=lengths, context=context, policy=policy))
+        return tuple(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardModels:
+    """The stages whose reward models judge, and how the two scores become one."""
+
+    helpfulness: str
+    safety: str
+    combination: CombinationSettings
+
+    def open(self, stage: StageContext) -> RewardJudges:
+        """Load both."""
+        return stage.judges(self.helpfulness, self.safety, safety_threshold=self.combination.safety_threshold)
