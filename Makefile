@@ -7,7 +7,7 @@ DEV := $(VENV)/.dev-installed
 export HF_HUB_DISABLE_TELEMETRY = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: quickstart test lint real-small faults mutants screenshot clean help
+.PHONY: quickstart test lint schema real-small faults mutants screenshot clean help
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
@@ -42,6 +42,9 @@ faults: $(DEV)  ## every bar of docs/reliability.md, also the long ones (about a
 
 mutants: $(DEV)  ## wrong versions of every loss: do the tests notice?
 	$(BIN)/python -m tests.house.mutants
+
+schema: $(RUN)  ## recipes/recipe.schema.json, by which editors complete the keys of recipes
+	$(BIN)/align schema > recipes/recipe.schema.json
 
 clean:  ## the environment and build leftovers; runs stay
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -115,7 +115,9 @@ def study(
 ) -> None:
     """Run one recipe in several variants and with several seeds, and put them side by side on one page.
 
-    Stages that members have in common are run once.  Example: align study margin
+    Stages that members have in common are run once.
+
+    Example: align study margin
     """
     from recipes.cli.run import run_study_and_tell
 
@@ -260,7 +262,10 @@ def recipes() -> None:
 
 @app.command(rich_help_panel="Look")
 def schema() -> None:
-    """The JSON schema of recipes, for editors and checkers."""
+    """The JSON schema of recipes, for editors and checkers.
+
+    Example: align schema > recipe.schema.json
+    """
     from recipes.cli.show import show_schema
 
     show_schema()
