@@ -101,7 +101,8 @@ def read_source(
         stage_folder: where a stage source's records are.
 
     Raises:
-        DataError: no such file, no row that can be read, a column map that fits nothing.
+        DataError: no such file, no row that can be read, a column map that fits nothing, or a file whose rest is lost
+            (cut, a quote not closed, something after a JSON list), however many bad rows are allowed.
         TooManyBadRows: more bad rows than allowed.
     """
     report = SourceReport(name=settings.label, part=part)
@@ -154,6 +155,8 @@ def read_source(
         mine.append(event)
         bad.append(event)
         quarantined += event.rows
+        if event.cure:
+            raise DataError(f"{event.said}; nobody can say how many rows are lost with it: {event.cure}")
         if len(mine) >= EARLY_ROWS and quarantined > max(allowed, 0.5) * report.read:
             raise too_many(mine, source=settings.label, rows=report.read, allowed=allowed, file=quarantine, early=True)
     report.records, report.skipped = len(records), dict(skipped)
@@ -178,9 +181,6 @@ def _judge(
         raise DataError(f"{settings.label}: {misfit}{notice}")
     if not report.read:
         raise DataError(f"{settings.label} holds no rows ({report.blank:,} blank lines); rows were expected{notice}")
-    made = report.good + report.not_picked + sum(report.skipped.values())
-    if not made and all(row.reason == "the file's rest is unreadable" for row in bad):
-        raise DataError(f"{settings.label} has no row that can be read: {bad[0].file}: {bad[0].detail}{notice}")
     if not report.records and not report.not_picked and not report.bad:
         why = "; ".join(f"{count:,} × {reason}" for reason, count in {**report.skipped, **report.notes}.items())
         raise DataError(f"{settings.label}: none of {report.read:,} rows makes a record: {why}{notice}")

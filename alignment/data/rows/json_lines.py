@@ -50,6 +50,8 @@ class RawRow:
 
 
 Event = RawRow | BadRow | BlankLines
+UNREADABLE = "the file's rest is unreadable"
+WHOLE_GZIP = "fetch the file again, or unpack what there is of it and give that"
 
 
 def read_json_lines(path: Path, settings: SourceSettings) -> Iterator[Event]:
@@ -69,9 +71,10 @@ def broken_row(file: str, line: Broken) -> BadRow:
     return BadRow(
         file=file,
         line=line.number,
-        reason="the file's rest is unreadable",
+        reason=UNREADABLE,
         detail=line.reason,
         excerpt=_show(line.head),
+        cure=WHOLE_GZIP,
     )
 
 
@@ -123,6 +126,7 @@ def read_text(path: Path, settings: SourceSettings) -> Iterator[Event]:
     file = str(path)
     lines: list[str] = []
     first, size, fault, detail = 1, 0, "", ""
+    broken: Broken | None = None
 
     def finish() -> Iterator[Event]:
         nonlocal lines, size, fault, detail
@@ -139,7 +143,7 @@ def read_text(path: Path, settings: SourceSettings) -> Iterator[Event]:
         if isinstance(line, BlankLines):
             continue
         if isinstance(line, Broken):
-            fault, detail = "the file's rest is unreadable", line.reason
+            broken = line
             break
         if line.data is None:
             fault, detail = fault or "the row is too long", f"line {line.number} has {line.size:,} bytes"
@@ -163,7 +167,10 @@ def read_text(path: Path, settings: SourceSettings) -> Iterator[Event]:
             lines = lines[:1]
             continue
         lines.append(text)
-    yield from finish()
+    if broken is None:
+        yield from finish()
+    else:  # the document that it cuts is lost with the rest
+        yield broken_row(file, broken)
 
 
 def _show(head: bytes) -> str:

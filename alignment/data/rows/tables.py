@@ -20,43 +20,38 @@ if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
 
 BATCH_ROWS = 256
+MOST_LINES = 1000  # of one CSV row: more of them are the rows after a quote that nobody closed
 _ESCAPED = re.compile("[\udc80-\udcff]")  # what surrogateescape makes of a byte that is not UTF-8
 
 
 def read_csv(path: Path, settings: SourceSettings, *, delimiter: str) -> Iterator[Event]:
-    """Comma- or tab-separated values with a header line; quoted fields may hold line ends."""
+    """Comma- or tab-separated values with a header line; quoted fields may hold line ends.
+
+    A row that cannot be read counts as many rows as it has lines, since a quote too many swallows whole rows.
+    """
     file = str(path)
-    csv.field_size_limit(settings.max_row_bytes)  # a quote never closed would else swallow the file
-    aside: list[Event] = []
-    first = 0  # the line on which the row that is being read begins
-
-    def text_lines() -> Iterator[str]:
-        nonlocal first
-        for line in read_lines(path, max_bytes=settings.max_row_bytes, keep_blank=True):
-            if isinstance(line, BlankLines):
-                continue
-            if isinstance(line, Broken):
-                aside.append(broken_row(file, line))
-                return
-            if line.data is None:
-                aside.append(too_long_row(file, line, settings))
-                continue
-            first = first or line.number
-            # surrogateescape marks bytes that are not UTF-8; the row is set aside below
-            yield line.data.decode("utf-8", "surrogateescape") + "\n"
-
-    reader = csv.reader(text_lines(), delimiter=delimiter, strict=True)
+    csv.field_size_limit(settings.max_row_bytes)
+    lines = _CsvLines(path, settings)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     header: list[str] | None = None
     while True:
-        first = 0
+        lines.begin_row()
         try:
             fields = next(reader, None)
-        except csv.Error as error:
-            yield BadRow(file=file, line=first, reason="not CSV", detail=str(error))
-            continue
-        yield from aside
-        aside.clear()
+        except (csv.Error, _OpenQuote) as error:
+            yield from lines.take_aside()
+            if lines.broken is not None:
+                yield broken_row(file, lines.broken)
+            elif lines.ended or isinstance(error, _OpenQuote):
+                yield lines.open_quote()
+            else:
+                yield lines.bad("not CSV", str(error))
+                continue
+            return
+        yield from lines.take_aside()
         if fields is None:
+            if lines.broken is not None:
+                yield broken_row(file, lines.broken)
             return
         if not fields or fields == [""]:
             yield BlankLines(count=1)
@@ -64,19 +59,102 @@ def read_csv(path: Path, settings: SourceSettings, *, delimiter: str) -> Iterato
         if header is None:
             header = [name.strip() for name in fields]
             if len(set(header)) != len(header) or not all(header):
-                raise DataError(f"{path}:{first}: the header {header} has a column twice or without a name")
+                raise DataError(f"{path}:{lines.first}: the header {header} has a column twice or without a name")
             continue
-        row = RawRow(
-            source=Source(file=file, line=first),
-            value=dict(zip(header, fields, strict=False)),
-            head=delimiter.join(fields)[:EXCERPT].encode("utf-8", "backslashreplace").decode(),
-        )
-        if len(fields) != len(header):
-            yield row.bad("wrong number of columns", f"{len(fields)}, the header has {len(header)}")
+        if lines.spoiled:
+            yield lines.bad("the row is too long", lines.spoiled)
+        elif len(fields) != len(header):
+            yield lines.bad("wrong number of columns", f"{len(fields)}, the header has {len(header)}")
         elif any(_ESCAPED.search(field) for field in fields):
-            yield row.bad("not UTF-8")
+            yield lines.bad("not UTF-8")
         else:
-            yield row
+            yield RawRow(
+                source=Source(file=file, line=lines.first),
+                value=dict(zip(header, fields, strict=True)),
+                head=delimiter.join(fields)[:EXCERPT],
+            )
+
+
+class _OpenQuote(Exception):
+    """A quoted field runs over more lines than a field has."""
+
+
+class _CsvLines:
+    """The lines of a CSV file as `csv.reader` wants them, and where the row stands that is being read.
+
+    Attributes:
+        first, last: the row's lines so far; 0 before its first.
+        spoiled: what of the row was left out, "" for nothing.
+        broken: the file's rest, if it could not be read.
+        ended: whether there are no more lines.
+    """
+
+    def __init__(self, path: Path, settings: SourceSettings) -> None:
+        self._file, self._settings = str(path), settings
+        self._lines = read_lines(path, max_bytes=settings.max_row_bytes, keep_blank=True)
+        self._aside: list[Event] = []
+        self._head = ""
+        self.first = self.last = 0
+        self.spoiled = ""
+        self.broken: Broken | None = None
+        self.ended = False
+
+    def __iter__(self) -> _CsvLines:
+        return self
+
+    def __next__(self) -> str:
+        for line in self._lines:
+            if isinstance(line, BlankLines):
+                continue
+            if isinstance(line, Broken):
+                self.broken = line
+                break
+            if self.first and line.number - self.first >= MOST_LINES:
+                raise _OpenQuote
+            self.last = line.number
+            if line.data is None:
+                if self.first:  # inside a quoted field: without this line the row is another
+                    self.spoiled = f"line {line.number} has {line.size:,} bytes"
+                else:
+                    self._aside.append(too_long_row(self._file, line, self._settings))
+                continue
+            # surrogateescape marks bytes that are not UTF-8; the row is set aside
+            text = line.data.decode("utf-8", "surrogateescape")
+            if not self.first:
+                self.first, self._head = line.number, text[:EXCERPT]
+            return text + "\n"
+        self.ended = True
+        raise StopIteration
+
+    def begin_row(self) -> None:
+        self.first = self.last = 0
+        self.spoiled = self._head = ""
+
+    def take_aside(self) -> list[Event]:
+        """Lines set aside since the last call."""
+        taken, self._aside = self._aside, []
+        return taken
+
+    def bad(self, reason: str, detail: str = "", *, cure: str = "") -> BadRow:
+        """The row that is being read, as one set aside for each of its lines."""
+        return BadRow(
+            file=self._file,
+            line=self.first,
+            reason=reason,
+            detail=detail,
+            excerpt=self._head.encode("utf-8", "backslashreplace").decode()[:EXCERPT],
+            rows=max(self.last - self.first + 1, 1),
+            cure=cure,
+        )
+
+    def open_quote(self) -> BadRow:
+        over = f"over {MOST_LINES:,} lines on" if not self.ended else "at the file's end"
+        return self.bad(
+            "a quote is not closed",
+            f"still open {over}",
+            cure="close it, or double it where it belongs to the text; fields of more lines are read from JSON Lines "
+            "and Parquet",
+        )
 
 
 def read_parquet(path: Path, settings: SourceSettings) -> Iterator[Event]:

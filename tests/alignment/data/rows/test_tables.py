@@ -69,7 +69,42 @@ def test_a_quote_that_is_never_closed_is_told_where_it_begins(tmp_path: Path) ->
     path.write_text('question,answer\na,b\n"c,d\ne,f\n')
     found = events(path)
     assert good(found) == [(2, {"question": "a", "answer": "b"})]
-    assert bad(found) == [(3, "not CSV")]
+    assert bad(found) == [(3, "a quote is not closed")]
+
+
+def test_a_quoted_field_over_a_thousand_lines_is_a_quote_that_nobody_closed(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    for end in ('",x\n', ""):  # closed much later by another row's quote, or never
+        path.write_text('question,answer\na,b\n"c,d\n' + "e,f\n" * 3000 + end)
+        found = events(path)
+        assert good(found) == [(2, {"question": "a", "answer": "b"})]
+        assert bad(found) == [(3, "a quote is not closed")]
+        assert isinstance(found[-1], BadRow)
+        assert found[-1].rows == 1000
+        assert found[-1].cure
+
+
+def test_a_quoted_field_of_many_lines_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    answer = "\n".join(str(n) for n in range(900))
+    path.write_text(f'question,answer\na,"{answer}"\n')
+    assert good(events(path)) == [(2, {"question": "a", "answer": answer})]
+
+
+def test_rows_that_a_stray_quote_swallows_are_all_counted(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text('question,answer\na,b\n"c,d\n' + "e,f\n" * 50 + 'g,"h"\ni,j\n')
+    found = events(path)
+    assert [line for line, _ in good(found)] == [2, 55]
+    assert [(e.line, e.reason, e.rows) for e in found if isinstance(e, BadRow)] == [(3, "not CSV", 52)]
+
+
+def test_a_quoted_field_that_loses_a_line_over_the_limit_is_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text('question,answer\na,"b\n' + "x" * 500 + '\nc"\nd,e\n')
+    found = events(path, max_row_bytes=200)
+    assert good(found) == [(5, {"question": "d", "answer": "e"})]
+    assert bad(found) == [(2, "the row is too long")]
 
 
 def test_a_csv_header_with_a_column_twice_is_refused(tmp_path: Path) -> None:
