@@ -210,9 +210,13 @@ def check_number(value: Any, name: str) -> float:
             raise RowFault("a field is of the wrong type", f"{name} is {value[:40]!r}, a number was expected") from None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise RowFault("a field is of the wrong type", f"{name} is {name_of(value)}, a number was expected")
-    if not isfinite(value):
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number of more than 308 digits
+        raise RowFault("a number is too large", name) from None
+    if not isfinite(number):
         raise RowFault("a number is not finite", name)
-    return float(value)
+    return number
 
 
 def check_fields(settings: SourceSettings, fields: Iterable[str], form: str) -> None:

@@ -1,25 +1,20 @@
-"""Tables into raw rows: CSV and TSV (also gzipped), Parquet (by row group), hub data sets."""
+"""Tables into raw rows: CSV and TSV (also gzipped), hub data sets; Parquet stands in `parquet.py`."""
 
 from __future__ import annotations
 
 import csv
 import re
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from alignment.data.rows.json_lines import Event, RawRow, broken_row, too_long_row
-from alignment.data.rows.lines import EXCERPT, BlankLines, Broken, Damaged, read_chunks, read_lines
+from alignment.data.rows.lines import EXCERPT, BlankLines, Broken, read_lines
 from alignment.data.rows.quarantine import BadRow
 from alignment.data.settings import SourceSettings
 from alignment.errors import DataError
 from alignment.records import Source
 
-if TYPE_CHECKING:
-    from pyarrow.parquet import ParquetFile
-
-BATCH_ROWS = 256
 MOST_LINES = 1000  # of one CSV row: more of them are the rows after a quote that nobody closed
 _ESCAPED = re.compile("[\udc80-\udcff]")  # what surrogateescape makes of a byte that is not UTF-8
 
@@ -155,56 +150,6 @@ class _CsvLines:
             cure="close it, or double it where it belongs to the text; fields of more lines are read from JSON Lines "
             "and Parquet",
         )
-
-
-def read_parquet(path: Path, settings: SourceSettings) -> Iterator[Event]:
-    """A Parquet file, one row group after the other; a damaged one is set aside with its rows counted."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    file = str(path)
-    with tempfile.TemporaryDirectory() as folder:
-        plain = path
-        if path.suffix == ".gz":
-            plain = Path(folder) / "rows.parquet"
-            _unpack(path, plain)
-        try:
-            table: ParquetFile = pq.ParquetFile(plain)
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{path} is not a whole Parquet file ({_first_line(error)})") from error
-        with table:
-            done = 0
-            for group in range(table.num_row_groups):
-                expected = table.metadata.row_group(group).num_rows
-                taken = 0
-                try:
-                    for batch in table.iter_batches(BATCH_ROWS, row_groups=[group], use_threads=False):
-                        for value in batch.to_pylist():
-                            taken += 1
-                            yield RawRow(
-                                source=Source(file=file, line=done + taken),
-                                value=value,
-                                place=f"row group {group + 1}, row {taken}",
-                            )
-                except (pa.ArrowException, OSError, ValueError) as error:
-                    yield BadRow(
-                        file=file,
-                        line=done + taken + 1,
-                        place=f"row group {group + 1}, rows {taken + 1} to {expected}",
-                        reason="a damaged Parquet page",
-                        detail=_first_line(error),
-                        rows=max(expected - taken, 1),
-                    )
-                done += expected
-
-
-def _unpack(path: Path, target: Path) -> None:
-    try:
-        with target.open("wb") as file:
-            for chunk in read_chunks(path):
-                file.write(chunk)
-    except Damaged as error:
-        raise DataError(f"{path} cannot be read: {error}; Parquet needs the whole file") from error
 
 
 def read_hub(settings: SourceSettings) -> Iterator[Event]:
