@@ -196,6 +196,15 @@ def test_a_text_file_is_one_document_or_cut_by_its_lines(tmp_path: Path) -> None
     assert cut(document_separator="[IVX]+") == [(2, "\nOnce.\n"), (6, "\nThen.")]
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("key", ["document_separator", "document_start"])
+def test_a_regular_expression_that_never_ends_is_told_with_its_line(tmp_path: Path, key: str) -> None:
+    path = tmp_path / "book.txt"
+    path.write_text("I\n" + "a" * 60 + "\n")
+    with pytest.raises(DataError, match=rf"book\.txt:2: {key} .* takes over 1 s on a line of 60 characters"):
+        events(path, **{key: "(a|a)*[bc]"})
+
+
 def test_a_text_document_with_a_byte_that_is_not_utf_8_is_set_aside_alone(tmp_path: Path) -> None:
     path = tmp_path / "book.txt"
     path.write_bytes(b"one\n---\ntw\xff\n---\nthree\n")
