@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -11,11 +10,12 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol
 
-from alignment.data.catalogue.origins import describe_different, describe_missing
-from alignment.data.forms.columns import Reading, RowFault, SkippedRow, check_message, nearest
+from alignment.data.catalogue.origins import describe_different
+from alignment.data.forms.columns import Reading, RowFault, SkippedRow, check_message
 from alignment.data.forms.readers import READERS, RECORD_OF, Kind, as_kind, choose_form
 from alignment.data.identity import Record, content_key
 from alignment.data.rows.files import read_rows, suffix_of
+from alignment.data.rows.find import find_files
 from alignment.data.rows.json_lines import Event, RawRow
 from alignment.data.rows.lines import BlankLines
 from alignment.data.rows.quarantine import BadRow, count_reasons, too_many
@@ -215,33 +215,6 @@ def _open(settings: SourceSettings, report: SourceReport) -> tuple[bool, Iterato
             yield from read_rows(file, settings)
 
     return kinds == {True}, events()
-
-
-def find_files(settings: SourceSettings) -> list[Path]:
-    """The files that a path or glob names, sorted by name.
-
-    Raises:
-        DataError: none; says which names are near, and where a known file comes from.
-    """
-    pattern = str(Path(settings.path or "").expanduser())
-    if Path(pattern).is_file():
-        return [Path(pattern)]
-    names = glob.glob(pattern, recursive=True)  # noqa: PTH207 (Path.glob takes no absolute pattern)
-    files = sorted(Path(name) for name in names if Path(name).is_file())
-    if files:
-        return files
-    folder = Path(pattern).parent
-    origin = describe_missing(pattern)
-    if Path(pattern).is_dir():
-        what = f"{pattern} is a folder; a file or a glob like '{pattern}/*.jsonl' is right"
-    elif glob.has_magic(pattern):
-        what = f"no file matches {pattern} (seen from {Path.cwd()})"
-    elif folder.is_dir():
-        near = nearest(Path(pattern).name, sorted(path.name for path in folder.iterdir() if path.is_file()))
-        what = f"there is no file {pattern}" + (f"; nearest in that folder is {near}" if near else "")
-    else:
-        what = f"there is no file {pattern}, nor its folder {folder} (seen from {Path.cwd()})"
-    raise DataError(what + (f"; {origin}" if origin else ""))
 
 
 def file_sha256(path: Path) -> str:
