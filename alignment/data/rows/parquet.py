@@ -35,7 +35,7 @@ def read_parquet(path: Path, settings: SourceSettings) -> Iterator[Event]:
     """A Parquet file, one row group after the other; a damaged one is set aside with its rows counted.
 
     Raises:
-        DataError: it is no Parquet file, or unpacks out of all proportion.
+        DataError: it is no Parquet file, has a column twice, or unpacks out of all proportion.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -50,9 +50,12 @@ def read_parquet(path: Path, settings: SourceSettings) -> Iterator[Event]:
             with pq.ParquetFile(plain) as found:
                 metadata = found.metadata
                 types = {field.name: field.type for field in found.schema_arrow}
+                names = found.schema_arrow.names
             table: ParquetFile = pq.ParquetFile(plain, read_dictionary=_texts(metadata))
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{path} is not a whole Parquet file ({_first_line(error)})") from error
+        if len(types) != len(names):
+            raise DataError(f"{path} has a column twice among {', '.join(names)}; a column has one name")
         with table:
             done = given = 0
             for group in range(metadata.num_row_groups):

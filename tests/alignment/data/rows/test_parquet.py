@@ -144,6 +144,16 @@ def test_every_kind_of_column_comes_as_plain_values(tmp_path: Path) -> None:
     assert second == {**dict.fromkeys(columns), "view": "b", "word": "b"}
 
 
+def test_a_column_twice_is_refused(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"]), pa.array(["c"])], names=["text", "more", "text"])
+    pq.write_table(table, tmp_path / "rows.parquet")
+    with pytest.raises(DataError, match="has a column twice among text, more, text"):
+        events(tmp_path / "rows.parquet")
+
+
 def test_a_row_over_the_limit_is_set_aside_and_costs_no_other(tmp_path: Path) -> None:
     talks = [[{"role": "user", "content": text * n}] for text, n in (("a", 5), ("b", 3000), ("c", 5))]
     found = events(write(tmp_path / "rows.parquet", messages=talks), max_row_bytes=1000)
