@@ -6,7 +6,6 @@ together.  `docs/data.md` shows every form with two lines of example.
 
 from __future__ import annotations
 
-import re
 from typing import Literal, get_args
 
 from pydantic import field_validator, model_validator
@@ -172,9 +171,11 @@ class SourceSettings(Settings):
     @classmethod
     def _compiles(cls, pattern: str | None) -> str | None:
         if pattern is not None:
+            import regex
+
             try:
-                re.compile(pattern)
-            except re.error as error:
+                regex.compile(pattern)
+            except regex.error as error:
                 raise ValueError(f"not a regular expression: {pattern!r} ({error})") from error
         return pattern
 

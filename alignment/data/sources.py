@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -11,11 +10,12 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol
 
-from alignment.data.catalogue.origins import describe_different, describe_missing
-from alignment.data.forms.columns import Reading, RowFault, SkippedRow, check_message, nearest
+from alignment.data.catalogue.origins import describe_different
+from alignment.data.forms.columns import Reading, RowFault, SkippedRow, check_message
 from alignment.data.forms.readers import READERS, RECORD_OF, Kind, as_kind, choose_form
 from alignment.data.identity import Record, content_key
 from alignment.data.rows.files import read_rows, suffix_of
+from alignment.data.rows.find import find_files
 from alignment.data.rows.json_lines import Event, RawRow
 from alignment.data.rows.lines import BlankLines
 from alignment.data.rows.quarantine import BadRow, count_reasons, too_many
@@ -101,7 +101,8 @@ def read_source(
         stage_folder: where a stage source's records are.
 
     Raises:
-        DataError: no such file, no row that can be read, a column map that fits nothing.
+        DataError: no such file, no row that can be read, a column map that fits nothing, or a file whose rest is lost
+            (cut, a quote not closed, something after a JSON list), however many bad rows are allowed.
         TooManyBadRows: more bad rows than allowed.
     """
     report = SourceReport(name=settings.label, part=part)
@@ -154,6 +155,8 @@ def read_source(
         mine.append(event)
         bad.append(event)
         quarantined += event.rows
+        if event.cure:
+            raise DataError(f"{event.said}; nobody can say how many rows are lost with it: {event.cure}")
         if len(mine) >= EARLY_ROWS and quarantined > max(allowed, 0.5) * report.read:
             raise too_many(mine, source=settings.label, rows=report.read, allowed=allowed, file=quarantine, early=True)
     report.records, report.skipped = len(records), dict(skipped)
@@ -178,9 +181,6 @@ def _judge(
         raise DataError(f"{settings.label}: {misfit}{notice}")
     if not report.read:
         raise DataError(f"{settings.label} holds no rows ({report.blank:,} blank lines); rows were expected{notice}")
-    made = report.good + report.not_picked + sum(report.skipped.values())
-    if not made and all(row.reason == "the file's rest is unreadable" for row in bad):
-        raise DataError(f"{settings.label} has no row that can be read: {bad[0].file}: {bad[0].detail}{notice}")
     if not report.records and not report.not_picked and not report.bad:
         why = "; ".join(f"{count:,} × {reason}" for reason, count in {**report.skipped, **report.notes}.items())
         raise DataError(f"{settings.label}: none of {report.read:,} rows makes a record: {why}{notice}")
@@ -215,33 +215,6 @@ def _open(settings: SourceSettings, report: SourceReport) -> tuple[bool, Iterato
             yield from read_rows(file, settings)
 
     return kinds == {True}, events()
-
-
-def find_files(settings: SourceSettings) -> list[Path]:
-    """The files that a path or glob names, sorted by name.
-
-    Raises:
-        DataError: none; says which names are near, and where a known file comes from.
-    """
-    pattern = str(Path(settings.path or "").expanduser())
-    if Path(pattern).is_file():
-        return [Path(pattern)]
-    names = glob.glob(pattern, recursive=True)  # noqa: PTH207 (Path.glob takes no absolute pattern)
-    files = sorted(Path(name) for name in names if Path(name).is_file())
-    if files:
-        return files
-    folder = Path(pattern).parent
-    origin = describe_missing(pattern)
-    if Path(pattern).is_dir():
-        what = f"{pattern} is a folder; a file or a glob like '{pattern}/*.jsonl' is right"
-    elif glob.has_magic(pattern):
-        what = f"no file matches {pattern} (seen from {Path.cwd()})"
-    elif folder.is_dir():
-        near = nearest(Path(pattern).name, sorted(path.name for path in folder.iterdir() if path.is_file()))
-        what = f"there is no file {pattern}" + (f"; nearest in that folder is {near}" if near else "")
-    else:
-        what = f"there is no file {pattern}, nor its folder {folder} (seen from {Path.cwd()})"
-    raise DataError(what + (f"; {origin}" if origin else ""))
 
 
 def file_sha256(path: Path) -> str:

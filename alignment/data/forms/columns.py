@@ -7,6 +7,7 @@ that a map that fits none can be told with the nearest name) and counts of what 
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from math import isfinite
@@ -105,12 +106,12 @@ class Reading:
         value = self.value(row, field)
         if value is MISSING or value is None or value == "":
             return None
-        return check_message(value, self._name(field)) if not _is_blank(value) else None
+        return check_message(value, self._name(field)) if not (isinstance(value, str) and is_blank(value)) else None
 
     def text(self, row: Mapping[str, Any], field: str) -> str:
         """A text that is no message (a document, an HH transcript): required, not empty."""
         text = check_text(self.required(row, field), self._name(field))
-        if not text.strip():
+        if is_blank(text):
             raise RowFault("an empty text", self._name(field))
         return text
 
@@ -193,7 +194,7 @@ def check_message(value: Any, name: str) -> str:
     refuses such dialogues, and so do we (facts §5.6).
     """
     text = check_text(value, name)
-    if not text.strip():
+    if is_blank(text):
         raise RowFault("an empty message", name)
     for marker in MARKERS:
         if marker in text:
@@ -210,9 +211,13 @@ def check_number(value: Any, name: str) -> float:
             raise RowFault("a field is of the wrong type", f"{name} is {value[:40]!r}, a number was expected") from None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise RowFault("a field is of the wrong type", f"{name} is {name_of(value)}, a number was expected")
-    if not isfinite(value):
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number of more than 308 digits
+        raise RowFault("a number is too large", name) from None
+    if not isfinite(number):
         raise RowFault("a number is not finite", name)
-    return float(value)
+    return number
 
 
 def check_fields(settings: SourceSettings, fields: Iterable[str], form: str) -> None:
@@ -237,5 +242,11 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, (str, int, float, bool, list, dict, type(None))) else str(value)
 
 
-def _is_blank(value: Any) -> bool:
-    return isinstance(value, str) and not value.strip()
+# letters and marks that show nothing: fillers, the blank of Braille, the joiner of graphemes, variation selectors
+_UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {chr(code) for code in range(0xFE00, 0xFE10)}
+_UNSEEN_KINDS = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})  # controls, formats (U+200B, U+2060, U+FEFF, …), white space
+
+
+def is_blank(text: str) -> bool:
+    """Whether nobody would see anything of a text."""
+    return all(character in _UNSEEN or unicodedata.category(character) in _UNSEEN_KINDS for character in text)

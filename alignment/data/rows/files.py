@@ -6,7 +6,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from alignment.data.rows import json_array, tables
+from alignment.data.rows import json_array, parquet, tables
 from alignment.data.rows.json_lines import Event, read_json_lines, read_text
 from alignment.data.settings import SourceSettings
 from alignment.errors import DataError
@@ -50,5 +50,5 @@ def read_rows(path: Path, settings: SourceSettings) -> Iterator[Event]:
     if suffix == ".txt":
         return read_text(path, settings)
     if suffix == ".parquet":
-        return tables.read_parquet(path, settings)
+        return parquet.read_parquet(path, settings)
     return tables.read_csv(path, settings, delimiter="\t" if suffix == ".tsv" else ",")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from alignment.data.rows.json_lines import Event, read_json_lines, row_or_bad
+from alignment.data.rows.json_lines import UNREADABLE, WHOLE_GZIP, Event, read_json_lines, row_or_bad
 from alignment.data.rows.lines import EXCERPT, Damaged, read_chunks
 from alignment.data.rows.quarantine import BadRow
 from alignment.data.rows.strict_json import DECODER, BadJson, parse_json
@@ -40,6 +40,8 @@ def read_json(path: Path, settings: SourceSettings) -> Iterator[Event]:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
+        if damage:
+            raise DataError(f"{path}:{line}: {UNREADABLE} ({damage}); {WHOLE_GZIP}") from error
         raise DataError(
             f"{path}:{line} is not UTF-8 (byte 0x{raw[error.start]:02x}); save the file as UTF-8"
         ) from error
@@ -59,35 +61,41 @@ def _read_array(file: str, text: str, at: int, settings: SourceSettings, damage:
     number, line, counted = 0, 1, 0
     while True:
         at = _skip_space(text, at)
-        if text[at : at + 1] == "]":
-            return
         if number and text[at : at + 1] == ",":
             at = _skip_space(text, at + 1)
-        number += 1
         line, counted = line + text.count("\n", counted, at), at
+        if text[at : at + 1] == "]":
+            if damage:
+                yield BadRow(file=file, line=line, reason=UNREADABLE, detail=damage, cure=WHOLE_GZIP)
+            yield from _after_list(file, text, at + 1, line, number, settings)
+            return
+        number += 1
         place = f"element {number}"
         head = text[at : at + EXCERPT]
         source = Source(file=file, line=line)
         try:
             value, end = DECODER.raw_decode(text, at)
         except (ValueError, RecursionError) as error:
-            if isinstance(error, BadJson):  # the element is well formed, only not strict: go on after it
-                plain = _plain_end(text, at)
-                yield BadRow(file=file, line=line, place=place, reason=error.reason, detail=error.detail, excerpt=head)
-                if plain is None:
-                    return
-                at = plain
-                continue
-            detail = damage or (getattr(error, "msg", "") or type(error).__name__)
-            yield BadRow(
-                file=file,
-                line=line,
-                place=f"from {place}",
-                reason="the file's rest is unreadable",
-                detail=detail,
-                excerpt=head,
-            )
-            return
+            plain = _plain_end(text, at)
+            if plain is None:
+                detail = damage or (getattr(error, "msg", "") or type(error).__name__)
+                yield BadRow(
+                    file=file,
+                    line=line,
+                    place=f"from {place}",
+                    reason=UNREADABLE,
+                    detail=detail,
+                    excerpt=head,
+                    cure=WHOLE_GZIP
+                    if damage
+                    else f"mend {place} there, or save one object a line as .jsonl, where a bad row costs no other",
+                )
+                return
+            # the element is well formed, only not strict (or a number is too long): go on after it
+            reason, detail = (error.reason, error.detail) if isinstance(error, BadJson) else ("not JSON", str(error))
+            yield BadRow(file=file, line=line, place=place, reason=reason, detail=detail[:EXCERPT], excerpt=head)
+            at = plain
+            continue
         at = end
         if end - counted > settings.max_row_bytes:
             yield BadRow(file=file, line=line, place=place, reason="the row is too long", excerpt=head)
@@ -95,11 +103,55 @@ def _read_array(file: str, text: str, at: int, settings: SourceSettings, damage:
             yield row_or_bad(source, value, head=head[: end - counted], place=place)
 
 
+# the element's end by the letter of JSON alone; of a number nothing but its length is looked at
+_LENIENT = json.JSONDecoder(parse_int=len, parse_float=len)
+
+
 def _plain_end(text: str, at: int) -> int | None:
     try:
-        return json.JSONDecoder().raw_decode(text, at)[1]
+        return _LENIENT.raw_decode(text, at)[1]
     except (ValueError, RecursionError):
         return None
+
+
+def _after_list(file: str, text: str, start: int, line: int, number: int, settings: SourceSettings) -> Iterator[BadRow]:
+    """Nothing may follow the list but the rest of the objects that it stands in: what follows would be lost."""
+    at = start
+    try:
+        for key in reversed(settings.rows_at.split(".") if settings.rows_at else []):
+            at = _end_of_object(text, _skip_space(text, at), key)
+        at = _skip_space(text, at)
+        if at == len(text):
+            return
+        detail = f"after element {number}"
+    except json.JSONDecodeError as error:
+        at, detail = error.pos, error.msg
+    except (ValueError, RecursionError) as error:
+        detail = str(error)
+    yield BadRow(
+        file=file,
+        line=line + text.count("\n", start, at),
+        reason="the file goes on after its list",
+        detail=detail,
+        excerpt=text[at : at + EXCERPT],
+        cure="put all rows into one list, or save one object a line as .jsonl",
+    )
+
+
+def _end_of_object(text: str, at: int, name: str) -> int:
+    """Where an object ends whose member `name` ends at a place; a second member of that name is an error."""
+    while text[at : at + 1] == ",":
+        key, at = _LENIENT.raw_decode(text, _skip_space(text, at + 1))
+        if key == name:
+            raise json.JSONDecodeError(f"the key {name!r} stands twice", text, at)
+        at = _skip_space(text, at)
+        if text[at : at + 1] != ":":
+            raise json.JSONDecodeError("a ':' is missing", text, at)
+        _, at = _LENIENT.raw_decode(text, _skip_space(text, at + 1))
+        at = _skip_space(text, at)
+    if text[at : at + 1] != "}":
+        raise json.JSONDecodeError("the object that holds the list is not closed", text, at)
+    return at + 1
 
 
 _SPACE = re.compile(r"[ \t\r\n]*")

@@ -7,8 +7,7 @@ reason) or `BlankLines`.  It streams.
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from alignment.data.rows.lines import EXCERPT, BlankLines, Broken, Line, read_li
 from alignment.data.rows.quarantine import BadRow
 from alignment.data.rows.strict_json import BadJson, name_of, parse_json
 from alignment.data.settings import SourceSettings
+from alignment.errors import DataError
 from alignment.records import Source
 
 
@@ -50,6 +50,9 @@ class RawRow:
 
 
 Event = RawRow | BadRow | BlankLines
+MATCH_SECONDS = 1.0  # of the processor, for one line and one regular expression
+UNREADABLE = "the file's rest is unreadable"
+WHOLE_GZIP = "fetch the file again, or unpack what there is of it and give that"
 
 
 def read_json_lines(path: Path, settings: SourceSettings) -> Iterator[Event]:
@@ -69,9 +72,10 @@ def broken_row(file: str, line: Broken) -> BadRow:
     return BadRow(
         file=file,
         line=line.number,
-        reason="the file's rest is unreadable",
+        reason=UNREADABLE,
         detail=line.reason,
         excerpt=_show(line.head),
+        cure=WHOLE_GZIP,
     )
 
 
@@ -117,12 +121,16 @@ def read_text(path: Path, settings: SourceSettings) -> Iterator[Event]:
     """Plain text as rows {"text": …}: the whole file, or cut at the separator or start lines.
 
     A row's line is the one on which its document begins.
+
+    Raises:
+        DataError: a regular expression takes over a second for one line.
     """
-    separator = re.compile(settings.document_separator) if settings.document_separator else None
-    opening = re.compile(settings.document_start) if settings.document_start else None
+    separates = _whole_line(path, "document_separator", settings.document_separator)
+    opens = _whole_line(path, "document_start", settings.document_start)
     file = str(path)
     lines: list[str] = []
     first, size, fault, detail = 1, 0, "", ""
+    broken: Broken | None = None
 
     def finish() -> Iterator[Event]:
         nonlocal lines, size, fault, detail
@@ -139,7 +147,7 @@ def read_text(path: Path, settings: SourceSettings) -> Iterator[Event]:
         if isinstance(line, BlankLines):
             continue
         if isinstance(line, Broken):
-            fault, detail = "the file's rest is unreadable", line.reason
+            broken = line
             break
         if line.data is None:
             fault, detail = fault or "the row is too long", f"line {line.number} has {line.size:,} bytes"
@@ -150,11 +158,11 @@ def read_text(path: Path, settings: SourceSettings) -> Iterator[Event]:
             fault = fault or "not UTF-8"
             detail = detail or f"line {line.number}, byte 0x{line.data[error.start]:02x}"
             text = line.data.decode("utf-8", "replace")
-        if separator and separator.fullmatch(text):
+        if separates(text, line.number):
             yield from finish()
             first = line.number + 1
             continue
-        if opening and opening.fullmatch(text):
+        if opens(text, line.number):
             yield from finish()
             first = line.number
         size += line.size + 1
@@ -163,7 +171,34 @@ def read_text(path: Path, settings: SourceSettings) -> Iterator[Event]:
             lines = lines[:1]
             continue
         lines.append(text)
-    yield from finish()
+    if broken is None:
+        yield from finish()
+    else:  # the document that it cuts is lost with the rest
+        yield broken_row(file, broken)
+
+
+def _whole_line(path: Path, key: str, pattern: str | None) -> Callable[[str, int], bool]:
+    """Whether a line matches a recipe's regular expression as a whole, within a second of the processor's time.
+
+    Of the ways to bound a stranger's expression a limit on time is the one that refuses no harmless one; Python's own
+    `re` has none, `regex` (which transformers needs too) has.
+    """
+    if pattern is None:
+        return lambda text, number: False
+    import regex
+
+    compiled = regex.compile(pattern)
+
+    def matches(text: str, number: int) -> bool:
+        try:
+            return compiled.fullmatch(text, timeout=MATCH_SECONDS) is not None
+        except TimeoutError:
+            raise DataError(
+                f"{path}:{number}: {key} {pattern!r} takes over {MATCH_SECONDS:g} s on a line of {len(text):,} "
+                f"characters; write it without a repeat inside a repeat and with few '.*'"
+            ) from None
+
+    return matches
 
 
 def _show(head: bytes) -> str:

@@ -63,13 +63,15 @@ def read_chunks(path: Path) -> Iterator[bytes]:
 
     Raises:
         Damaged: the gzip is cut, wrong or followed by rubbish (after everything readable was given).
-        DataError: the file cannot be opened, is UTF-16, or unpacks out of all proportion.
+        DataError: the file cannot be opened, is UTF-16 or UTF-32, or unpacks out of all proportion.
     """
     chunks = _gunzip(path) if path.suffix == ".gz" else _plain(path)
     first = True
     for chunk in chunks:
         if first and chunk:
             first = False
+            if chunk[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff"):
+                raise DataError(f"{path} is UTF-32 (its first bytes are {chunk[:4].hex()}); save it as UTF-8")
             if chunk[:2] in (b"\xff\xfe", b"\xfe\xff") and b"\0" in chunk[:64]:
                 raise DataError(f"{path} is UTF-16 (its first bytes are {chunk[:2].hex()}); save it as UTF-8")
             chunk = chunk.removeprefix(b"\xef\xbb\xbf")

@@ -27,6 +27,8 @@ class BadRow:
         detail: what is particular to this row (a value, a position), else "".
         excerpt: the first 200 characters.
         rows: how many rows this entry stands for (a damaged Parquet row group: more than one).
+        cure: what would be right, where the rest of the file is lost with this row: such an entry stops the stage by
+            itself, since nobody can say how many rows it stands for.
     """
 
     file: str
@@ -36,6 +38,7 @@ class BadRow:
     place: str = ""
     excerpt: str = ""
     rows: int = 1
+    cure: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The entry of the quarantine file."""
@@ -50,8 +53,13 @@ class BadRow:
         }
 
     def __str__(self) -> str:
+        return f"{self.said}: {self.excerpt[:80]!r}"
+
+    @property
+    def said(self) -> str:
+        """Where it stands, and what is wrong."""
         detail = f" ({self.detail})" if self.detail else ""
-        return f"{self.file}:{self.line}: {self.reason}{detail}: {self.excerpt[:80]!r}"
+        return f"{self.file}:{self.line}: {self.reason}{detail}"
 
 
 def count_reasons(bad: Sequence[BadRow]) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -52,7 +53,16 @@ def parse_json(text: str) -> Any:
         raise BadJson("not JSON", str(error)) from error
 
 
+@dataclass(frozen=True)
+class Unreadable:
+    """Stands for a table's value that Python cannot hold."""
+
+    why: str
+
+
 def name_of(value: Any) -> str:
-    """What a JSON value is called in a message."""
+    """What a JSON (or a table's) value is called in a message."""
+    if isinstance(value, Unreadable):
+        return f"unreadable ({value.why})"
     names = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number" if isinstance(value, (int, float)) else type(value).__name__)

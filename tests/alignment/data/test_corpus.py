@@ -110,6 +110,24 @@ def test_a_source_may_allow_itself_more(tmp_path: Path) -> None:
     assert load_dialogues(data, seed=0, quarantine=None).report.bad == 1
 
 
+def test_a_number_of_four_hundred_digits_is_a_bad_row_and_costs_no_other(tmp_path: Path) -> None:
+    pair = {"instruction": "q", "output_1": "a", "output_2": "b", "score_1": 1, "score_2": 2}
+    rows = [json.dumps({**pair, "instruction": f"q {n}"}).encode() for n in range(50)]
+    rows[20] = json.dumps({**pair, "score_1": 10**400}).encode()
+    graded = [{"output": "a", "generator": "A", "mark": 10**400}, {"output": "b", "generator": "B", "mark": 1}]
+    answers = [json.dumps({"instruction": "q", "responses": graded}).encode()] * 2
+    for lines, columns, bad in ((rows, {}, 1), (answers, {"score": "mark"}, 2)):
+        source = SourceSettings(path=str(write(tmp_path / "rows.jsonl", lines)), columns=columns)
+        settings = DataSettings(train=(source,), max_bad_fraction=1.0)
+        if bad < len(lines):
+            assert len(load_preferences(settings, seed=0, quarantine=tmp_path / "bad.jsonl").train) == 49
+        else:
+            with pytest.raises(DataError, match="2 set aside"):
+                load_preferences(settings, seed=0, quarantine=tmp_path / "bad.jsonl")
+        entries = [json.loads(line) for line in (tmp_path / "bad.jsonl").read_text().splitlines()]
+        assert [entry["reason"] for entry in entries] == ["a number is too large"] * bad
+
+
 def test_a_file_of_rubbish_is_not_read_through(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", [row(0)] + [b"{}"] * 30_000)
     with pytest.raises(TooManyBadRows, match="the first 10,001 rows read"):

@@ -177,3 +177,17 @@ def test_a_demonstration_that_ends_with_the_user_is_set_aside_unless_the_recipe_
     talk = read("messages", messages(USER, ASSISTANT, ("user", "c")))
     with pytest.raises(RowFault, match="last_user_turn: drop"):
         as_kind(talk, "dialogues", settings, Reading(settings, seed=0).notes)
+
+
+@pytest.mark.parametrize(
+    "nothing", ["\u200b", "\u2060\ufeff", "\u200b \n\u3164", "\u2800\ufe0f", "\x07\u202e", "\u00a0"]
+)
+def test_a_message_of_characters_that_nobody_sees_is_empty(nothing: str) -> None:
+    with pytest.raises(RowFault, match="an empty message"):
+        read("messages", messages(("user", "a"), ("assistant", nothing)))
+    assert said(read("alpaca", {"instruction": "Go.", "input": nothing, "output": "Gone."}))[0] == ("user", "Go.")
+
+
+@pytest.mark.parametrize("text", ["\u200bx", "👩\u200d🚀", ".", "\u0301", "ａ"])
+def test_a_message_with_anything_to_see_stays_as_it_is(text: str) -> None:
+    assert said(read("messages", messages(("user", text), ("assistant", "b"))))[0] == ("user", text)

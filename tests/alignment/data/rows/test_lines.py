@@ -99,9 +99,10 @@ def test_a_plain_file_named_gz_is_told(tmp_path: Path) -> None:
     assert "not a gzip" in broken(write(tmp_path, b'{"a": 1}\n', "rows.jsonl.gz")).reason
 
 
-def test_a_utf_16_file_is_told_as_such(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="UTF-16"):
-        list(read_lines(write(tmp_path, "a\n".encode("utf-16")), max_bytes=100))
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+def test_a_file_of_another_unicode_encoding_is_told_as_such(tmp_path: Path, encoding: str) -> None:
+    with pytest.raises(DataError, match=f"is {encoding.upper()} "):
+        list(read_lines(write(tmp_path, "a\n".encode(encoding)), max_bytes=100))
 
 
 @pytest.mark.parametrize("block", [b" " * 2**20, b"\n" * 2**20, b"{}\n" * 349_525], ids=["space", "blank", "rows"])

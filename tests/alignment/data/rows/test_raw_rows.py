@@ -111,6 +111,57 @@ def test_the_elements_before_the_cut_of_a_json_array_survive(tmp_path: Path) -> 
     assert [e.value["text"] for e in (first, second) if isinstance(e, RawRow)] == ["a", "b"]
     assert isinstance(rest, BadRow)
     assert rest.reason == "the file's rest is unreadable"
+    assert rest.cure
+
+
+@pytest.mark.parametrize(
+    ("after", "line", "detail"),
+    [
+        ('\n[{"text": "c"}]', 3, "after element 2"),
+        ("\n\nrubbish", 4, "after element 2"),
+        ("]", 2, "after element 2"),
+    ],
+)
+def test_what_follows_a_json_array_is_told_with_its_line(tmp_path: Path, after: str, line: int, detail: str) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text('[{"text": "a"},\n{"text": "b"}]' + after)
+    first, second, rest = events(path)
+    assert [e.value["text"] for e in (first, second) if isinstance(e, RawRow)] == ["a", "b"]
+    assert isinstance(rest, BadRow)
+    assert (rest.line, rest.reason, rest.detail) == (line, "the file goes on after its list", detail)
+    assert rest.cure
+
+
+@pytest.mark.parametrize(
+    ("text", "detail"),
+    [
+        ('{"rows": [{"text": "a"}], "rows": [{"text": "b"}]}', "the key 'rows' stands twice"),
+        ('{"rows": [{"text": "a"}]', "the object that holds the list is not closed"),
+        ('{"rows": [{"text": "a"}]} {"rows": []}', "after element 1"),
+        ('{"rows": [{"text": "a"}], "n": }', "Expecting value"),
+    ],
+)
+def test_what_follows_the_list_of_rows_at_is_told_too(tmp_path: Path, text: str, detail: str) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text(text)
+    row, rest = events(path, rows_at="rows")
+    assert isinstance(row, RawRow)
+    assert isinstance(rest, BadRow)
+    assert rest.detail == detail
+
+
+def test_what_an_object_holds_beside_its_list_is_no_fault(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text('{"a": {"rows": [{"text": "a"}], "n": [1, "]"], "m": NaN}, "b": null}\n')
+    assert [e.value for e in events(path, rows_at="a.rows") if isinstance(e, RawRow)] == [{"text": "a"}]
+
+
+def test_a_number_of_thousands_of_digits_in_an_array_costs_its_own_row_alone(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text('[{"text": "a"}, {"text": ' + "9" * 5000 + '}, {"text": "b"}]')
+    found = events(path)
+    assert [e.value["text"] for e in found if isinstance(e, RawRow)] == ["a", "b"]
+    assert [(e.place, e.reason) for e in found if isinstance(e, BadRow)] == [("element 2", "not JSON")]
 
 
 def test_json_lines_under_the_name_json_are_read(tmp_path: Path) -> None:
@@ -143,6 +194,15 @@ def test_a_text_file_is_one_document_or_cut_by_its_lines(tmp_path: Path) -> None
     assert cut() == [(1, "I\n\nOnce.\n\nII\n\nThen.")]
     assert cut(document_start="[IVX]+") == [(1, "I\n\nOnce.\n"), (5, "II\n\nThen.")]
     assert cut(document_separator="[IVX]+") == [(2, "\nOnce.\n"), (6, "\nThen.")]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("key", ["document_separator", "document_start"])
+def test_a_regular_expression_that_never_ends_is_told_with_its_line(tmp_path: Path, key: str) -> None:
+    path = tmp_path / "book.txt"
+    path.write_text("I\n" + "a" * 60 + "\n")
+    with pytest.raises(DataError, match=rf"book\.txt:2: {key} .* takes over 1 s on a line of 60 characters"):
+        events(path, **{key: "(a|a)*[bc]"})
 
 
 def test_a_text_document_with_a_byte_that_is_not_utf_8_is_set_aside_alone(tmp_path: Path) -> None:

@@ -69,72 +69,48 @@ def test_a_quote_that_is_never_closed_is_told_where_it_begins(tmp_path: Path) ->
     path.write_text('question,answer\na,b\n"c,d\ne,f\n')
     found = events(path)
     assert good(found) == [(2, {"question": "a", "answer": "b"})]
-    assert bad(found) == [(3, "not CSV")]
+    assert bad(found) == [(3, "a quote is not closed")]
+
+
+def test_a_quoted_field_over_a_thousand_lines_is_a_quote_that_nobody_closed(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    for end in ('",x\n', ""):  # closed much later by another row's quote, or never
+        path.write_text('question,answer\na,b\n"c,d\n' + "e,f\n" * 3000 + end)
+        found = events(path)
+        assert good(found) == [(2, {"question": "a", "answer": "b"})]
+        assert bad(found) == [(3, "a quote is not closed")]
+        assert isinstance(found[-1], BadRow)
+        assert found[-1].rows == 1000
+        assert found[-1].cure
+
+
+def test_a_quoted_field_of_many_lines_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    answer = "\n".join(str(n) for n in range(900))
+    path.write_text(f'question,answer\na,"{answer}"\n')
+    assert good(events(path)) == [(2, {"question": "a", "answer": answer})]
+
+
+def test_rows_that_a_stray_quote_swallows_are_all_counted(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text('question,answer\na,b\n"c,d\n' + "e,f\n" * 50 + 'g,"h"\ni,j\n')
+    found = events(path)
+    assert [line for line, _ in good(found)] == [2, 55]
+    assert [(e.line, e.reason, e.rows) for e in found if isinstance(e, BadRow)] == [(3, "not CSV", 52)]
+
+
+def test_a_quoted_field_that_loses_a_line_over_the_limit_is_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text('question,answer\na,"b\n' + "x" * 500 + '\nc"\nd,e\n')
+    found = events(path, max_row_bytes=200)
+    assert good(found) == [(5, {"question": "d", "answer": "e"})]
+    assert bad(found) == [(2, "the row is too long")]
 
 
 def test_a_csv_header_with_a_column_twice_is_refused(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("text,text\na,b\n")
     with pytest.raises(DataError, match="a column twice"):
         events(tmp_path / "rows.csv")
-
-
-def write_parquet(path: Path, rows: int, group: int = 100) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    table = pa.table(
-        {
-            "messages": [
-                [
-                    {"role": "user", "content": f"question {n}"},
-                    {"role": "assistant", "content": f"answer {n}"},
-                ]
-                for n in range(rows)
-            ],
-            "score": pa.array([float(n) for n in range(rows)]),
-        }
-    )
-    pq.write_table(table, path, row_group_size=group, compression="none", use_dictionary=False)
-
-
-def test_parquet_rows_are_numbered_over_row_groups(tmp_path: Path) -> None:
-    path = tmp_path / "rows.parquet"
-    write_parquet(path, 250)
-    found = [e for e in events(path) if isinstance(e, RawRow)]
-    assert [e.source.line for e in found] == list(range(1, 251))
-    assert found[130].value["messages"][1] == {"role": "assistant", "content": "answer 130"}
-    assert found[130].place == "row group 2, row 31"
-
-
-def test_gzipped_parquet_is_read(tmp_path: Path) -> None:
-    write_parquet(tmp_path / "rows.parquet", 3)
-    (tmp_path / "rows.parquet.gz").write_bytes(gzip.compress((tmp_path / "rows.parquet").read_bytes()))
-    assert len(good(events(tmp_path / "rows.parquet.gz"))) == 3
-
-
-def test_a_truncated_parquet_file_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "rows.parquet"
-    write_parquet(path, 10)
-    path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(DataError, match="not a whole Parquet file"):
-        events(path)
-
-
-def test_a_damaged_page_costs_its_row_group_and_every_lost_row_is_counted(tmp_path: Path) -> None:
-    import pyarrow.parquet as pq
-
-    path = tmp_path / "rows.parquet"
-    write_parquet(path, 300)
-    column = pq.ParquetFile(path).metadata.row_group(1).column(0)
-    data = bytearray(path.read_bytes())
-    start = column.data_page_offset
-    data[start : start + 12] = b"\xff" * 12
-    path.write_bytes(bytes(data))
-    found = events(path)
-    lost = [e for e in found if isinstance(e, BadRow)]
-    assert [e.source.line for e in found if isinstance(e, RawRow)] == [*range(1, 101), *range(201, 301)]
-    assert [(e.line, e.rows, e.reason) for e in lost] == [(101, 100, "a damaged Parquet page")]
-    assert lost[0].place == "row group 2, rows 1 to 100"
 
 
 def test_hub_rows_come_through_datasets_with_revision_and_split(monkeypatch: pytest.MonkeyPatch) -> None:
