@@ -74,7 +74,7 @@ class Attention(nn.Module):
         value = self.v_proj(x).view(tokens, self.num_kv_heads, self.head_dim)
         return self.o_proj(self._attend(attend, rotate(query, cos, sin), rotate(key, cos, sin), value).flatten(1))
 
-    @torch.compiler.disable  # so that one compiled graph serves every layer and every forest
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # so that one compiled graph serves every layer and every forest
     def _attend(self, attend: Attend, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         return attend(self.layer, query, key, value)
 

@@ -48,7 +48,7 @@ def files_of(path: str, key: str) -> list[Path]:
     Raises:
         DataError: there is none; names key and path, and what is near.
     """
-    from alignment.data.sources import find_files
+    from alignment.data.rows.find import find_files
 
     try:
         if "\0" in path:

@@ -9,12 +9,13 @@ from typing import Any
 
 from alignment.errors import DataError, RunChanged
 from recipes.masking import mask, mask_values
-from recipes.plan import PlannedStage, descendants
+from recipes.plan import descendants
 from recipes.reading.schema import Recipe
 from recipes.running.digests import Digests
 from recipes.running.fingerprint import PENDING, Change, basis_of, changes, fingerprint, of_this_release
 from recipes.running.folder import stage_folders
 from recipes.running.record import StageRecord, holds_work, missing_output, read_record
+from recipes.stages.kind import PlannedStage
 
 
 @dataclass(kw_only=True)
