@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,6 +28,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 )
 
 
+@cache
 def source_files() -> list[Path]:
     """Every Python file of the five packages."""
     return sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
@@ -46,11 +48,17 @@ def floor_of(module: str) -> int | None:
     return None
 
 
+@cache
+def _modules() -> frozenset[str]:
+    return frozenset(module_name(file) for file in source_files())
+
+
+@cache
 def imports_of(path: Path, *, top_level_only: bool = False) -> list[tuple[int, str]]:
     """(line, module) of every import of ours; those under `if TYPE_CHECKING` are left out with `top_level_only`."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     nodes = tree.body if top_level_only else list(ast.walk(tree))
-    modules = {module_name(file) for file in source_files()}
+    modules = _modules()
     found = []
     for node in nodes:
         if isinstance(node, ast.ImportFrom) and node.module and not node.level:
