@@ -144,4 +144,5 @@ EVALUATE = StageKind(
     section=section,
     cards=cards,
     figures=figures,
+    revision=2,  # 1, release 0.1.0: helpfulness decided both campaigns, one tie width for every judge
 )
