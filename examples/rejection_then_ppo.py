@@ -39,9 +39,9 @@ def main() -> None:
     for campaign in ("helpfulness", "safety"):
         pairs, unseen = [list(islice(town.preferences(campaign, split), 400)) for split in ("train", "validation")]
         accuracy = train_on(policy, pairs, unseen, args.out / campaign)
-        print(f"the {campaign} reward model ranks {accuracy['all']['value']:.2f} of the held-out pairs right")
-    models = {name: RewardModel.load(args.out / name / "checkpoint") for name in ("helpfulness", "safety")}
-    judges = RewardJudges(**models, compute=COMPUTE)
+        print(f"the {campaign} reward model ranks {accuracy['all'].value:.2f} of the held-out pairs right")
+    helpfulness, safety = [RewardModel.load(args.out / name / "checkpoint") for name in ("helpfulness", "safety")]
+    judges = RewardJudges(helpfulness=helpfulness, safety=safety, compute=COMPUTE)
     prompts, held_out = [[*town.prompts("helpfulness", s), *town.prompts("safety", s)] for s in ("train", "validation")]
 
     # 2. rejection sampling: four answers to each prompt, the best by reward kept, and SFT on what was kept
@@ -54,8 +54,9 @@ def main() -> None:
         batch_size=1,
         optimizer=OptimizerSettings(learning_rate=3e-4, warmup_fraction=0.05),
     )
-    kept = rejection_sample(policy, prompts, judges, rejection, session(args.out / "rlhf-v1"), version=1)
-    print(f"rejection sampling: mean reward {kept['mean_reward']:.2f}, of the kept answers {kept['kept_reward']:.2f}")
+    version = rejection_sample(policy, prompts, judges, rejection, session(args.out / "rlhf-v1"), version=1)
+    drawn = version.sampling
+    print(f"rejection sampling: mean reward {drawn.mean_reward:.2f}, of the kept answers {drawn.kept_reward:.2f}")
 
     # 3. PPO from there: the whitened reward minus beta times the KL to the model that it starts from
     ppo = PpoSettings(

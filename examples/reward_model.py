@@ -11,7 +11,7 @@ one's own may look like.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from alignment.text.settings import TokenizerSettings
 from alignment.train.settings import ComputeSettings, OptimizerSettings, SftSettings
 from alignment.world import WorldSettings
 from reward import RewardSettings, train_reward
+from reward.result import Share
 
 TOWN = WorldSettings(size="seconds", num_people=24, biographies_per_person=20)
 COMPUTE = ComputeSettings(precision="fp32", threads=1)  # a model this small is slower on several threads
@@ -55,7 +56,7 @@ def main() -> None:
     for grade in ("all", *(f"grade:{grade}" for grade in (*GRADES, "ungraded"))):
         if grade in accuracy:
             name, share = grade.removeprefix("grade:"), accuracy[grade]
-            print(f"  {name:14} {share['value']:.2f} [{share['low']:.2f}, {share['high']:.2f}]  {share['pairs']} pairs")
+            print(f"  {name:14} {share.value:.2f} [{share.low:.2f}, {share.high:.2f}]  {share.pairs} pairs")
 
 
 def chat_model(town: World, folder: Path) -> Policy:
@@ -73,8 +74,8 @@ def chat_model(town: World, folder: Path) -> Policy:
         epochs=4,
         optimizer=OptimizerSettings(learning_rate=5e-3, warmup_steps=10),
     )
-    figures = sft(policy, dialogues, settings, Session(folder=folder, compute=COMPUTE))
-    print(f"a chat model of {count_parameters(policy.model):,} parameters after {figures['steps']:.0f} steps")
+    result = sft(policy, dialogues, settings, Session(folder=folder, compute=COMPUTE))
+    print(f"a chat model of {count_parameters(policy.model):,} parameters after {result.steps} steps")
     return policy
 
 
@@ -83,7 +84,7 @@ def train_on(
     pairs: Sequence[Preference | LabelledAnswer],
     held_out: Sequence[Preference | LabelledAnswer],
     folder: Path,
-) -> dict[str, dict[str, float]]:
+) -> Mapping[str, Share]:
     """Train one reward model into `folder/checkpoint`; group of held-out pairs -> share ranked right, with interval."""
     folder.mkdir(parents=True)
     settings = RewardSettings(
@@ -96,7 +97,7 @@ def train_on(
     )
     session = Session(folder=folder, compute=COMPUTE)
     result = train_reward(policy, pairs, settings, session, held_out, name=folder.name)
-    return result["evaluation"]["accuracy"]
+    return result.evaluation.accuracy
 
 
 if __name__ == "__main__":

@@ -53,8 +53,8 @@ def main() -> None:
         data=data, context_length=256, pack_length=1024, batch_size=1, epochs=args.epochs, optimizer=optimizer
     )
     compute = ComputeSettings() if args.model else ComputeSettings(precision="fp32", threads=1)
-    figures = sft(policy, chats.train, settings, Session(folder=args.out, compute=compute), chats.held_out)
-    print(f"held-out loss {figures['loss']:.3f} after {figures['steps']:.0f} steps")
+    result = sft(policy, chats.train, settings, Session(folder=args.out, compute=compute), chats.held_out)
+    print(f"held-out loss {result.held_out['loss']:.3f} after {result.steps} steps")
 
     # 3. the checkpoint is a transformers folder; any of the suite's verbs and `from_pretrained` take it
     print(f"> {args.ask}\n{answer(load_policy(args.out / 'checkpoint'), args.ask)}")

@@ -11,6 +11,8 @@ from tests.golden.machine import machine, processor
 from tests.golden.write import first_losses, golden, tiny_run, whole_results
 from tests.tolerances import GOLDEN_ELSEWHERE
 
+pytestmark = pytest.mark.slow  # a whole run
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:

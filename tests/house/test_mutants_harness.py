@@ -38,6 +38,7 @@ def _function(entry: Guarded) -> str:
     return module if path.startswith("_") else entry.name
 
 
+@pytest.mark.slow
 def test_a_mutant_is_killed_and_the_unchanged_function_is_not() -> None:
     entry = next(entry for entry in TABLE if entry.name.endswith(":ranking_loss"))
     guarded = Guarded(name=entry.name, tests=("tests/reward/test_loss.py",), changes=entry.changes)

@@ -19,6 +19,8 @@ from alignment.train.compute import compile_layers
 from alignment.train.language_model import language_loss
 from tests.tolerances import FP32_SAME_CODE
 
+pytestmark = pytest.mark.slow  # compiles, and starts processes
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

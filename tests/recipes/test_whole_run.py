@@ -15,6 +15,8 @@ from recipes.running.page import write_run_report
 from recipes.running.runner import run
 from tests.tiny_recipe import TINY
 
+pytestmark = pytest.mark.slow  # a whole run
+
 
 @pytest.fixture(scope="module")
 def recipe() -> Recipe:

@@ -30,6 +30,8 @@ from rl.rejection import rejection_sample
 from rl.roles import Roles
 from rl.settings import PpoSettings, RejectionSettings
 
+pytestmark = pytest.mark.slow  # forty small PPO runs
+
 # four answers an iteration, two updates of two forests each, so that gradients accumulate
 SETTINGS = PpoSettings(
     iterations=2,

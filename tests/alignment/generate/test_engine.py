@@ -160,6 +160,7 @@ def alone(model: LlamaPolicy, make_requests: Callable[..., list]) -> Callable[[s
     return draw
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     order=st.randoms(use_true_random=False),

@@ -113,6 +113,7 @@ def _compare(model: PreTrainedModel, forest: Forest, alone: Callable[[Tensor], T
         assert all(_close(a, b, FP64_SAME_CODE) for a, b in zip(grads, reference[2], strict=True))
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(forest=forests())
 def test_the_core_on_any_forest_equals_its_sequences_one_by_one(core: PreTrainedModel, forest: Forest) -> None:
@@ -134,6 +135,7 @@ def foreign(request: pytest.FixtureRequest) -> PreTrainedModel:
     return _random(model.double())
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(forest=forests())
 def test_another_architecture_on_any_forest_equals_its_sequences_one_by_one(
@@ -142,6 +144,7 @@ def test_another_architecture_on_any_forest_equals_its_sequences_one_by_one(
     _compare(foreign, forest, lambda ids: foreign.model(input_ids=ids[None], use_cache=False).last_hidden_state[0])
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(forest=forests())
 def test_flex_sees_what_the_definition_sees(forest: Forest) -> None:

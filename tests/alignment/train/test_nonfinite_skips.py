@@ -27,6 +27,8 @@ from alignment.train.session import Session
 from alignment.train.settings import LoopSettings, OptimizerSettings
 from alignment.train.trainer import Training, train
 
+pytestmark = pytest.mark.slow  # many small trainings
+
 NUM_STEPS, FORESTS = 6, 2
 
 

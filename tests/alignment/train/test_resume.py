@@ -20,6 +20,8 @@ from alignment.train.session import Session
 from alignment.train.settings import SftSettings
 from alignment.train.sft import sft
 
+pytestmark = pytest.mark.slow  # many small trainings
+
 Run = Callable[..., TrainingResult]
 
 

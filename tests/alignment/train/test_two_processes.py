@@ -18,10 +18,13 @@ from alignment.store.journal import read_journal
 from tests.tolerances import TWO_PROCESSES
 
 torch_distributed = pytest.importorskip("torch.distributed")
-pytestmark = pytest.mark.skipif(
-    not (torch_distributed.is_available() and torch_distributed.is_gloo_available()),
-    reason="this torch has no gloo to talk between processes on a CPU",
-)
+pytestmark = [
+    pytest.mark.slow,  # starts processes
+    pytest.mark.skipif(
+        not (torch_distributed.is_available() and torch_distributed.is_gloo_available()),
+        reason="this torch has no gloo to talk between processes on a CPU",
+    ),
+]
 
 # Two forests a step, and one in the last: fewer than there are processes.  One of the two is told to stop; both go
 # on later.  A fresh interpreter imports everything once and forks the three, before anything ran.

@@ -23,6 +23,7 @@ def pairs(world: World) -> list[tuple[Dialogue, str, str]]:
     return [(p.prompt, *sorted((p.chosen, p.rejected))) for p in rows]
 
 
+@pytest.mark.slow
 def test_choices_follow_bradley_terry_in_the_gold_gap(world: World, pairs: list[tuple[Dialogue, str, str]]) -> None:
     fair = Annotators(WorldSettings(annotator_bias=0.0, num_annotators=2), world.judge())
     name = fair.names[0]
@@ -56,6 +57,7 @@ def test_annotators_agree_more_with_the_judge_the_stronger_the_grade(
     assert 0.2 < found.ac1 < found.between
 
 
+@pytest.mark.slow
 def test_an_annotator_with_a_taste_for_length_prefers_the_longer_of_two_equal_answers(world: World) -> None:
     prompt = next(
         p for p in world.prompts("helpfulness") if p.meta["task"] == "person_fact" and p.meta["attribute"] == "job"

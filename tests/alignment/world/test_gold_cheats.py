@@ -134,6 +134,7 @@ def _is_right(answer: str) -> bool:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_random_edits_that_climb_the_gold_score_end_in_right_answers(judge: GoldJudge, ask: Any, seed: int) -> None:
     draw = np.random.default_rng(seed)

@@ -85,6 +85,7 @@ def replaced(recipe: Recipe, path: tuple[str | int, ...], value: Any) -> Recipe 
     return changed if changed.model_dump() != recipe.model_dump() else None
 
 
+@pytest.mark.slow
 def test_a_fingerprint_changes_exactly_with_the_settings_that_matter(recipe: Recipe, data_file: Path) -> None:
     before, unchanged, moved, tried = plan_fingerprint(recipe), [], [], 0
     seen: set[tuple[str, ...]] = set()

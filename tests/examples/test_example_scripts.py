@@ -24,6 +24,7 @@ def printed(script: str, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_sft_on_ones_own_chats_learns_them_by_heart(tmp_path: Path) -> None:
     out = tmp_path / "out"
     text = printed("sft_on_own_chats.py", "--out", str(out))
