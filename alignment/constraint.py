@@ -13,8 +13,8 @@ from typing import Any, Literal, get_args
 
 from alignment.errors import DataError
 
-Kind = Literal["ends_with", "starts_with", "contains", "never_word", "max_words", "uppercase"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+Rule = Literal["ends_with", "starts_with", "contains", "never_word", "max_words", "uppercase"]
+RULES: tuple[Rule, ...] = get_args(Rule)
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 
 
@@ -31,14 +31,14 @@ class Constraint:
     """
 
     id: str
-    kind: Kind
+    kind: Rule
     argument: str | int
     instruction: str
     short: str
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise DataError(f"constraint {self.id!r}: kind is {self.kind!r}; it must be one of {', '.join(KINDS)}")
+        if self.kind not in RULES:
+            raise DataError(f"constraint {self.id!r}: kind is {self.kind!r}; it must be one of {', '.join(RULES)}")
         if self.kind == "max_words":
             if not isinstance(self.argument, int) or isinstance(self.argument, bool) or self.argument < 1:
                 raise DataError(

@@ -11,7 +11,7 @@ import numpy as np
 
 from alignment.errors import UsageError
 
-Kind = Literal["line", "bar", "histogram", "heatmap"]
+FigureKind = Literal["line", "bar", "histogram", "heatmap"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class Figure:
 
     type: Literal["figure"] = "figure"
     title: str
-    kind: Kind
+    kind: FigureKind
     series: tuple[Series, ...]
     x_label: str
     y_label: str
@@ -69,8 +69,8 @@ class Figure:
     def __post_init__(self) -> None:
         object.__setattr__(self, "series", tuple(self.series))
         object.__setattr__(self, "categories", tuple(str(name) for name in self.categories))
-        if self.kind not in get_args(Kind):
-            raise UsageError(f"figure {self.title!r} is a {self.kind!r}; it can be {', '.join(get_args(Kind))}")
+        if self.kind not in get_args(FigureKind):
+            raise UsageError(f"figure {self.title!r} is a {self.kind!r}; it can be {', '.join(get_args(FigureKind))}")
         for series in self.series:
             wanted = self._points_wanted(series)
             if wanted is not None and len(series.y) != wanted[0]:

@@ -16,9 +16,9 @@ from alignment.world.judge.gold import Verdict
 from alignment.world.report import held_out_agreement
 from alignment.world.settings import SPLITS, WorldSettings, counts
 from alignment.world.town.entropy import world_bits
-from alignment.world.world import Kind, World
+from alignment.world.world import Campaign, World
 
-_KINDS: tuple[Kind, ...] = ("helpfulness", "safety")
+_CAMPAIGNS: tuple[Campaign, ...] = ("helpfulness", "safety")
 
 
 def examples(settings: WorldSettings) -> str:
@@ -62,7 +62,7 @@ def _dialogues(world: World) -> Iterator[str]:
     yield "Every quality for the first prompt of each form, the two good ones for the rest."
     shown: set[str] = set()
     forms: set[str] = set()
-    for kind in _KINDS:
+    for kind in _CAMPAIGNS:
         for prompt in world.prompts(kind, "test"):
             task = str(prompt.meta["task"]) + (f" ({prompt.meta['category']})" if "category" in prompt.meta else "")
             if task not in shown:
@@ -102,7 +102,7 @@ def _preferences(world: World) -> Iterator[str]:
     yield ""
     yield "| campaign | prompt | chosen | rejected | grade | safe | annotator |"
     yield "|---|---|---|---|---|---|---|"
-    for kind in _KINDS:
+    for kind in _CAMPAIGNS:
         for row in islice(world.preferences(kind), 4):
             safe = "" if row.chosen_safe is None else f"{row.chosen_safe} / {row.rejected_safe}".lower()
             cells = (
@@ -123,7 +123,7 @@ def _agreement(world: World) -> Iterator[str]:
     heads = " | ".join(f"{grade} (n)" for grade in GRADES)
     yield f"| campaign | pairs | between two annotators | Gwet's AC1 | with the judge | with the judge: {heads} |"
     yield "|---|---|---|---|---|" + "---|" * len(GRADES)
-    for kind in _KINDS:
+    for kind in _CAMPAIGNS:
         found = held_out_agreement(world, kind, 400)
         cells = " | ".join(f"{share:.2f} ({number})" for number, share in found.by_grade.values())
         figures = f"{found.comparisons} | {found.between:.2f} | {found.ac1:.2f} | {found.with_judge:.2f}"

@@ -11,9 +11,9 @@ from alignment.report.table import Cell, Table
 from alignment.world.judge.annotators import Agreement, agreement
 from alignment.world.settings import SPLITS, WorldSettings, counts
 from alignment.world.town.entropy import world_bits
-from alignment.world.world import Kind, World
+from alignment.world.world import Campaign, World
 
-_KINDS: tuple[Kind, ...] = ("helpfulness", "safety")
+_CAMPAIGNS: tuple[Campaign, ...] = ("helpfulness", "safety")
 _PAIRS = 150  # enough for two digits, in about two seconds
 
 
@@ -36,7 +36,7 @@ def section(settings: WorldSettings) -> Section:
         columns=("split", "documents", "dialogues", "preferences a campaign", "prompts a kind"),
         rows=tuple(_sizes(settings, split) for split in SPLITS),
     )
-    rows = tuple(_agreement(world, kind) for kind in _KINDS)
+    rows = tuple(_agreement(world, campaign) for campaign in _CAMPAIGNS)
     columns = ("campaign", "pairs", "two annotators", "Gwet's AC1", "with the judge", *(f"{g}" for g in GRADES))
     agree = Table(
         title="Agreement of the simulated annotators on held-out pairs",
@@ -47,13 +47,13 @@ def section(settings: WorldSettings) -> Section:
     return Section(id="world", title="The embedded world", blocks=(facts, sizes, agree))
 
 
-def held_out_agreement(world: World, kind: Kind, count: int) -> Agreement:
+def held_out_agreement(world: World, campaign: Campaign, count: int) -> Agreement:
     """Let every annotator compare the first `count` test pairs of a campaign."""
     pairs = []
-    for preference in islice(world.preferences(kind, "test"), count):
+    for preference in islice(world.preferences(campaign, "test"), count):
         first, second = sorted((preference.chosen, preference.rejected))  # any order that does not tell the choice
         pairs.append((preference.prompt, first, second))
-    return agreement(world.annotators(), pairs, kind, seed=world.settings.seed)
+    return agreement(world.annotators(), pairs, campaign, seed=world.settings.seed)
 
 
 def _sizes(settings: WorldSettings, split: str) -> tuple[Cell, ...]:
@@ -61,8 +61,8 @@ def _sizes(settings: WorldSettings, split: str) -> tuple[Cell, ...]:
     return (split, number.documents, number.dialogues, number.preferences, number.prompts)
 
 
-def _agreement(world: World, kind: Kind) -> tuple[Cell, ...]:
-    found = held_out_agreement(world, kind, _PAIRS)
+def _agreement(world: World, campaign: Campaign) -> tuple[Cell, ...]:
+    found = held_out_agreement(world, campaign, _PAIRS)
     shares = tuple(None if math.isnan(share) else round(share, 3) for _, share in found.by_grade.values())
     figures = (round(found.between, 3), round(found.ac1, 3), round(found.with_judge, 3))
-    return (kind, found.comparisons, *figures, *shares)
+    return (campaign, found.comparisons, *figures, *shares)

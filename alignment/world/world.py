@@ -26,7 +26,7 @@ from alignment.world.settings import WorldSettings, counts
 from alignment.world.town.documents import document
 from alignment.world.town.town import build_town, pick
 
-Kind = Literal["helpfulness", "safety"]
+Campaign = Literal["helpfulness", "safety"]
 
 # task -> weight among helpfulness prompts
 _TASKS: dict[str, tuple[Any, float]] = {
@@ -93,15 +93,15 @@ class World:
         number = counts(self.settings, split).dialogues
         return (self._demonstration(split, i) for i in range(number))
 
-    def prompts(self, kind: Kind, split: str = "train") -> Iterator[Dialogue]:
+    def prompts(self, campaign: Campaign, split: str = "train") -> Iterator[Dialogue]:
         """Prompts without answers, no text twice; fewer than planned where the town has no more to ask."""
-        self._check_kind(kind)
+        self._check_campaign(campaign)
         number = counts(self.settings, split).prompts
-        return self._distinct_prompts(kind, split, number)
+        return self._distinct_prompts(campaign, split, number)
 
-    def preferences(self, campaign: Kind, split: str = "train") -> Iterator[Preference]:
+    def preferences(self, campaign: Campaign, split: str = "train") -> Iterator[Preference]:
         """Pairs of answers of different quality, compared by one of the annotators each."""
-        self._check_kind(campaign)
+        self._check_campaign(campaign)
         number = counts(self.settings, split).preferences
         annotators = self.annotators()
         return (self._preference(campaign, split, i, annotators) for i in range(number))
@@ -110,9 +110,9 @@ class World:
         """Instructions for Ghost Attention; those of validation and test use words that training does not."""
         return world_constraints(split)
 
-    def _check_kind(self, kind: str) -> None:
-        if kind not in ("helpfulness", "safety"):
-            raise UsageError(f"the world has no campaign {kind!r}; there are helpfulness, safety")
+    def _check_campaign(self, campaign: str) -> None:
+        if campaign not in ("helpfulness", "safety"):
+            raise UsageError(f"the world has no campaign {campaign!r}; there are helpfulness, safety")
 
     def _document(self, split: str, index: int) -> Document:
         kind, text = document(self.town, split, index)
@@ -172,22 +172,22 @@ class World:
         )
         return pick(common, draw)
 
-    def _distinct_prompts(self, kind: Kind, split: str, number: int) -> Iterator[Dialogue]:
+    def _distinct_prompts(self, campaign: Campaign, split: str, number: int) -> Iterator[Dialogue]:
         seen: set[str] = set()
-        part = f"prompts-{kind}"
+        part = f"prompts-{campaign}"
         found = 0
         for attempt in range(8 * number):
             if found == number:
                 return
             draw = named_generator(self.settings.seed, "world", part, split, attempt)
-            question = self._question(kind, split, draw)
+            question = self._question(campaign, split, draw)
             text = "\n".join(turn.content for turn in question.turns)
             if text not in seen:
                 seen.add(text)
-                yield self._prompt(question, part, split, found, campaign=kind)
+                yield self._prompt(question, part, split, found, campaign=campaign)
                 found += 1
 
-    def _preference(self, campaign: Kind, split: str, index: int, annotators: Annotators) -> Preference:
+    def _preference(self, campaign: Campaign, split: str, index: int, annotators: Annotators) -> Preference:
         part = f"preferences-{campaign}"
         draw = named_generator(self.settings.seed, "world", part, split, index)
         while True:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from recipes.stages.kind import DataSet, FromPolicy, Reads, StageKind
 
 if TYPE_CHECKING:
     from alignment.data.settings import DataSettings
+    from alignment.evaluate.result import VersionScores
     from alignment.evaluate.settings import EvaluateSettings
     from alignment.judging import Judge
     from alignment.records import Dialogue
@@ -102,32 +102,33 @@ def _judges(inputs: EvaluateInputs, stage: StageContext) -> list[Judge]:
 
 
 def cards(folder: Path) -> tuple[tuple[str, Cell], ...]:
-    """What the judge says of the first and of the last model: the figures that people look for first."""
-    path = folder / "evaluation.json"
-    if not path.exists():
-        return ()
-    versions = [entry for entry in json.loads(path.read_text(encoding="utf-8"))["versions"] if not entry["task"]]
+    """What the judge says of the first chat model and of the last model: the figures that people look for first."""
     found: list[tuple[str, Cell]] = []
     for campaign in ("helpfulness", "safety"):
-        rows = [entry for entry in versions if entry["campaign"] == campaign]
-        name = next((n for n in (f"gold.{campaign}", "reward.combined") if rows and n in rows[0]["figures"]), None)
+        rows = [row for row in _means(folder) if row.campaign == campaign]
+        name = next((n for n in (f"gold.{campaign}", "reward.combined") if rows and n in rows[0].figures), None)
         if name is not None:
-            chosen = [row for row in rows if row["version"] == "sft"] + rows[-1:]
-            found += [(f"{name}, {row['version']}", round(row["figures"][name]["value"], 3)) for row in chosen]
+            chosen = [row for row in rows if row.version == "sft"] + rows[-1:]
+            found += [(f"{name}, {row.version}", round(row.figures[name].value, 3)) for row in chosen]
     return tuple(found)
 
 
 def figures(folder: Path) -> dict[str, float]:
     """Every judge's mean figures by version and campaign."""
-    path = folder / "evaluation.json"
-    if not path.exists():
-        return {}
-    versions = [entry for entry in json.loads(path.read_text(encoding="utf-8"))["versions"] if not entry["task"]]
     return {
-        f"{entry['version']}, {entry['campaign']}: {name}": figure["value"]
-        for entry in versions
-        for name, figure in entry["figures"].items()
+        f"{row.version}, {row.campaign}: {name}": figure.value
+        for row in _means(folder)
+        for name, figure in row.figures.items()
     }
+
+
+def _means(folder: Path) -> list[VersionScores]:
+    """Every version's figures on whole campaigns; none of a stage that has not ended."""
+    from alignment.evaluate.result import EVALUATION_FILE, read_evaluation
+
+    if not (folder / EVALUATION_FILE).exists():
+        return []
+    return [row for row in read_evaluation(folder).versions if not row.task]
 
 
 def section(inputs: EvaluateInputs, folder: Path, name: str, result: Mapping[str, Any]) -> Section:
@@ -144,4 +145,5 @@ EVALUATE = StageKind(
     section=section,
     cards=cards,
     figures=figures,
+    revision=2,  # 1, release 0.1.0: helpfulness decided both campaigns, one tie width for every judge
 )

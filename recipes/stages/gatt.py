@@ -115,4 +115,5 @@ GATT = StageKind(
     size=size,
     prepare=prepare,
     makes=frozenset({Makes.POLICY}),
+    revision=2,  # 1, release 0.1.0: another draw of the SFT dialogues that are mixed in
 )

@@ -16,7 +16,7 @@ from alignment.errors import UsageError
 from alignment.report.as_html import to_html
 from alignment.report.blocks import Report
 from alignment.report.figure import render_svg
-from alignment.report.series import Figure, Kind, Series, binned
+from alignment.report.series import Figure, FigureKind, Series, binned
 from tests.alignment.report.page_reader import Page
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -89,7 +89,7 @@ def test_each_kind_draws_a_shape_for_its_values() -> None:
 
 @pytest.mark.parametrize("kind", ["line", "bar", "histogram", "heatmap"])
 @pytest.mark.parametrize("value", [math.nan, math.inf, 0.0, 1e300, -1e-300])
-def test_degenerate_values_are_drawn_or_said_to_be_missing_but_never_fail(kind: Kind, value: float) -> None:
+def test_degenerate_values_are_drawn_or_said_to_be_missing_but_never_fail(kind: FigureKind, value: float) -> None:
     x, y = ((value, value), ()) if kind == "histogram" else ((0.0, 1.0), (value, value))
     figure = Figure(title="t", kind=kind, series=(Series(name="s", x=x, y=y),), x_label="x", y_label="y")
     drawing = Page(render_svg(figure))
@@ -117,6 +117,6 @@ def test_a_histogram_counts_every_finite_value_once() -> None:
         ("pie", (), (), "'pie'; it can be line, bar"),
     ],
 )
-def test_a_figure_whose_parts_do_not_fit_is_refused(kind: Kind, x: tuple, y: tuple, told: str) -> None:
+def test_a_figure_whose_parts_do_not_fit_is_refused(kind: FigureKind, x: tuple, y: tuple, told: str) -> None:
     with pytest.raises(UsageError, match=told):
         Figure(title="t", kind=kind, series=(Series(name="s", x=x, y=y),), x_label="x", y_label="y")
