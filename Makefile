@@ -33,7 +33,7 @@ test: $(DEV)  ## the tests
 	$(BIN)/python -m pytest
 
 test-fast: $(DEV)  ## the tests but the slow ones, the faults, the browser and the whole runs: under a minute on two idle cores
-	$(BIN)/python -m pytest -n auto -m "not slow and not browser" --ignore=tests/faults
+	$(BIN)/python -m pytest -n auto -m "not slow and not browser" --ignore=tests/faults --hypothesis-profile=fast
 
 format: $(DEV)  ## ruff puts the code into shape
 	$(BIN)/ruff check --fix .

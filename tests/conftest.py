@@ -29,6 +29,7 @@ from alignment.train.session import Session
 from alignment.train.settings import ComputeSettings
 
 settings.register_profile("suite", deadline=None, print_blob=True)
+settings.register_profile("fast", settings.get_profile("suite"), max_examples=20)  # `make test-fast`
 settings.load_profile("suite")
 
 SENTENCES = (

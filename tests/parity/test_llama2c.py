@@ -23,6 +23,7 @@ needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"{DATA} is not there;
 LENGTH = 120
 
 
+@pytest.mark.slow
 @needs_data
 def test_the_engine_the_full_forward_and_transformers_tell_the_same_fluent_story(tmp_path: Path) -> None:
     model = read_llama2c(DATA / "stories260K.bin").eval()

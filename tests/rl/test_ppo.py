@@ -114,6 +114,7 @@ def test_training_stops_when_patience_runs_out(
     assert result.best.iteration == 0
 
 
+@pytest.mark.slow
 def test_interrupted_after_each_iteration_it_ends_as_if_undisturbed(
     tokenizer: Tokenizer, judges: RewardJudges, session: Session, prompts: list[Dialogue], tmp_path: Path
 ) -> None:

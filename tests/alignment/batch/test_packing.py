@@ -199,6 +199,7 @@ def test_splitting_a_step_otherwise_gives_the_same_gradients(policy: Policy) -> 
             assert (a - b).abs().max() <= FP64_SAME_CODE * b.abs().max()
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(trees=forests_of_trees())
 def test_log_probs_of_packed_trees_are_those_of_each_path_alone(trees: list[Tree], double: Policy) -> None:

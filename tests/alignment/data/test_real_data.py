@@ -20,9 +20,10 @@ from alignment.records import LabelledAnswer, Preference
 REPOSITORY = Path(__file__).parents[3]
 FOLDER = Path(os.environ.get("ALIGNMENT_DATA") or REPOSITORY.parent / "shared" / "data")
 
-pytestmark = pytest.mark.skipif(
-    not FOLDER.is_dir(), reason=f"no real data at {FOLDER}; docs/data.md says how to gather it"
-)
+pytestmark = [
+    pytest.mark.slow,  # whole files of real data
+    pytest.mark.skipif(not FOLDER.is_dir(), reason=f"no real data at {FOLDER}; docs/data.md says how to gather it"),
+]
 PANDALM = {
     "form": "two_outputs",
     "columns": {

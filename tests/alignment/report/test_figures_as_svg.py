@@ -32,10 +32,12 @@ def page(sample_report: Report) -> Page:
     return Page(to_html(sample_report))
 
 
+@pytest.mark.slow
 def test_the_same_report_gives_the_same_bytes(sample_report: Report) -> None:
     assert to_html(sample_report) == to_html(sample_report)
 
 
+@pytest.mark.slow
 def test_another_process_with_another_hash_seed_and_style_draws_the_same_bytes(tmp_path: Path) -> None:
     (tmp_path / "matplotlibrc").write_text("font.size: 30\nsvg.hashsalt: other\naxes.grid: True\n", encoding="utf-8")
     code = (

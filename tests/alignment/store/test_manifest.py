@@ -170,6 +170,7 @@ _JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(
     body=st.fixed_dictionaries(dict.fromkeys(("kind", "files", "meta", "digest"), _JSON)), version=st.just(1) | _JSON
 )

@@ -15,6 +15,7 @@ LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, 
 VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=10)
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.text().filter(lambda key: key != KEY), VALUES, max_size=4))
 def test_a_record_comes_back_as_it_was(record: dict[str, Any]) -> None:
     line = sealed_line(record)

@@ -129,6 +129,7 @@ def _plain(text: str) -> str:
     return text
 
 
+@pytest.mark.slow
 @settings(max_examples=400)
 @given(text=texts().map(_plain))
 @example("aaaaaaa")

@@ -22,6 +22,8 @@ from alignment.train.session import Session
 from alignment.train.settings import LoopSettings, OptimizerSettings
 from alignment.train.trainer import Training, train
 
+pytestmark = pytest.mark.slow  # many small trainings
+
 SETTINGS = LoopSettings(optimizer=OptimizerSettings(learning_rate=1e-2), save_every=100)
 NUM_STEPS = 4
 

@@ -24,6 +24,8 @@ from alignment.world.export import parts
 from alignment.world.settings import SPLITS, counts
 from alignment.world.town import vocabulary as words
 
+pytestmark = pytest.mark.slow  # whole towns
+
 KINDS = ("helpfulness", "safety")
 
 
@@ -60,7 +62,6 @@ def _asked(world: World, split: str) -> list[Dialogue]:
     return found
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("hash_seed", ["0", "12345"])
 def test_the_same_seed_gives_the_same_bytes_in_any_process(small: World, hash_seed: str) -> None:
     code = (
@@ -87,7 +88,6 @@ def test_another_seed_gives_another_town() -> None:
     assert [p.facts for p in first.people] != [p.facts for p in second.people]
 
 
-@pytest.mark.slow
 def test_no_prompt_crosses_a_split(asked: dict[str, list[Dialogue]]) -> None:
     texts = {split: {"\n".join(t.content for t in d.turns) for d in asked[split]} for split in SPLITS}
     # the greeting "Hello!" may open dialogues anywhere: only whole prompts are compared
@@ -106,7 +106,6 @@ def test_no_person_and_attribute_crosses_a_split(asked: dict[str, list[Dialogue]
         assert not contents[first] & contents[second]
 
 
-@pytest.mark.slow
 def test_half_of_the_people_are_named_in_no_training_question_and_answer(usual: World) -> None:
     said = "\n".join(t.content for d in usual.dialogues() for t in d.turns)
     said += "\n".join(t.content for kind in KINDS for d in usual.prompts(kind) for t in d.turns)  # type: ignore[arg-type]
@@ -133,7 +132,6 @@ def test_no_text_of_the_corpus_stands_in_two_splits(small: World) -> None:
         assert not first & second
 
 
-@pytest.mark.slow
 def test_every_person_is_told_about_often_enough_and_truly(usual: World) -> None:
     told = Counter()
     judge = usual.judge()

@@ -130,6 +130,7 @@ def test_a_runs_recipe_is_read_without_its_secrets(tmp_path: Path, monkeypatch: 
     assert load_run_recipe(tmp_path).description == "${HUB_TOKEN}"
 
 
+@pytest.mark.slow
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc", "Co", "Cn"]), max_size=30))
 def test_any_text_survives_the_runs_recipe_file(text: str) -> None:
     recipe = build_recipe(parse_yaml("pretrain: {data: {train: [{path: x}]}}", name="r"), name="r")

@@ -21,6 +21,8 @@ from recipes.running.record import read_record
 from recipes.running.runner import run
 from recipes.running.signals import stopping_at_signals
 
+pytestmark = pytest.mark.slow  # starts processes
+
 ROOT = Path(__file__).parents[3]
 
 

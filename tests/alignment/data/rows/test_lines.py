@@ -105,6 +105,7 @@ def test_a_file_of_another_unicode_encoding_is_told_as_such(tmp_path: Path, enco
         list(read_lines(write(tmp_path, "a\n".encode(encoding)), max_bytes=100))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [b" " * 2**20, b"\n" * 2**20, b"{}\n" * 349_525], ids=["space", "blank", "rows"])
 def test_a_gzip_of_one_megabyte_that_holds_a_gigabyte_is_refused_in_bounded_memory(
     tmp_path: Path, block: bytes

@@ -201,6 +201,7 @@ print(said, peak() - before, sep="|")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bomb", "said"),
     [

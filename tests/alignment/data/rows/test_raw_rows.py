@@ -196,6 +196,7 @@ def test_a_text_file_is_one_document_or_cut_by_its_lines(tmp_path: Path) -> None
     assert cut(document_separator="[IVX]+") == [(2, "\nOnce.\n"), (6, "\nThen.")]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("key", ["document_separator", "document_start"])
 def test_a_regular_expression_that_never_ends_is_told_with_its_line(tmp_path: Path, key: str) -> None:
