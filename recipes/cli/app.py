@@ -205,6 +205,17 @@ def stages(run: RunArgument) -> None:
 
 
 @app.command(rich_help_panel="Look")
+def verify(run: RunArgument) -> None:
+    """Compare every file of a run's finished stages with what the stage left.
+
+    Example: align verify runs/quickstart
+    """
+    from recipes.cli.show import verify_run
+
+    verify_run(run)
+
+
+@app.command(rich_help_panel="Look")
 def report(
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN", help="One run, or several to compare.", show_default=False)

@@ -11,13 +11,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from alignment.errors import RecipeError, UsageError
+from alignment.errors import CheckpointError, RecipeError, UsageError
 from recipes.load import load_recipe, load_run_recipe, shipped_recipes
 from recipes.masking import safe
 from recipes.reading.schema import Recipe
 from recipes.running.folder import is_locked, require_run, stage_folders
 from recipes.running.record import read_record
 from recipes.running.telling import duration
+from recipes.running.verify import altered_stages, require_unaltered
 from recipes.stages.kind import Makes
 from recipes.stages.table import STAGES
 
@@ -132,6 +133,8 @@ def write_report(runs: Sequence[Path], out: Path | None) -> None:
         require_run(run)
     from recipes.running.page import compare_runs, write_run_report
 
+    for run in runs:
+        require_unaltered(run)
     if len(runs) == 1:
         if out is not None:
             raise UsageError("--out is for comparisons of several runs; one run's report stands in its folder")
@@ -139,6 +142,24 @@ def write_report(runs: Sequence[Path], out: Path | None) -> None:
     else:
         page = compare_runs(runs, out or runs[0] / "report" / "compared")
     print(safe(f"report: {page}"))
+
+
+def verify_run(run: Path) -> None:
+    """Hash every file that a run's finished stages left, and say which were altered.
+
+    Raises:
+        UsageError: there is no run.
+        CheckpointError: something was altered; says how many stages.
+    """
+    require_run(run)
+    found = list(altered_stages(run, every=True))
+    for folder, altered in found:
+        print(safe(f"{folder}: {altered or 'as it was left'}"))
+    if bad := [folder for folder, altered in found if altered is not None]:
+        raise CheckpointError(
+            f"{len(bad)} of {len(found)} finished stages were altered ({', '.join(bad)}); restore their files, or make "
+            f"them anew: align run {safe(str(run))}/recipe.yaml --out {safe(str(run))} --redo"
+        )
 
 
 def write_world_files(*, size: str, seed: int, out: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import calendar
 import hashlib
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
@@ -15,6 +17,7 @@ from alignment.store.atomic import write_json
 from recipes.masking import mask
 
 STAGE = "stage.json"
+_SMALL = 1_000_000  # bytes that are hashed whenever a run is looked at
 VERSION = 1
 Status = Literal["running", "finished", "interrupted", "failed"]
 # what a stage leaves behind that is no result: records of what happened, what it resumes from
@@ -104,21 +107,48 @@ def outputs_of(folder: Path) -> dict[str, str]:
     return found
 
 
-def missing_output(folder: Path, record: StageRecord) -> str | None:
-    """The first recorded output that is gone or has another manifest; contents are checked where they are read."""
+def altered_output(folder: Path, record: StageRecord, *, every: bool = False) -> str | None:
+    """The first recorded output that is gone, replaced or altered, as a sentence; None if all stand.
+
+    Small files are hashed always, large ones where their size or time says that they were written after the stage
+    ended (an edit, or a copy of the run); what hashes like before stands.
+
+    Args:
+        every: hash every file, whatever its size and time.
+    """
     for name, digest in record.outputs.items():
         path = folder / name
         if path.is_symlink():
             return f"{name} is a symbolic link; a run holds its files itself"
         if path.is_dir():
             try:
-                if manifest.read_manifest(path).digest != digest:
-                    return f"{name} was replaced by another"
+                whole = manifest.read_manifest(path)
             except CheckpointError as error:
                 return str(error)
-        elif not path.is_file():
+            if whole.digest != digest:
+                return f"{name} was replaced by another"
+            files = {f"{name}/{file}": facts for file, facts in whole.files.items()}
+        elif path.is_file():
+            files = {name: (path.stat().st_size, digest)}  # its digest alone was kept
+        else:
             return f"{name} is missing"
+        for file, (size, expected) in files.items():
+            if (said := _altered(folder / file, size, expected, record.ended, every)) is not None:
+                return f"{file} {said}"
     return None
+
+
+def _altered(path: Path, size: int, digest: str, ended: str | None, every: bool) -> str | None:
+    if not path.is_file():
+        return "is missing"
+    facts = path.stat()
+    if facts.st_size != size:
+        return f"has {facts.st_size:,} bytes, the stage left {size:,}"
+    if not every and size > _SMALL and ended is not None:
+        left = calendar.timegm(time.strptime(ended, "%Y-%m-%dT%H:%M:%SZ"))
+        if facts.st_mtime <= left + 1:  # the record's time is whole seconds
+            return None
+    return None if manifest.file_digest(path) == digest else "was altered: its content has another digest"
 
 
 def holds_work(folder: Path) -> bool:

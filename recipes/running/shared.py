@@ -15,7 +15,7 @@ from pathlib import Path
 from alignment.errors import CheckpointError
 from alignment.store.atomic import staged_folder
 from recipes.running.fingerprint import of_this_release
-from recipes.running.record import StageRecord, missing_output, read_record
+from recipes.running.record import StageRecord, altered_output, read_record
 from recipes.stages.kind import PlannedStage
 
 
@@ -50,7 +50,7 @@ def _finished(folder: Path, mark: str) -> StageRecord | None:
         return None  # damaged: that run will say so; this one makes its own
     if record is None or record.status != "finished" or of_this_release(record.basis, record.fingerprint)[1] != mark:
         return None
-    return record if missing_output(folder, record) is None else None
+    return record if altered_output(folder, record) is None else None
 
 
 def _link(source: str, target: str) -> str:

@@ -14,7 +14,7 @@ from recipes.reading.schema import Recipe
 from recipes.running.digests import Digests
 from recipes.running.fingerprint import PENDING, Change, basis_of, changes, fingerprint, of_this_release
 from recipes.running.folder import stage_folders
-from recipes.running.record import StageRecord, holds_work, missing_output, read_record
+from recipes.running.record import StageRecord, altered_output, holds_work, read_record
 from recipes.stages.kind import PlannedStage
 
 
@@ -74,7 +74,7 @@ def survey(
                     Change(key="fingerprint", old=earlier_mark, new=mark)
                 ]
         elif record.status == "finished":
-            gone = missing_output(folder, record)
+            gone = altered_output(folder, record)
             if not stage.kind.stands(run, record.result):
                 continue  # made again; nothing rests on what stands outside the stages' folders
             if gone is not None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from alignment.errors import Interrupted, NonFiniteError
+from alignment.store.journal import read_journal
 from alignment.train.loop import Loop, finish
 from alignment.train.session import Session
 from alignment.train.settings import CadenceSettings
@@ -52,7 +53,7 @@ def _run(loop: Loop, counter: Counter, *, fail_at: int | None = None) -> None:
 
 
 def _rows(session: Session) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (session.folder / "metrics.jsonl").read_text().splitlines()]
+    return read_journal(session.folder / "metrics.jsonl")
 
 
 def _checkpoints(session: Session) -> list[str]:

@@ -101,7 +101,7 @@ def test_every_wrong_value_is_named_with_key_and_line(text: str, key: str, value
         ("model: {size: smal}", "(nearest: small)"),
         ("sft: {learning_rate: 1e-5}", "sft.learning_rate: unknown key; did you mean 'sft.optimizer.learning_rate'?"),
         ("sft: {rlhf: {}}", "sft.rlhf: unknown key; did you mean 'rlhf'?"),
-        ("sft: {zzz: 1}", "sft.zzz: unknown key; keys here: optimizer, log_every"),
+        ("sft: {zzz: 1}", "sft.zzz: unknown key; keys here: save_every, keep_checkpoints"),
         ("sft: {}", "sft.data: is missing; dialogues that end with an answer"),
         ("- a", "a recipe is a mapping of sections"),
         ("model: {size: custom}", "model: size: custom needs width, layers, heads, kv_heads"),

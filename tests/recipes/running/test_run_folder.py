@@ -24,7 +24,7 @@ from recipes.running.folder import (
     require_run,
     stage_folders,
 )
-from recipes.running.record import StageRecord, holds_work, missing_output, outputs_of, read_record, write_record
+from recipes.running.record import StageRecord, altered_output, holds_work, outputs_of, read_record, write_record
 from recipes.running.runner import run
 
 
@@ -194,11 +194,11 @@ def test_outputs_are_manifests_and_files_but_not_records_of_what_happened(tmp_pa
     outputs = outputs_of(tmp_path)
     assert outputs == {"checkpoint": manifest.digest, "kept.jsonl": hashlib.sha256(b"{}\n").hexdigest()}
     finished = record(outputs=outputs)
-    assert missing_output(tmp_path, finished) is None
+    assert altered_output(tmp_path, finished) is None
     with staged_folder(tmp_path / "checkpoint", replace=True) as aside:
         (aside / "weights").write_text("2")
         write_manifest(aside, kind="policy", meta={})
-    assert missing_output(tmp_path, finished) == "checkpoint was replaced by another"
+    assert altered_output(tmp_path, finished) == "checkpoint was replaced by another"
 
 
 def test_work_is_what_starting_anew_would_lose(tmp_path: Path) -> None:
