@@ -7,7 +7,7 @@ DEV := $(VENV)/.dev-installed
 export HF_HUB_DISABLE_TELEMETRY = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: quickstart test lint real-small faults mutants screenshot clean help
+.PHONY: quickstart test test-fast format lint schema real-small faults mutants screenshot clean help
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
@@ -32,6 +32,13 @@ real-small: $(RUN)  ## the same stages on the real data in $$ALIGNMENT_DATA
 test: $(DEV)  ## the tests
 	$(BIN)/python -m pytest
 
+test-fast: $(DEV)  ## the tests but the slow ones, the faults, the browser and the whole runs: under a minute on two idle cores
+	$(BIN)/python -m pytest -n auto -m "not slow and not browser" --ignore=tests/faults
+
+format: $(DEV)  ## ruff puts the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
 lint: $(DEV)  ## ruff and the type checker
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -42,6 +49,10 @@ faults: $(DEV)  ## every bar of docs/reliability.md, also the long ones (about a
 
 mutants: $(DEV)  ## wrong versions of every loss: do the tests notice?
 	$(BIN)/python -m tests.house.mutants
+
+schema: $(RUN)  ## recipes/recipe.schema.json, by which editors complete the keys of recipes
+	$(BIN)/align schema > recipes/recipe.schema.json.new
+	mv recipes/recipe.schema.json.new recipes/recipe.schema.json
 
 clean:  ## the environment and build leftovers; runs stay
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from alignment.constraint import Constraint
 from alignment.generate.settings import SamplingSettings
@@ -11,8 +10,11 @@ from alignment.policy.policy import Policy
 from alignment.records import Dialogue
 from alignment.report.intervals import wilson
 from alignment.train.session import Session
+from gatt.result import Consistency, HeldDialogue, TurnShare
 from gatt.settings import GattSettings
 from gatt.synthesize import hold_dialogues, plan_dialogues
+
+_EXAMPLES = 4  # dialogues that the report may show
 
 
 def consistency_by_turn(
@@ -23,14 +25,14 @@ def consistency_by_turn(
     session: Session,
     *,
     name: str,
-) -> dict[str, Any]:
+) -> Consistency:
     """Hold held-out dialogues with the instruction given once, and check every answer.
 
     Args:
         name: "before" or "after"; the plans are the same for both.
 
     Returns:
-        `turns`: for each turn `{turn, value, low, high, dialogues}` (Wilson, 95 %); `examples`: some dialogues.
+        The share that keeps the instruction by turn, and some dialogues.
     """
     plans = plan_dialogues(
         dialogues,
@@ -53,20 +55,20 @@ def consistency_by_turn(
         if verdicts:
             interval = wilson(sum(verdicts), len(verdicts))
             rows.append(
-                {
-                    "turn": turn + 1,
-                    "value": interval.value,
-                    "low": interval.low,
-                    "high": interval.high,
-                    "dialogues": len(verdicts),
-                }
+                TurnShare(
+                    turn=turn + 1,
+                    value=interval.value,
+                    low=interval.low,
+                    high=interval.high,
+                    dialogues=len(verdicts),
+                )
             )
     examples = [
-        {
-            "instruction": plan.constraint.instruction,
-            "exchanges": [list(pair) for pair in zip(plan.user_turns, answers, strict=False)],
-            "kept": [plan.constraint.satisfied(answer) for answer in answers],
-        }
-        for plan, answers in list(zip(plans, held, strict=True))[:4]
+        HeldDialogue(
+            instruction=plan.constraint.instruction,
+            exchanges=tuple(zip(plan.user_turns, answers, strict=False)),
+            kept=tuple(plan.constraint.satisfied(answer) for answer in answers),
+        )
+        for plan, answers in list(zip(plans, held, strict=True))[:_EXAMPLES]
     ]
-    return {"turns": rows, "examples": examples}
+    return Consistency(turns=tuple(rows), examples=tuple(examples))

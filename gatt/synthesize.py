@@ -20,6 +20,7 @@ from alignment.randomness import named_generator
 from alignment.records import Dialogue, Source, Turn
 from alignment.text.chat import MARKERS
 from alignment.train.session import Session
+from gatt.result import Synthesis
 from gatt.settings import GattSettings
 
 
@@ -127,7 +128,7 @@ def synthesize_gatt(
     constraints: Sequence[Constraint],
     settings: GattSettings,
     session: Session,
-) -> tuple[list[Dialogue], dict[str, float]]:
+) -> tuple[list[Dialogue], Synthesis]:
     """Make GAtt's training dialogues with the current chat model.
 
     Returns:
@@ -156,13 +157,8 @@ def synthesize_gatt(
         satisfied += follows
         if follows or not settings.keep_only_satisfied:
             made.append(_training_dialogue(plan, answers))
-    figures = {
-        "planned": float(len(plans)),
-        "complete": float(complete),
-        "follow_share": satisfied / max(complete, 1),
-        "kept": float(len(made)),
-    }
-    return made, figures
+    share = satisfied / max(complete, 1)
+    return made, Synthesis(planned=len(plans), complete=complete, follow_share=share, kept=len(made))
 
 
 def _history(plan: Plan, answers: Sequence[str], repeat_instruction: bool) -> Dialogue:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from alignment.constraint import Constraint
+from alignment.data.mixing import mix_in
 from alignment.errors import DataError
 from alignment.policy.policy import Policy
-from alignment.randomness import named_generator
 from alignment.records import Dialogue
 from alignment.store.atomic import write_json
 from alignment.train.session import Session
 from alignment.train.sft import fine_tune
 from gatt.evaluate import consistency_by_turn
+from gatt.result import GattResult
 from gatt.settings import GattSettings
 from gatt.synthesize import synthesize_gatt
 
@@ -27,7 +27,7 @@ def train_gatt(
     settings: GattSettings,
     session: Session,
     sft_dialogues: Sequence[Dialogue] = (),
-) -> dict[str, Any]:
+) -> GattResult:
     """Teach a chat model to keep an instruction over many turns, and save it to `checkpoint/`.
 
     Args:
@@ -35,8 +35,8 @@ def train_gatt(
         constraints: what the training dialogues instruct; the evaluation uses the held-out ones too.
 
     Returns:
-        Consistency by turn before and after (seen and unseen instructions), and the synthesis's and the
-        fine-tuning's figures; also in `gatt.json`.
+        Consistency by turn before and after (seen and unseen instructions), the synthesis's figures (`gatt.json`
+        holds these too), and the fine-tuning's.
 
     Raises:
         DataError: no synthesised dialogue could be kept.
@@ -49,15 +49,14 @@ def train_gatt(
     made, synthesis = synthesize_gatt(policy, dialogues, constraints, settings, session)
     if not made:
         raise DataError(
-            f"GAtt kept none of {int(synthesis['planned'])} dialogues: the model follows no instruction even when "
-            f"it is repeated (share {synthesis['follow_share']:.2f}); train it further, or set "
+            f"GAtt kept none of {synthesis.planned} dialogues: the model follows no instruction even when "
+            f"it is repeated (share {synthesis.follow_share:.2f}); train it further, or set "
             f"gatt.keep_only_satisfied: false"
         )
-    extra = min(len(sft_dialogues), round(settings.sft_share * len(made)))
-    picked = named_generator(session.seed, "gatt-mix").permutation(len(sft_dialogues))[:extra]
+    mixed = mix_in(made, sft_dialogues, settings.sft_share, seed=session.seed, names=("gatt-mix",))
     tuned = fine_tune(
         policy,
-        [*made, *(sft_dialogues[i] for i in sorted(picked.tolist()))],
+        mixed,
         settings,
         session,
         name="gatt",
@@ -68,8 +67,6 @@ def train_gatt(
         kind: consistency_by_turn(policy, held_out, group, settings, session, name=f"after-{kind}")
         for kind, group in tested
     }
-    result = {"before": before, "after": after, "synthesis": synthesis}
-    write_json(session.folder / "gatt.json", result)
-    first, last = before["seen"]["turns"][-1], after["seen"]["turns"][-1]
-    headline = f"instruction kept at turn {last['turn']}: {first['value']:.0%} -> {last['value']:.0%}"
-    return {**result, **tuned, "headline": headline}
+    result = GattResult(before=before, after=after, synthesis=synthesis, training=tuned)
+    write_json(session.folder / "gatt.json", result.evaluation_as_json())
+    return result

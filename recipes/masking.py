@@ -43,7 +43,7 @@ def mask_private(text: str) -> str:
 
 
 def mask_values(value: Any) -> Any:
-    """Plain JSON values with every string masked, keys too."""
+    """Plain JSON values with every string masked; keys are names of ours, and stay."""
     return _masked_values(value, _secrets(os.environ))
 
 
@@ -71,7 +71,7 @@ def _masked_values(value: Any, secrets: list[tuple[str, str]]) -> Any:
     if isinstance(value, str):
         return _masked(value, secrets)
     if isinstance(value, Mapping):
-        return {_masked(str(key), secrets): _masked_values(item, secrets) for key, item in value.items()}
+        return {str(key): _masked_values(item, secrets) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_masked_values(item, secrets) for item in value]
     return value

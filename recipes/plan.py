@@ -75,7 +75,7 @@ class _Plan:
 
     def world(self, *read: DataSettings | None, judged: bool = False) -> WorldSettings | None:
         """The embedded world for a stage that reads it, or judges by it."""
-        return self.recipe.world if judged or any(_world_sources(data, ()) for data in read) else None
+        return self.recipe.world if judged or any(_sources(data, (), "world") for data in read) else None
 
     def making(self, what: Makes) -> list[str]:
         """The stages so far that make something."""
@@ -320,23 +320,39 @@ def section_problems(recipe: Recipe) -> list[tuple[KeyPath, str]]:
         if recipe.gatt.sft_share > 0 and recipe.sft is None:
             need(("gatt", "sft_share"), "mixes in SFT dialogues; add the section sft or set it to 0")
     if recipe.world is None:
-        for key in _world_sources(recipe, ()):
+        for key in _sources(recipe, (), "world"):
             need(key, "reads the embedded world; add the section `world: {}`")
+    if not found:  # a plan can be made
+        found += _stage_source_problems(recipe)
     return found
 
 
-def _world_sources(value: Any, path: KeyPath) -> list[KeyPath]:
-    """Below a settings value, the keys of all sources that read the embedded world."""
-    return list(_find_world_sources(value, path))
+def _stage_source_problems(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
+    """Sources that read a stage which is not there, makes no records, or comes too late."""
+    plan = {stage.name: stage for stage in stages_of(recipe)}
+    readers = {data.key: stage for stage in reversed(plan.values()) for data in stage.inputs.data()}
+    for key, name in _sources(recipe, (), "stage").items():
+        reader = next(stage for section, stage in readers.items() if ".".join(map(str, key)).startswith(f"{section}."))
+        earlier = [s.name for s in plan.values() if s.makes(Makes.RECORDS) and s.number < reader.number]
+        right = f"right is {' or '.join(earlier)}" if earlier else "no stage before it makes any"
+        if name not in plan:
+            yield key, f"is {name!r}, which is no stage of this recipe; {right}"
+        elif not plan[name].makes(Makes.RECORDS):
+            yield key, f"is {name!r}, a stage that makes no records; {right}"
+        elif plan[name].number >= reader.number:
+            yield key, f"is {name!r}, which comes after {reader.name}, the stage that would read it; {right}"
 
 
-def _find_world_sources(value: Any, path: KeyPath) -> Iterator[KeyPath]:
+def _sources(value: Any, path: KeyPath, field: str) -> dict[KeyPath, str]:
+    """Below a settings value, every source that says this field: its key -> what it says."""
+    found: dict[KeyPath, str] = {}
     if isinstance(value, SourceSettings):
-        if value.world is not None:
-            yield (*path, "world")
+        if (said := getattr(value, field)) is not None:
+            found[(*path, field)] = said
     elif isinstance(value, Settings):
         for name in type(value).model_fields:
-            yield from _find_world_sources(getattr(value, name), (*path, name))
+            found |= _sources(getattr(value, name), (*path, name), field)
     elif isinstance(value, (list, tuple)):
         for index, item in enumerate(value):
-            yield from _find_world_sources(item, (*path, index))
+            found |= _sources(item, (*path, index), field)
+    return found

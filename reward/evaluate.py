@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -13,19 +12,13 @@ from alignment.report.intervals import wilson
 from alignment.train.compute import Compute
 from reward.model import RewardModel
 from reward.preferences import Example, PairExample
+from reward.result import RewardEvaluation, Share
 
 
-def evaluate_reward(reward_model: RewardModel, examples: Sequence[Example], compute: Compute) -> dict[str, Any]:
-    """Score held-out pairs and labelled answers.
-
-    Returns:
-        `accuracy`: overall and by grade and source, each `{value, low, high, pairs}` (Wilson, 95 %; a tie
-        counts half); `mean_gap`: mean score gap of chosen and rejected by grade; `safety`: precision and
-        recall of unsafe answers at sigma(r) < 0.5 and the area under the ROC curve, where labels exist;
-        `scores`: a histogram of the scores.
-    """
+def evaluate_reward(reward_model: RewardModel, examples: Sequence[Example], compute: Compute) -> RewardEvaluation:
+    """Score held-out pairs and labelled answers."""
     if not examples:
-        return {"accuracy": {}, "mean_gap": {}, "safety": {}, "scores": {}}
+        return RewardEvaluation()
     scored = reward_model.score_ids(
         [example.tree.segments[0].tolist() for example in examples],
         [[segment.tolist() for segment in example.tree.segments[1:]] for example in examples],
@@ -48,18 +41,13 @@ def evaluate_reward(reward_model: RewardModel, examples: Sequence[Example], comp
     accuracy = {}
     for group in sorted(wins, key=_group_order):
         interval = wilson(sum(wins[group]), len(wins[group]))
-        accuracy[group] = {
-            "value": interval.value,
-            "low": interval.low,
-            "high": interval.high,
-            "pairs": len(wins[group]),
-        }
-    return {
-        "accuracy": accuracy,
-        "mean_gap": {group: float(np.mean(gaps[group])) for group in accuracy},
-        "safety": _safety(np.asarray(labels), np.asarray(label_scores)) if labels else {},
-        "scores": _histogram([score for scores in scored for score in scores]),
-    }
+        accuracy[group] = Share(value=interval.value, low=interval.low, high=interval.high, pairs=len(wins[group]))
+    return RewardEvaluation(
+        accuracy=accuracy,
+        mean_gap={group: float(np.mean(gaps[group])) for group in accuracy},
+        safety=_safety(np.asarray(labels), np.asarray(label_scores)) if labels else {},
+        scores=_histogram([score for scores in scored for score in scores]),
+    )
 
 
 def _safety(safe: np.ndarray, scores: np.ndarray) -> dict[str, float]:

@@ -21,9 +21,10 @@ from alignment.batch.steps import pack
 from alignment.batch.tree import ForestBatch, make_batch
 from alignment.errors import CheckpointError
 from alignment.model.attention import AttentionPlan
-from alignment.model.checkpoint import align_weights, check_tensors, check_weight_files, quiet_loading, save_model
+from alignment.model.checkpoint import read_llama, save_model
 from alignment.model.llama import LlamaBody, LlamaCore
 from alignment.model.modes import evaluating
+from alignment.model.weight_files import require_plain_files
 from alignment.policy.pairing import require_fitting_config, require_recorded_tokenizer
 from alignment.policy.policy import Policy
 from alignment.randomness import named_seed
@@ -97,17 +98,13 @@ class RewardModel:
         folder = Path(folder)
         if not folder.is_dir():
             raise CheckpointError(f"{folder} is no folder; a reward model's checkpoint is needed")
+        require_plain_files(folder)
         tokenizer = Tokenizer.load(folder)
         require_recorded_tokenizer(folder, tokenizer)
         if (folder / MANIFEST).exists():
             verify(folder, kind="reward")
-        check_weight_files(folder)
-        config = LlamaConfig.from_pretrained(folder)
-        check_tensors(folder, LlamaReward, config)
-        require_fitting_config(tokenizer, config, str(folder))
-        with quiet_loading():
-            model = LlamaReward.from_pretrained(folder, use_safetensors=True)
-        align_weights(model)
+        model = read_llama(folder, LlamaReward)
+        require_fitting_config(tokenizer, model.config, str(folder))
         return RewardModel(model=model, tokenizer=tokenizer)
 
     def save(self, folder: Path, *, meta: Mapping[str, Any]) -> Manifest:

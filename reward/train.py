@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -20,12 +20,14 @@ from alignment.records import LabelledAnswer, Preference
 from alignment.store.atomic import write_json
 from alignment.train.compute import Compute, is_main_process, resolve_compute
 from alignment.train.language_model import longest_sequence
+from alignment.train.loop import finish
 from alignment.train.session import Session
-from alignment.train.trainer import Training, finish, train
+from alignment.train.trainer import Training, train
 from reward.evaluate import evaluate_reward
 from reward.loss import ranking_loss, safety_loss
 from reward.model import LlamaReward, RewardModel, segment_scores
-from reward.preferences import PairBatch, make_pair_batch, prepare_pairs
+from reward.preferences import Example, PairBatch, make_pair_batch, prepare_pairs
+from reward.result import RewardResult
 from reward.settings import RewardSettings
 
 
@@ -37,7 +39,7 @@ def train_reward(
     held_out: Sequence[Preference | LabelledAnswer] = (),
     *,
     name: str = "reward",
-) -> dict[str, Any]:
+) -> RewardResult:
     """Train a reward model from a chat model and save it to `checkpoint/` in the session's folder.
 
     Args:
@@ -45,8 +47,7 @@ def train_reward(
         name: names the random order and the head's initialisation ("helpfulness", "safety").
 
     Returns:
-        `evaluate_reward`'s figures on the held-out pairs, plus steps, tokens and counts; also written to
-        `evaluation.json`.
+        The training's figures, and the evaluation on the held-out pairs, which `evaluation.json` holds too.
 
     Raises:
         DataError: no pair is left to train on.
@@ -59,18 +60,7 @@ def train_reward(
     )
     if not pairs.examples:
         raise DataError(f"the {name} reward model has no pairs to train on ({pairs.too_long} are over the context)")
-    longest = max(example.num_tokens for example in (*pairs.examples, *test.examples))
-    steps = Steps(
-        pairs.examples,
-        make_pair_batch,
-        capacity=max(settings.pack_length or context, longest),
-        unit="items",
-        batch_size=settings.batch_size,
-        epochs=settings.epochs,
-        seed=session.seed,
-        name=name,
-        max_steps=settings.max_steps,
-    )
+    steps = pair_steps(pairs.examples, settings, context, seed=session.seed, name=name, held_out=test.examples)
     bins = pack(test.examples, steps.capacity)
     test_batches = [make_pair_batch([test.examples[i] for i in bin_]) for bin_ in bins]
     weight = settings.safety_weight
@@ -82,18 +72,43 @@ def train_reward(
         normaliser=lambda batch: float(batch.num_examples),
         evaluate=(lambda model, compute: _held_out(model, test_batches, weight, compute)) if test_batches else None,
     )
-    result: dict[str, Any] = dict(train(training, settings, session))
+    result = train(training, settings, session)
     evaluation = evaluate_reward(reward_model, test.examples, resolve_compute(session.compute))
     if is_main_process():
         reward_model.save(session.folder / "checkpoint", meta={"stage": name, "fingerprint": session.fingerprint})
-        write_json(session.folder / "evaluation.json", evaluation)
+        write_json(session.folder / "evaluation.json", evaluation.as_json())
     finish(session)
-    counts = {
-        "pairs": len(pairs.examples),
-        "held_out_pairs": len(test.examples),
-        "too_long": pairs.too_long + test.too_long,
-    }
-    return {**result, **counts, "evaluation": evaluation}
+    return RewardResult(
+        training=result,
+        evaluation=evaluation,
+        pairs=len(pairs.examples),
+        held_out_pairs=len(test.examples),
+        too_long=pairs.too_long + test.too_long,
+    )
+
+
+def pair_steps(
+    examples: Sequence[Example],
+    settings: RewardSettings,
+    context_length: int,
+    *,
+    seed: int,
+    name: str,
+    held_out: Sequence[Example] = (),
+) -> Steps[Example, PairBatch]:
+    """The steps of a reward model; a step is counted in pairs, and no pair is longer than a pack."""
+    longest = max((example.num_tokens for example in (*examples, *held_out)), default=0)
+    return Steps(
+        examples,
+        make_pair_batch,
+        capacity=max(settings.pack_length or context_length, longest),
+        unit="items",
+        batch_size=settings.batch_size,
+        epochs=settings.epochs,
+        seed=seed,
+        name=name,
+        max_steps=settings.max_steps,
+    )
 
 
 def pair_loss(model: nn.Module, batch: PairBatch, *, safety_weight: float) -> tuple[Tensor, dict[str, Tensor]]:

@@ -7,19 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rl.judges import RewardJudges as RewardJudges
-    from rl.ppo import PPOTrainer as PPOTrainer
+    from rl.ppo import PromptSplit as PromptSplit
+    from rl.ppo import train_ppo as train_ppo
     from rl.rejection import rejection_sample as rejection_sample
     from rl.settings import PpoSettings as PpoSettings
     from rl.settings import RejectionSettings as RejectionSettings
 
 _HOMES = {
     "rejection_sample": "rl.rejection",
-    "PPOTrainer": "rl.ppo",
+    "train_ppo": "rl.ppo",
+    "PromptSplit": "rl.ppo",
     "RewardJudges": "rl.judges",
     "RejectionSettings": "rl.settings",
     "PpoSettings": "rl.settings",
 }
-__all__ = ["PPOTrainer", "PpoSettings", "RejectionSettings", "RewardJudges", "rejection_sample"]
+__all__ = ["PpoSettings", "PromptSplit", "RejectionSettings", "RewardJudges", "rejection_sample", "train_ppo"]
 
 
 def __getattr__(name: str) -> Any:

@@ -18,23 +18,35 @@ PACK_TOKENS = 4096  # tokens of one forest; a longer answer gets a forest of its
 
 
 @dataclass(frozen=True, kw_only=True)
+class AnswerTokens:
+    """What the three models say of every token of the answers, on the CPU.
+
+    Attributes:
+        log_probs: [B, N] under the policy that sampled them, in nats.
+        reference: [B, N] under the policy at the start of PPO.
+        values: [B, N] of the states before each token.
+        mask: [B, N] True at real tokens.
+    """
+
+    log_probs: Tensor
+    reference: Tensor
+    values: Tensor
+    mask: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
 class Experience:
     """An iteration's answers with everything the update needs.
 
     Attributes:
         trees: [B] prompt -> answer, every token of the answer a target.
-        log_probs: [B, N] under the policy that sampled them.
-        values: [B, N] of the states before each token.
         advantages, returns: [B, N].
-        mask: [B, N] True at real tokens.
     """
 
     trees: tuple[Tree, ...]
-    log_probs: Tensor
-    values: Tensor
+    tokens: AnswerTokens
     advantages: Tensor
     returns: Tensor
-    mask: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,8 +18,14 @@ from alignment.train.settings import ComputeSettings
 from reward.model import RewardModel
 from rl.objective import combined_reward
 
+# in logits: at this distance the model itself takes the better answer with less than 52.5 %, and in bf16 scores
+# from 4 on lie 0.03 apart
+_TIE = 0.1
 _DECIDES: Mapping[str, Decision] = MappingProxyType(
-    {campaign: Decision(figure="combined", tie=0.01) for campaign in ("helpfulness", "safety")}
+    {
+        "helpfulness": Decision(figure="combined", tie=_TIE),
+        "safety": Decision(figure="safety", tie=_TIE),  # the combined reward of a prompt that is tagged so
+    }
 )
 
 
@@ -45,7 +51,7 @@ class RewardJudges:
 
     @property
     def decides(self) -> Mapping[str, Decision]:
-        """The combined reward."""
+        """The combined reward, on safety prompts the safety score; ties are told in logits."""
         return _DECIDES
 
     def require_fit(self, policy: Policy) -> None:

@@ -12,7 +12,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -29,6 +28,7 @@ from alignment.train.nonfinite import NonFiniteSteps
 from alignment.train.session import Session
 from alignment.train.sft import fine_tune
 from rl.judges import RewardJudges
+from rl.result import RejectionResult, SamplingFigures
 from rl.rollout import Rollout, score_rollouts
 from rl.settings import RejectionSettings
 
@@ -58,7 +58,7 @@ def rejection_sample(
     earlier: Sequence[Path] = (),
     sft_dialogues: Sequence[Dialogue] = (),
     start: Policy | None = None,
-) -> dict[str, Any]:
+) -> RejectionResult:
     """Make one RLHF version and save it to `checkpoint/` in the session's folder.
 
     Args:
@@ -71,8 +71,7 @@ def rejection_sample(
         start: the model that is fine-tuned (the policy itself by default); changed in place.
 
     Returns:
-        Mean reward of samples and of kept answers, gain of the best over the mean, where kept answers
-        came from, and the fine-tuning's figures; also written to `rejection.json`.
+        The sampling's figures, which `rejection.json` holds too, and the fine-tuning's.
 
     Raises:
         DataError: no prompt fits the context, or no answer can be kept.
@@ -105,8 +104,8 @@ def rejection_sample(
     history = [read_kept(folder / KEPT_FILE) for folder in earlier] if settings.pool == "all" else []
     pool = best_of_pool([*history, best])
     write_text(session.folder / KEPT_FILE, "".join(json.dumps(asdict(kept)) + "\n" for kept in best))
-    figures = _figures(rollouts, best, pool, version) | {"prompts_left_out": left_out}
-    write_json(session.folder / "rejection.json", figures)
+    figures = _figures(rollouts, best, pool, version, left_out)
+    write_json(session.folder / "rejection.json", figures.as_json())
     by_id = {prompt.id: prompt for prompt in prompts}
     dialogues = [by_id[kept.prompt_id].answered(kept.answer) for kept in pool if kept.prompt_id in by_id]
     if not dialogues:
@@ -114,7 +113,7 @@ def rejection_sample(
     names = ("rejection-mix", version)
     mixed = mix_in(dialogues, sft_dialogues, settings.sft_share, seed=session.seed, names=names)
     tuned = fine_tune(start or policy, mixed, settings, session, name=f"rejection-v{version}")
-    return {**figures, **tuned}
+    return RejectionResult(sampling=figures, training=tuned)
 
 
 def choose_prompts(prompts: Sequence[Dialogue], count: int, *, seed: int, version: int) -> list[Dialogue]:
@@ -163,7 +162,9 @@ def read_kept(path: Path) -> list[Kept]:
     return [Kept(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def _figures(rollouts: Sequence[Rollout], best: Sequence[Kept], pool: Sequence[Kept], version: int) -> dict[str, Any]:
+def _figures(
+    rollouts: Sequence[Rollout], best: Sequence[Kept], pool: Sequence[Kept], version: int, left_out: int
+) -> SamplingFigures:
     combined = np.asarray([score for rollout in rollouts for score in rollout.combined])
     lengths = [len(sample.token_ids) for rollout in rollouts for sample in rollout.samples]
     cut = [sample.finish_reason == "length" for rollout in rollouts for sample in rollout.samples]
@@ -174,19 +175,20 @@ def _figures(rollouts: Sequence[Rollout], best: Sequence[Kept], pool: Sequence[K
     origins: dict[str, int] = {}
     for kept in pool:
         origins[f"v{kept.version}"] = origins.get(f"v{kept.version}", 0) + 1
-    return {
-        "version": version,
-        "prompts": len(rollouts),
-        "samples": int(combined.size),
-        "mean_reward": float(combined.mean()),
-        "median_reward": float(np.median(combined)),
-        "kept_reward": float(np.mean([kept.combined for kept in best])) if best else 0.0,
-        "max_reward_by_n": dict(max_by_n),
-        "pool_size": len(pool),
-        "pool_origins": dict(sorted(origins.items())),
-        "mean_answer_tokens": float(np.mean(lengths)),
-        "cut_share": float(np.mean(cut)),
-    }
+    return SamplingFigures(
+        version=version,
+        prompts=len(rollouts),
+        samples=int(combined.size),
+        mean_reward=float(combined.mean()),
+        median_reward=float(np.median(combined)),
+        kept_reward=float(np.mean([kept.combined for kept in best])) if best else 0.0,
+        max_reward_by_n=dict(max_by_n),
+        pool_size=len(pool),
+        pool_origins=dict(sorted(origins.items())),
+        mean_answer_tokens=float(np.mean(lengths)),
+        cut_share=float(np.mean(cut)),
+        prompts_left_out=left_out,
+    )
 
 
 def _powers(most: int) -> list[int]:

@@ -55,6 +55,7 @@ def compare_versions(
                     prompts=len(next(iter(scores.values()))),
                     ranking=tuple(ranking(scores, tie=decision.tie).items()),
                     win_rates=tuple(rates),
+                    tie=decision.tie,
                 )
             )
     return tuple(found)

@@ -9,6 +9,7 @@ from pathlib import Path
 from alignment.evaluate.result import (
     Comparison,
     HeadToHead,
+    JudgeRecord,
     Recall,
     ScoredAnswer,
     VersionScores,
@@ -19,7 +20,12 @@ from alignment.report.figure import Figure, Series
 from alignment.report.page import Block, Exchange, Section, SideBySide
 from alignment.report.table import Cell, Interval, Table
 
-_HEADLINES = ("gold.helpfulness", "gold.safety", "reward.helpfulness", "reward.safety", "reward.combined")
+# judge -> its main figures and their scale; a judge's other figures are its parts
+_MAIN = {
+    "gold": (("helpfulness", "safety"), "mean"),
+    "endpoint": (("helpfulness", "safety"), "mean"),
+    "reward": (("helpfulness", "safety", "combined"), "mean score before the sigmoid"),
+}
 
 
 def section(folder: Path, *, num_examples: int) -> Section:
@@ -28,7 +34,7 @@ def section(folder: Path, *, num_examples: int) -> Section:
     blocks: list[Block] = []
     for campaign in dict.fromkeys(entry.campaign for entry in evaluation.versions if not entry.task):
         entries = [entry for entry in evaluation.versions if entry.campaign == campaign]
-        blocks += _campaign(campaign, [entry for entry in entries if not entry.task])
+        blocks += _campaign(campaign, [entry for entry in entries if not entry.task], evaluation.judges)
         blocks += _by_task(campaign, [entry for entry in entries if entry.task])
         blocks += [_who_wins(found) for found in evaluation.comparisons if found.campaign == campaign]
     blocks += _recall(evaluation.recall)
@@ -37,32 +43,39 @@ def section(folder: Path, *, num_examples: int) -> Section:
     return Section(id="evaluate", title=title, blocks=tuple(blocks), summary=evaluation.headline)
 
 
-def _campaign(campaign: str, rows: Sequence[VersionScores]) -> list[Block]:
-    names = [name for name in _HEADLINES if any(name in row.figures for row in rows)]
-    parts = sorted({name for row in rows for name in row.figures} - set(names))
+def _campaign(campaign: str, rows: Sequence[VersionScores], judges: Sequence[JudgeRecord]) -> list[Block]:
+    measured = {name for row in rows for name in row.figures}
+    names = [f"{judge}.{own}" for judge, (figures, _) in _MAIN.items() for own in figures]
+    names = [name for name in names if name in measured]
+    parts = sorted(measured - set(names))
     blocks: list[Block] = []
     for title, columns in ((f"Held-out {campaign} prompts", names), (f"Parts, held-out {campaign} prompts", parts)):
         if columns:
             cells = tuple((row.version, row.prompts, *(row.figures.get(name) for name in columns)) for row in rows)
-            note = (
-                "Means with 95 % bootstrap intervals. The gold judge took no part in training; the reward models did."
-            )
+            note = " ".join(["Means with 95 % bootstrap intervals.", *_who_judged(judges)])
             blocks.append(Table(title=title, columns=("version", "prompts", *columns), rows=cells, note=note))
     labels = tuple(row.version for row in rows)
-    for kind in ("gold", "reward"):
-        shown = [name for name in names if name.startswith(f"{kind}.")]
+    for judge, (_, scale) in _MAIN.items():
+        shown = [name for name in names if name.startswith(f"{judge}.")]
         if shown:
             blocks.append(
                 Figure(
-                    title=f"{kind} judge, held-out {campaign} prompts, version by version",
+                    title=f"{judge} judge, held-out {campaign} prompts, version by version",
                     kind="line",
                     categories=labels,
                     series=tuple(_series(name, rows) for name in shown),
                     x_label="version",
-                    y_label="mean" if kind == "gold" else "mean score before the sigmoid",
+                    y_label=scale,
                 )
             )
     return blocks
+
+
+def _who_judged(judges: Sequence[JudgeRecord]) -> list[str]:
+    """A sentence each on the judges that took no part in training and on those that did."""
+    groups = [[judge.name for judge in judges if judge.independent is kind] for kind in (True, False)]
+    words = ("Took no part in training: ", "Took part in it: ")
+    return [f"{said}{', '.join(names)}." for said, names in zip(words, groups, strict=True) if names]
 
 
 def _by_task(campaign: str, entries: Sequence[VersionScores]) -> list[Block]:
@@ -92,8 +105,8 @@ def _who_wins(found: Comparison) -> Table:
         title=f"Who wins, {found.judge} judge, held-out {found.campaign} prompts",
         columns=("place", "version", "rating", f"win rate against {base}", "before it: win / tie / loss", "win rate"),
         rows=tuple(rows),
-        note=f"{found.prompts} prompts, decided by {found.figure}; a tie counts half; the rating is on the Elo "
-        f"scale with mean 1000, from all pairs.",
+        note=f"{found.prompts} prompts, decided by {found.figure}; scores at most {found.tie:g} apart are a tie and "
+        f"count half; the rating is on the Elo scale with mean 1000, from all pairs.",
     )
 
 

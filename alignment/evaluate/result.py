@@ -84,6 +84,7 @@ class Comparison:
 
     Attributes:
         figure: "judge.figure" that decided.
+        tie: scores at most this far apart were a tie.
         prompts: how many all versions answered and the judge scored.
         ranking: (version, rating on the Elo scale), the best first.
     """
@@ -94,6 +95,15 @@ class Comparison:
     prompts: int
     ranking: tuple[tuple[str, float], ...]
     win_rates: tuple[HeadToHead, ...]
+    tie: float = 0.01  # of every comparison before it was written down
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeRecord:
+    """Who judged: its name, and whether it took no part in training."""
+
+    name: str
+    independent: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +113,7 @@ class Evaluation:
     versions: tuple[VersionScores, ...]
     recall: tuple[Recall, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
+    judges: tuple[JudgeRecord, ...] = ()
 
     @property
     def headline(self) -> str:
@@ -155,11 +166,12 @@ def read_answers(folder: Path) -> list[ScoredAnswer]:
     """
     path = folder / ANSWERS_FILE
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # lines end at "\n" alone: U+2028 and its like stand unescaped inside the texts
+        lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); the evaluate stage writes it") from None
     answers = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(lines if lines != [b""] else [], start=1):
         try:
             answers.append(_ANSWER.validate_python(json.loads(line)))
         except (ValueError, RecursionError) as error:

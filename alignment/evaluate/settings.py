@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
+from pydantic import field_validator
+
 from alignment.generate.settings import SamplingSettings
 from alignment.settings import Settings, setting
 
@@ -15,6 +19,36 @@ class EndpointSettings(Settings):
     model: str = setting(..., "the judging model's name, as the endpoint knows it", min_length=1)
     key_variable: str = setting("", "environment variable that holds the key; empty: no key is sent")
     timeout: float = setting(60.0, "seconds to wait for a reply", gt=0)
+
+    @field_validator("url")
+    @classmethod
+    def _an_address(cls, url: str) -> str:
+        fault = address_fault(url)
+        if fault:
+            raise ValueError(f"is no address of an endpoint ({fault}); http://HOST/v1 or https://HOST/v1 is needed")
+        return url
+
+
+def address_fault(url: str) -> str:
+    """Why a URL names no endpoint, without quoting it (it may hold a secret); "" if it does."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "its host cannot be read"
+    if not url.isprintable() or any(sign.isspace() for sign in url):
+        return "it holds a blank or a control character"
+    if parts.scheme not in ("http", "https"):
+        return "it does not begin with http:// or https://"
+    if not parts.hostname:
+        return "it has no host"
+    if parts.username is not None or parts.password is not None:
+        return "it holds a user or a password; a key belongs into the variable that key_variable names"
+    if parts.query or parts.fragment or url.endswith(("?", "#")):
+        return "it holds a query or a fragment, and /chat/completions is added at its end"
+    try:
+        return "" if parts.port != 0 else "its port is 0"
+    except ValueError:
+        return "its port is no number up to 65535"
 
 
 class EvaluateSettings(Settings):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alignment.evaluate.comparisons import compare_versions
-from alignment.evaluate.result import Evaluation, ScoredAnswer, write_evaluation
+from alignment.evaluate.result import Evaluation, JudgeRecord, ScoredAnswer, write_evaluation
 from alignment.evaluate.settings import EvaluateSettings
 from alignment.evaluate.summary import recall, summarise
 from alignment.generate.draw import JOURNALS, answers_of, draw_samples, fitting_prompts
@@ -73,6 +73,7 @@ def evaluate_versions(
         versions=summarise(scored, names, seed=session.seed),
         recall=recall(scored, names, seed=session.seed),
         comparisons=compare_versions(scored, names, judges, seed=session.seed),
+        judges=tuple(JudgeRecord(name=judge.name, independent=judge.independent) for judge in judges),
     )
     write_evaluation(session.folder, evaluation, scored)
     return evaluation

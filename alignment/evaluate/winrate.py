@@ -137,7 +137,8 @@ def fit_bradley_terry(points: np.ndarray, *, tolerance: float = 1e-10, max_steps
         new = won / shared
         new /= np.exp(np.log(new).mean())
         if np.abs(np.log(new) - np.log(strength)).max() < tolerance:
-            return np.log(new)
+            found: np.ndarray = np.log(new)
+            return found
         strength = new
     return np.log(strength)
 

@@ -35,10 +35,15 @@ def fitting_prompts(
     prompts: Sequence[Dialogue], policy: Policy, sampling: SamplingSettings
 ) -> tuple[list[tuple[Dialogue, tuple[int, ...]]], int]:
     """Prompts that leave room for an answer, with their tokens; and how many were left out."""
-    context = int(policy.model.config.max_position_embeddings)
+    context = int(policy.model.config.max_position_embeddings) - room_for_an_answer(sampling)
     rendered = [(prompt, tuple(render_prompt(prompt, policy.tokenizer))) for prompt in prompts]
-    kept = [(prompt, ids) for prompt, ids in rendered if len(ids) + min(sampling.max_new_tokens, 8) <= context]
+    kept = [(prompt, ids) for prompt, ids in rendered if len(ids) <= context]
     return kept, len(rendered) - len(kept)
+
+
+def room_for_an_answer(sampling: SamplingSettings) -> int:
+    """Tokens that a prompt must leave free in the context: those of the shortest answer worth drawing."""
+    return min(sampling.max_new_tokens, 8)
 
 
 def draw_samples(

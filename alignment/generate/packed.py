@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from alignment.generate.decoder import Decoder, blocks
-from alignment.model.llama import Attend, Block, LlamaPolicy, rotary_table
+from alignment.model.llama import Attend, Block, LlamaPolicy
+from alignment.model.rotary import rotary_table
 
 _MOST_BYTES = 1 << 30  # larger models are not copied
 

@@ -114,7 +114,7 @@ def _rows(forest: Forest) -> list[tuple[list[int], list[np.ndarray]]]:
     return rows
 
 
-@torch.compiler.disable  # every forest is laid out anew; what stands around it is compiled once
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # every forest is laid out anew; what stands around it is compiled once
 def forest_attention(
     query: Tensor, key: Tensor, value: Tensor, plan: AttentionPlan, scale: float | None = None
 ) -> Tensor:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -16,16 +15,16 @@ from transformers.utils import logging as transformers_logging
 
 from alignment.errors import CheckpointError
 from alignment.model.attention import register_forest_attention
-from alignment.model.llama import LlamaPolicy
+from alignment.model.config_check import config_problem, general_problem
+from alignment.model.llama import LlamaCore, LlamaPolicy
 from alignment.model.settings import ModelSettings
+from alignment.model.weight_files import check_weight_files, require_plain_files, stored_tensors
 from alignment.randomness import named_seed
 from alignment.store.manifest import NAME as MANIFEST
-from alignment.store.manifest import is_inside, verify
+from alignment.store.manifest import verify
 
-_INDEX = "model.safetensors.index.json"
-_WEIGHTS = "model.safetensors"
+Llama = TypeVar("Llama", bound=LlamaCore)
 _CACHE_LINE = 64  # bytes; torch's own allocations start at one
-_LARGEST_HEADER = 25_000_000  # bytes, some 200,000 tensors; Llama 2 70B has 723
 
 
 def llama_config(settings: ModelSettings, vocab_size: int) -> LlamaConfig:
@@ -78,27 +77,82 @@ def load_model(path: Path | str, *, revision: str | None = None, dtype: torch.dt
     """A causal language model from a checkpoint's folder or the hub: ours for Llama, transformers' own otherwise.
 
     Raises:
-        CheckpointError: the manifest does not verify, a file lies outside the folder, or a tensor is
-            missing, unknown or of another shape than the configuration says.
+        CheckpointError: as `read_llama`; or another architecture's weights do not fit its configuration.
     """
     local = Path(path)
+    if not local.is_dir() and not _looks_like_hub_name(str(path)):
+        raise CheckpointError(f"{path} is no folder; a checkpoint's folder or a hub name is needed")
     if local.is_dir():
+        require_plain_files(local)
         if (local / MANIFEST).exists():
             verify(local)
         check_weight_files(local)
-    elif not _looks_like_hub_name(str(path)):
-        raise CheckpointError(f"{path} is no folder; a checkpoint's folder or a hub name is needed")
+        _check_layers(local)
+    options: dict[str, Any] = {"revision": revision, "dtype": dtype, "use_safetensors": True}
     with quiet_loading():
         config = read_config(path, revision=revision)
         if local.is_dir() and isinstance(config, LlamaConfig):
-            check_tensors(local, LlamaPolicy, config)
-        options: dict[str, Any] = {"revision": revision, "dtype": dtype, "use_safetensors": True}
+            return read_llama(local, LlamaPolicy, dtype=dtype)
+        if (problem := general_problem(config)) is not None:
+            raise CheckpointError(f"the config.json of {path}: {problem}")
         if config.model_type == "llama":
             model: PreTrainedModel = LlamaPolicy.from_pretrained(path, **options)
         else:
             model = _load_foreign(path, options)
     align_weights(model)
+    require_finite(model, str(path))
     return model
+
+
+def read_llama(folder: Path, kind: type[Llama], *, dtype: torch.dtype = torch.float32) -> Llama:
+    """A model of ours from a folder in transformers' format; everything is checked before a weight is used.
+
+    Raises:
+        CheckpointError: a file is no plain one of the folder or is damaged, the core does not compute the
+            configuration, or a tensor is missing, unknown, of another shape than the configuration says, of no
+            floating numbers or not finite.
+    """
+    require_plain_files(folder)
+    check_weight_files(folder)
+    _check_layers(folder)
+    with quiet_loading():
+        config = read_config(folder)
+        if not isinstance(config, LlamaConfig):
+            raise CheckpointError(f"{folder} holds a {config.model_type} model; one of the Llama family is needed")
+        if (problem := general_problem(config) or config_problem(config)) is not None:
+            raise CheckpointError(f"{folder / 'config.json'}: {problem}")
+        check_tensors(folder, kind, config)
+        model: Llama = kind.from_pretrained(folder, dtype=dtype, use_safetensors=True)
+    align_weights(model)
+    require_finite(model, str(folder))
+    return model
+
+
+def _check_layers(folder: Path) -> None:
+    """Refuse more layers than the files could fill, before transformers lays anything out a layer."""
+    held = len(stored_tensors(folder))
+    try:
+        said = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        parts = [said, *(said[name] for name in ("text_config", "llm_config") if name in said)]
+        layers = max(int(part.get("num_hidden_layers") or 0) for part in parts)
+    except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+        return  # `read_config` says what is wrong with it
+    if layers > held:
+        raise CheckpointError(
+            f"{folder / 'config.json'} says num_hidden_layers {layers}, the weight files hold {held} tensors in all"
+        )
+
+
+def require_finite(model: nn.Module, what: str) -> None:
+    """Refuse weights that are NaN or infinite: whatever is computed with them means nothing.
+
+    Raises:
+        CheckpointError: naming the first such tensor.
+    """
+    for name, parameter in model.named_parameters():
+        ends = torch.stack(torch.aminmax(parameter.detach())) if parameter.numel() else parameter.detach()
+        if not bool(torch.isfinite(ends).all()):
+            raise CheckpointError(f"{what}: {name} holds numbers that are not finite; its training broke down")
 
 
 def align_weights(model: nn.Module) -> None:
@@ -148,28 +202,6 @@ def _load_foreign(path: Path | str, options: dict[str, Any]) -> PreTrainedModel:
     return model
 
 
-def check_weight_files(folder: Path) -> None:
-    """Refuse weight maps that lead outside the folder (transformers follows them).
-
-    Raises:
-        CheckpointError: naming the entry.
-    """
-    index = folder / _INDEX
-    if not index.exists():
-        return
-    try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-        raise CheckpointError(
-            f"{index} is no weight index ({type(error).__name__}); the checkpoint is damaged"
-        ) from None
-    for name in names:
-        if not (isinstance(name, str) and Path(name).name == name and is_inside(folder, folder / name)):
-            raise CheckpointError(f"{index} names {name!r}, which lies outside the checkpoint's folder")
-        if not (folder / name).exists():
-            raise CheckpointError(f"{folder / name} is missing; {_INDEX} names it")
-
-
 def check_tensors(folder: Path, kind: type[PreTrainedModel], config: LlamaConfig) -> None:
     """Compare the files' tensor names and shapes with what the configuration builds, before loading.
 
@@ -179,7 +211,7 @@ def check_tensors(folder: Path, kind: type[PreTrainedModel], config: LlamaConfig
     with torch.device("meta"):
         model = kind(config)
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    found = dict(stored_shapes(folder))
+    found = {tensor.name: tensor.shape for tensor in stored_tensors(folder)}
     tied = set(getattr(model, "_tied_weights_keys", None) or {}) if config.tie_word_embeddings else set()
     for name, shape in found.items():
         if name not in expected:
@@ -189,29 +221,6 @@ def check_tensors(folder: Path, kind: type[PreTrainedModel], config: LlamaConfig
     for name, shape in expected.items():
         if name not in found and name not in tied:
             raise CheckpointError(f"{folder} lacks the tensor {name}; its config.json makes it {shape}")
-
-
-def stored_shapes(folder: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Names and shapes of all tensors in a folder's safetensors files, from their headers alone."""
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise CheckpointError(f"{folder} holds no .safetensors file; pickled weights are not read")
-    for file in files:
-        try:
-            with file.open("rb") as handle:
-                (size,) = struct.unpack("<Q", handle.read(8))
-                if size > min(file.stat().st_size, _LARGEST_HEADER):
-                    raise ValueError(f"{size:,} bytes of header in {file.stat().st_size:,} bytes")
-                header = json.loads(handle.read(size))
-            shapes = {n: tuple(map(int, e["shape"])) for n, e in header.items() if n != "__metadata__"}
-            end = max((int(e["data_offsets"][1]) for n, e in header.items() if n != "__metadata__"), default=0)
-            if 8 + size + end != file.stat().st_size:
-                raise ValueError(f"{file.stat().st_size:,} bytes, its header says {8 + size + end:,}")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error, RecursionError) as error:
-            raise CheckpointError(
-                f"{file} is no whole safetensors file ({error}); it is truncated or damaged"
-            ) from None
-        yield from shapes.items()
 
 
 def _looks_like_hub_name(path: str) -> bool:

@@ -83,7 +83,8 @@ class Forest:
         if not self.lengths:
             return np.zeros(0, dtype=np.int64)
         flat = np.arange(self.num_tokens, dtype=np.int64)
-        return flat - np.repeat(self.starts[:-1] - self.offsets, self.lengths)
+        places: np.ndarray = flat - np.repeat(self.starts[:-1] - self.offsets, self.lengths)
+        return places
 
     @cached_property
     def predecessors(self) -> np.ndarray:

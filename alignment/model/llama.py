@@ -21,12 +21,13 @@ from transformers import LlamaConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutput, CausalLMOutput
-from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from alignment.errors import UsageError
 from alignment.model.attention import AttentionPlan, forest_attention, plan_attention
+from alignment.model.config_check import config_problem
 from alignment.model.forest import Forest
 from alignment.model.pointwise import rms_norm, rotate
+from alignment.model.rotary import head_width, rotary_table
 
 # (layer, query [T, H, D], key [T, K, D], value [T, K, D]) -> [T, H, D]; a forest's or a cache's
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
@@ -44,28 +45,6 @@ class RMSNorm(nn.Module):
         return rms_norm(x, self.weight, self.eps)
 
 
-def rotary_table(config: LlamaConfig, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of RoPE for each token.
-
-    Args:
-        config: its `rope_parameters` choose the base and the scaling (default, llama3, linear, …).
-        positions: [T].
-        dtype: of the result; the angles are computed in fp32.
-
-    Returns:
-        cos, sin: [T, 1, D/2] each, in transformers' half-split layout.
-    """
-    rope: dict[str, Any] = dict(config.rope_parameters or {})
-    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    if rope.get("rope_type", "default") == "default":
-        exponent = torch.arange(0, head_dim, 2, dtype=torch.float32, device=positions.device) / head_dim
-        frequencies, scaling = 1.0 / (rope["rope_theta"] ** exponent), 1.0
-    else:
-        frequencies, scaling = ROPE_INIT_FUNCTIONS[rope["rope_type"]](config, positions.device)
-    angles = positions[:, None, None].float() * frequencies
-    return (angles.cos() * scaling).to(dtype), (angles.sin() * scaling).to(dtype)
-
-
 class Attention(nn.Module):
     """Grouped-query attention: each key/value head serves H/K consecutive query heads."""
 
@@ -74,7 +53,7 @@ class Attention(nn.Module):
         self.layer = layer
         self.num_heads = config.num_attention_heads
         self.num_kv_heads = config.num_key_value_heads or config.num_attention_heads
-        self.head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        self.head_dim = head_width(config)
         if self.num_heads % self.num_kv_heads:
             raise UsageError(
                 f"num_key_value_heads {self.num_kv_heads} must divide num_attention_heads {self.num_heads}: "
@@ -95,7 +74,7 @@ class Attention(nn.Module):
         value = self.v_proj(x).view(tokens, self.num_kv_heads, self.head_dim)
         return self.o_proj(self._attend(attend, rotate(query, cos, sin), rotate(key, cos, sin), value).flatten(1))
 
-    @torch.compiler.disable  # so that one compiled graph serves every layer and every forest
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # so that one compiled graph serves every layer and every forest
     def _attend(self, attend: Attend, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         return attend(self.layer, query, key, value)
 
@@ -137,6 +116,11 @@ class LlamaCore(PreTrainedModel):
     supports_gradient_checkpointing = True
     _no_split_modules = ["Block"]  # noqa: RUF012 (transformers reads a class attribute of this type)
     _supports_sdpa = True
+
+    def __init__(self, config: LlamaConfig) -> None:
+        if (problem := config_problem(config)) is not None:
+            raise UsageError(f"the core cannot be built from this configuration: {problem}")
+        super().__init__(config)
 
     def _init_weights(self, module: nn.Module) -> None:
         """N(0, 0.02); residual outputs N(0, 0.02/sqrt(2 layers)); gains 1.  The papers are silent: ours."""

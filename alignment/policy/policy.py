@@ -12,6 +12,7 @@ from transformers import GenerationConfig, PreTrainedModel
 
 from alignment.errors import CheckpointError, TokenizerError
 from alignment.model.checkpoint import load_model, save_model
+from alignment.model.weight_files import require_plain_files
 from alignment.policy.foreign.meta import is_meta_checkpoint, read_meta_checkpoint
 from alignment.policy.pairing import require_fitting_config, require_recorded_tokenizer
 from alignment.store.atomic import staged_folder
@@ -60,6 +61,7 @@ def load_policy(path: Path | str, *, revision: str | None = None, dtype: torch.d
             its size or special ids are not the model's.
     """
     folder = checkpoint_folder(path, revision)
+    require_plain_files(folder)
     if not (folder / MODEL_FILE).exists():
         raise TokenizerError(
             f"{folder} holds no {MODEL_FILE}; the SentencePiece model that the checkpoint was trained with is needed"

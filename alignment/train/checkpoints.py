@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -20,8 +20,22 @@ from torch import Tensor, nn
 from alignment.errors import CheckpointError
 from alignment.store.atomic import remove_folder, staged_folder, write_json
 from alignment.store.manifest import verify, write_manifest
+from alignment.train.optimizer import load_optimizer_tensors, optimizer_tensors
 
 _NAME = re.compile(r"step-(\d{6,})")
+
+
+class Saved(Protocol):
+    """A part of a training that its checkpoints hold."""
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """What goes into the part's own file; none makes no file."""
+
+    def values(self) -> Mapping[str, Any]:
+        """Plain values (JSON-able) for `state.json`; their names must differ from those of other parts."""
+
+    def load(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Put back what `tensors` and `values` gave; the values are those of all parts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +74,8 @@ class Checkpoints:
             remove_folder(target)
         with staged_folder(target) as aside:
             for name, entries in tensors.items():
-                save_file({k: v.detach().contiguous() for k, v in entries.items()}, aside / f"{name}.safetensors")
+                if entries:
+                    save_file({k: v.detach().contiguous() for k, v in entries.items()}, aside / f"{name}.safetensors")
             write_json(aside / "state.json", dict(state))
             write_manifest(aside, kind="training", meta={"step": step, "fingerprint": self.fingerprint})
         found = self._by_step()
@@ -123,3 +138,50 @@ def load_model_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
             if stored != built:
                 raise CheckpointError(f"{name} is {stored} in the checkpoint and {built} in the model")
             parameters[name].copy_(tensor)
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A model as a part of a checkpoint."""
+
+    model: nn.Module
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """Its parameters."""
+        return model_tensors(self.model)
+
+    def values(self) -> Mapping[str, Any]:
+        """None."""
+        return {}
+
+    def load(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Put the parameters back in place.
+
+        Raises:
+            CheckpointError: they do not fit the model.
+        """
+        load_model_tensors(self.model, tensors)
+
+
+@dataclass(frozen=True)
+class SavedOptimizer:
+    """An optimizer's state as a part of a checkpoint."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """Its state by parameter."""
+        return optimizer_tensors(self.model, self.optimizer)
+
+    def values(self) -> Mapping[str, Any]:
+        """None: the learning rate is set anew each step."""
+        return {}
+
+    def load(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Put the state back.
+
+        Raises:
+            CheckpointError: it names a parameter that the model has not.
+        """
+        load_optimizer_tensors(self.model, self.optimizer, tensors)

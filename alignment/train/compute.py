@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 from accelerate import PartialState
+from accelerate.utils import gather
 from torch import nn
 
 from alignment.model.attention import prefer_backend
@@ -89,6 +90,15 @@ def is_main_process() -> bool:
 def wait_for_all() -> None:
     """Let the processes of a distributed launch meet; nothing to do with one."""
     PartialState().wait_for_everyone()
+
+
+def from_all(value: float) -> list[float]:
+    """One number of every process of a distributed launch, by rank; with one process its own alone."""
+    state = PartialState()
+    if state.num_processes == 1:
+        return [value]
+    numbers: list[float] = gather(torch.tensor([float(value)], device=state.device)).tolist()
+    return numbers
 
 
 def has_fast_bf16(device: torch.device) -> bool:

@@ -7,6 +7,7 @@ N targets (tokens that carry loss), C hidden width, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +17,11 @@ from alignment.batch.tree import ForestBatch, Tree, make_batch
 from alignment.model.log_probs import head_weight, hidden_states, summed_log_probs, token_log_probs
 from alignment.policy.policy import Policy, save_policy
 from alignment.train.compute import Compute, is_main_process
+from alignment.train.loop import finish
+from alignment.train.result import TrainingResult
 from alignment.train.session import Session
 from alignment.train.settings import PackedSettings
-from alignment.train.trainer import Training, finish, train
+from alignment.train.trainer import Training, train
 
 
 def train_language_model(
@@ -28,7 +31,7 @@ def train_language_model(
     settings: PackedSettings,
     session: Session,
     name: str,
-) -> dict[str, float]:
+) -> TrainingResult:
     """Train a policy in place and save it to `checkpoint/` in the session's folder.
 
     Args:
@@ -59,7 +62,7 @@ def train_language_model(
         meta = {"stage": name, "fingerprint": session.fingerprint}
         save_policy(policy, session.folder / "checkpoint", meta=meta)
     finish(session)
-    return {**result, "packing_efficiency": steps.efficiency}
+    return replace(result, packing_efficiency=steps.efficiency)
 
 
 def longest_sequence(policy: Policy, settings: PackedSettings) -> int:

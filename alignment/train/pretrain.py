@@ -6,12 +6,14 @@ AdamW 0.9/0.95, eps 1e-5, weight decay 0.1, clip 1.0, linear warm-up, cosine to 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from alignment.batch.render import document_trees
 from alignment.errors import DataError
 from alignment.policy.policy import Policy
 from alignment.records import Document
 from alignment.train.language_model import longest_sequence, train_language_model
+from alignment.train.result import TrainingResult
 from alignment.train.session import Session
 from alignment.train.settings import PretrainSettings
 
@@ -22,7 +24,7 @@ def pretrain(
     settings: PretrainSettings,
     session: Session,
     held_out: Sequence[Document] = (),
-) -> dict[str, float]:
+) -> TrainingResult:
     """Pretrain a policy in place and save it to `checkpoint/` in the session's folder.
 
     Returns:
@@ -36,5 +38,4 @@ def pretrain(
     if not trees:
         raise DataError("pretraining has no tokens to train on; are the sources empty?")
     result = train_language_model(policy, trees, test, settings, session, "pretrain")
-    efficiency = result.pop("packing_efficiency")
-    return {**result, "documents": len(documents), "packing_efficiency": efficiency}
+    return replace(result, counts={"documents": len(documents)})

@@ -7,12 +7,14 @@ crosses packed dialogues the paper does not say: here it does not.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from alignment.batch.render import TooLong, TrainOn, dialogue_trees
 from alignment.errors import DataError
 from alignment.policy.policy import Policy
 from alignment.records import Dialogue
 from alignment.train.language_model import longest_sequence, train_language_model
+from alignment.train.result import TrainingResult
 from alignment.train.session import Session
 from alignment.train.settings import PackedSettings, SftSettings
 
@@ -23,7 +25,7 @@ def sft(
     settings: SftSettings,
     session: Session,
     held_out: Sequence[Dialogue] = (),
-) -> dict[str, float]:
+) -> TrainingResult:
     """Fine-tune a policy in place on demonstrations and save it to `checkpoint/` in the session's folder.
 
     Returns:
@@ -45,7 +47,7 @@ def fine_tune(
     name: str,
     too_long: TooLong = "truncate",
     train_on: TrainOn = "all",
-) -> dict[str, float]:
+) -> TrainingResult:
     """SFT for any stage (RLHF versions, GAtt): as `sft`, with the stage's own name, length policy and trained answers.
 
     Raises:
@@ -57,5 +59,4 @@ def fine_tune(
         raise DataError(f"{name} has no answers to train on: {dict(lengths)}; are the sources empty or all too long?")
     test, _ = dialogue_trees(held_out, policy.tokenizer, context, "drop", train_on)
     result = train_language_model(policy, trees, test, settings, session, name)
-    efficiency = result.pop("packing_efficiency")
-    return {**result, **lengths, "dialogues": len(dialogues), "packing_efficiency": efficiency}
+    return replace(result, counts={**lengths, "dialogues": len(dialogues)})

@@ -1,6 +1,6 @@
-"""The training loop of every supervised stage: pretraining, SFT, reward models, fine-tuning on kept answers.
+"""Training of every supervised stage: pretraining, SFT, reward models, fine-tuning on kept answers.
 
-One plain loop on Accelerate.  A step takes a list of batches (forests); the loss is a *sum* over
+One plain loop (`loop.py`) on Accelerate.  A step takes a list of batches (forests); the loss is a *sum* over
 the step's targets divided by their number, so that gradient accumulation cannot change it.  What is
 random is named by the step, so a resumed run takes the very same steps.
 """
@@ -11,19 +11,18 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
-from typing import Generic, Protocol, Self, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from alignment.errors import CheckpointError
-from alignment.store.journal import Journal
-from alignment.train.checkpoints import Checkpoints, load_model_tensors, model_tensors
-from alignment.train.compute import Compute, compile_layers, is_main_process, resolve_compute, wait_for_all
-from alignment.train.nonfinite import NonFiniteSteps
-from alignment.train.optimizer import load_optimizer_tensors, make_optimizer, optimizer_tensors, set_learning_rate
+from alignment.train.checkpoints import Saved, SavedModel, SavedOptimizer
+from alignment.train.compute import Compute, compile_layers, resolve_compute
+from alignment.train.loop import Loop
+from alignment.train.optimizer import make_optimizer, set_learning_rate
+from alignment.train.result import TrainingResult
 from alignment.train.schedule import learning_rate
 from alignment.train.session import Session
 from alignment.train.settings import LoopSettings
@@ -91,12 +90,38 @@ class LossModule(nn.Module, Generic[B]):
             return self.loss_function(self.model, batch)
 
 
-def train(training: Training[B], settings: LoopSettings, session: Session) -> dict[str, float]:
+@dataclass
+class Totals:
+    """What a training has used and reached so far.
+
+    Attributes:
+        tokens: trained on.
+        seconds: of all steps, without saving and evaluating.
+        held_out: the newest held-out figures.
+    """
+
+    tokens: int = 0
+    seconds: float = 0.0
+    held_out: dict[str, float] = field(default_factory=dict)
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """None."""
+        return {}
+
+    def values(self) -> Mapping[str, Any]:
+        """All three."""
+        return {"tokens": self.tokens, "seconds": self.seconds, "held_out": self.held_out}
+
+    def load(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Put them back."""
+        self.tokens, self.seconds, self.held_out = values["tokens"], values["seconds"], dict(values["held_out"])
+
+
+def train(training: Training[B], settings: LoopSettings, session: Session) -> TrainingResult:
     """Train, logging to `metrics.jsonl` and saving to `checkpoints/`; goes on where an earlier call stopped.
 
     Returns:
-        The last held-out figures (empty without `evaluate`), plus `steps`, `tokens` trained on and `seconds`;
-        `skipped_steps` where there were any.
+        Steps, tokens trained on, seconds, and the last held-out figures.
 
     Raises:
         NonFiniteError: loss or gradient is not finite and no skip is left (`nonfinite_skips`); raised before the
@@ -108,123 +133,49 @@ def train(training: Training[B], settings: LoopSettings, session: Session) -> di
     accelerator = Accelerator(cpu=compute.device.type == "cpu")
     model = training.model.to(compute.device).train()
     optimizer = make_optimizer(model, settings.optimizer)
-    checkpoints = Checkpoints(
-        session.folder / "checkpoints",
-        fingerprint=session.fingerprint,
-        keep=settings.keep_checkpoints,
-        say=session.progress.note,
+    totals = Totals()
+    saved: dict[str, Saved] = {
+        "model": SavedModel(model),
+        "optimizer": SavedOptimizer(model, optimizer),
+        "totals": totals,
+    }
+    num_steps, log_every = training.num_steps, settings.log_every
+    with Loop(session, settings, num_steps=num_steps, unit="steps", saved=saved, log_every=log_every) as loop:
+        if session.compute.compile:
+            compile_layers(model)
+        optimizer.zero_grad(set_to_none=True)  # whatever the caller left behind
+        module = accelerator.prepare(LossModule(model, training.loss, compute))
+        for step in loop:
+            began = time.perf_counter()
+            batches = training.batches(step)
+            rate = learning_rate(settings.optimizer, step + 1, num_steps)
+            set_learning_rate(optimizer, rate)
+            figures, norm = _accumulate(module, batches, training, accelerator, compute)
+            total_norm = float(nn.utils.clip_grad_norm_(model.parameters(), settings.optimizer.max_grad_norm))
+            bad = _not_finite({"loss": figures["loss"], "gradient norm": total_norm})
+            tokens = sum(batch.num_tokens for batch in batches) if bad is None else 0
+            if bad is None:
+                optimizer.step()
+                loop.log({**figures, "gradient_norm": total_norm, "learning_rate": rate})
+                loop.log({"tokens": tokens, "targets": norm})
+            else:  # no figure of this step means anything
+                loop.skip(*bad, rows=[row for batch in batches for row in batch.rows])
+            optimizer.zero_grad(set_to_none=True)
+            took = time.perf_counter() - began
+            totals.tokens, totals.seconds = totals.tokens + tokens, totals.seconds + took
+            if training.evaluate is not None and loop.due(settings.held_out_every):
+                totals.held_out = training.evaluate(model.eval(), compute)
+                model.train()
+                loop.log({f"held_out_{name}": value for name, value in totals.held_out.items()})
+            if bad is None:
+                loop.log({"time_tokens_per_second": tokens / took})
+    return TrainingResult(
+        steps=num_steps,
+        tokens=totals.tokens,
+        seconds=totals.seconds,
+        held_out=totals.held_out,
+        skipped=loop.num_skipped,
     )
-    # one process writes; the others take the same steps
-    journal = Journal(session.folder / "metrics.jsonl") if accelerator.is_main_process else None
-    done, tokens, seconds, held_out = 0, 0, 0.0, dict[str, float]()
-    if (resumed := checkpoints.newest()) is not None:
-        load_model_tensors(model, resumed.tensors["model"])
-        load_optimizer_tensors(model, optimizer, resumed.tensors["optimizer"])
-        done, tokens, seconds = resumed.step, resumed.state["tokens"], resumed.state["seconds"]
-        held_out = dict(resumed.state["held_out"])
-        session.progress.note(f"goes on after step {done} of {training.num_steps}")
-    if journal is not None:
-        journal.rewind(resumed.state["metrics_rows"] if resumed is not None else 0)
-    nonfinite = NonFiniteSteps(
-        session.folder,
-        allowed=settings.nonfinite_skips,
-        skipped=resumed.state["skipped"] if resumed is not None else (),
-        writes=accelerator.is_main_process,
-    )
-    _require_same_step(done, accelerator, compute)
-    if session.compute.compile:
-        compile_layers(model)
-    optimizer.zero_grad(set_to_none=True)  # whatever the caller left behind
-    module = accelerator.prepare(LossModule(model, training.loss, compute))
-    session.progress.begin(training.num_steps, "steps")
-    session.progress.step(done, {})
-
-    def save(step: int) -> None:
-        if journal is not None:
-            journal.append_all([])
-            checkpoints.save(
-                step,
-                tensors={"model": model_tensors(model), "optimizer": optimizer_tensors(model, optimizer)},
-                state={
-                    "tokens": tokens,
-                    "seconds": seconds,
-                    "metrics_rows": len(journal.records),
-                    "held_out": held_out,
-                    "skipped": nonfinite.skipped,
-                },
-            )
-        accelerator.wait_for_everyone()  # a process that left now would make its launcher end the one that saves
-
-    for step in range(done, training.num_steps):
-        began = time.perf_counter()
-        batches = training.batches(step)
-        rate = learning_rate(settings.optimizer, step + 1, training.num_steps)
-        set_learning_rate(optimizer, rate)
-        figures, norm = _accumulate(module, batches, training, accelerator, compute)
-        total_norm = nn.utils.clip_grad_norm_(model.parameters(), settings.optimizer.max_grad_norm)
-        bad = _not_finite({"loss": figures["loss"], "gradient norm": float(total_norm)})
-        if bad is None:
-            optimizer.step()
-            step_tokens = sum(batch.num_tokens for batch in batches)
-            figures |= {"gradient_norm": float(total_norm), "learning_rate": rate}
-            figures |= {"tokens": step_tokens, "targets": norm}
-        else:  # no figure of this step means anything
-            nonfinite.refuse(*bad, step=step + 1, rows=[row for batch in batches for row in batch.rows])
-            step_tokens, figures = 0, {"skipped": len(nonfinite.skipped)}
-        optimizer.zero_grad(set_to_none=True)
-        took = time.perf_counter() - began
-        tokens, seconds = tokens + step_tokens, seconds + took
-        last = step + 1 == training.num_steps
-        if training.evaluate is not None and (last or _due(step + 1, settings.held_out_every)):
-            held_out = training.evaluate(model.eval(), compute)
-            model.train()
-            figures |= {f"held_out_{name}": value for name, value in held_out.items()}
-        if journal is not None and (last or bad is not None or _due(step + 1, settings.log_every)):
-            speed = {"time_tokens_per_second": step_tokens / took} if bad is None else {}
-            journal.append({"step": step + 1, **figures, **speed}, flush=False)
-        session.progress.step(step + 1, figures)
-        stop = _anyone_stops(session, accelerator, compute)
-        if stop or last or _due(step + 1, settings.save_every):
-            save(step + 1)
-            if stop and not last:
-                if journal is not None:
-                    journal.close()
-                session.stop.check(step + 1)
-    if journal is not None:
-        journal.close()
-    nonfinite.finish()
-    session.progress.end()
-    skipped = {"skipped_steps": len(nonfinite.skipped)} if nonfinite.skipped else {}
-    return {**held_out, "steps": training.num_steps, "tokens": tokens, "seconds": seconds, **skipped}
-
-
-def finish(session: Session) -> None:
-    """Remove the training checkpoints once the stage's result stands; all processes leave together."""
-    if is_main_process():
-        Checkpoints(session.folder / "checkpoints", fingerprint="", keep=1, say=session.progress.note).clear()
-    wait_for_all()
-
-
-def _require_same_step(done: int, accelerator: Accelerator, compute: Compute) -> None:
-    """Refuse to go on where the processes found different checkpoints (a folder that they do not share)."""
-    if accelerator.num_processes == 1:
-        return
-    steps = accelerator.gather(torch.tensor([done], device=compute.device)).tolist()
-    if len(set(steps)) > 1:
-        raise CheckpointError(
-            f"the processes would go on after different steps, {steps}; the run folder must be one that all of them see"
-        )
-
-
-def _anyone_stops(session: Session, accelerator: Accelerator, compute: Compute) -> bool:
-    """Whether any process was asked to stop: a signal reaches them at different steps, all must stop at one."""
-    if accelerator.num_processes == 1:
-        return session.stop.requested
-    asked = torch.tensor(float(session.stop.signal_number or 0), device=compute.device)
-    signal_number = int(accelerator.gather(asked[None]).max())
-    if signal_number and not session.stop.requested:
-        session.stop.request(signal_number)
-    return signal_number > 0
 
 
 def _accumulate(
@@ -252,7 +203,3 @@ def _accumulate(
 def _not_finite(quantities: Mapping[str, float]) -> tuple[str, str] | None:
     """The first quantity that is not finite, and its value as text."""
     return next(((name, str(value)) for name, value in quantities.items() if not math.isfinite(value)), None)
-
-
-def _due(step: int, every: int) -> bool:
-    return every > 0 and step % every == 0

@@ -100,6 +100,30 @@ def run(
     run_and_tell(recipe, overrides or (), out=out, redo=redo, until=(until,) if until else (), quiet=quiet)
 
 
+@app.command()
+def study(
+    study: Annotated[
+        str, typer.Argument(metavar="STUDY", help="A shipped study's name or a YAML file.", show_default=False)
+    ],
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="The study's folder (default: runs/NAME).", show_default=False),
+    ] = None,
+    redo: Redo = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Run one recipe in several variants and with several seeds, and put them side by side on one page.
+
+    Stages that members have in common are run once.
+
+    Example: align study margin
+    """
+    from recipes.cli.run import run_study_and_tell
+
+    run_study_and_tell(study, overrides or (), out=out, redo=redo, quiet=quiet)
+
+
 def _stage_verb(kind: StageKind[Any, Any]) -> None:
     """One verb per kind of stage: run it and what it needs, nothing after it."""
 
@@ -238,7 +262,10 @@ def recipes() -> None:
 
 @app.command(rich_help_panel="Look")
 def schema() -> None:
-    """The JSON schema of recipes, for editors and checkers."""
+    """The JSON schema of recipes, for editors and checkers.
+
+    Example: align schema > recipe.schema.json
+    """
     from recipes.cli.show import show_schema
 
     show_schema()

@@ -16,7 +16,7 @@ from recipes.cli.display import make_display
 from recipes.cli.show import make_console
 from recipes.load import load_recipe
 from recipes.masking import safe
-from recipes.running.check import RecipeCheck, SectionCheck, check
+from recipes.running.check import DataCheck, RecipeCheck, check
 
 if TYPE_CHECKING:
     from alignment.text.tokenizer import Tokenizer
@@ -57,7 +57,7 @@ def check_and_tell(name_or_file: str, overrides: Sequence[str], *, rows: int) ->
     console.print(Text("\nnothing stands against the run", "bold green"))
 
 
-def sample_rows(section: SectionCheck, tokenizer: Tokenizer, count: int, *, markers: bool) -> Iterator[Text]:
+def sample_rows(section: DataCheck, tokenizer: Tokenizer, count: int, *, markers: bool) -> Iterator[Text]:
     """The first rows of a section, token by token; trained tokens green, or `*` before them without colour."""
     from alignment.records import Preference
     from alignment.text.chat import answer_ids, render_dialogue, render_prompt
@@ -106,7 +106,7 @@ def _tokens(ids: Sequence[int], trained: Sequence[bool], tokenizer: Tokenizer, m
     return line
 
 
-def _section(console: Console, section: SectionCheck) -> None:
+def _section(console: Console, section: DataCheck) -> None:
     console.print(Text(f"\n{section.key} ({section.kind})", "bold"))
 
     def tell(text: str) -> None:
@@ -132,16 +132,17 @@ def _section(console: Console, section: SectionCheck) -> None:
             console.print(Text(f"  warning: {safe(warning)}", "yellow"), soft_wrap=True)
     for row in section.bad:
         tell(f"  set aside {row}")
-    if section.lengths:
-        tell(f"tokens a record: {percentiles(section.lengths)}; {sum(section.lengths):,} in all")
-        what = ", ".join(f"{name} {count:,}" for name, count in section.policy.items()) or "nothing to do"
-        tell(f"over the context of {section.context:,}: {section.over:,} of {len(section.lengths):,} ({what})")
+    prepared = section.prepared
+    if prepared is not None and prepared.lengths:
+        tell(f"tokens per record: {percentiles(prepared.lengths)}; {sum(prepared.lengths):,} in all")
+        what = ", ".join(f"{name} {count:,}" for name, count in prepared.policy.items()) or "nothing to do"
+        tell(f"over the context of {prepared.context:,}: {section.over:,} of {len(prepared.lengths):,} ({what})")
     all_pieces, byte_pieces, unknown = section.pieces
     if all_pieces:
         share = f"{byte_pieces / all_pieces:.2%} byte pieces, {unknown:,} unknown"
         tell(f"tokenizer: {share} of {all_pieces:,} pieces looked at")
-    if section.steps is not None:
-        tell(f"steps: {section.steps:,}")
+    if prepared is not None and prepared.steps is not None:
+        tell(f"steps: {prepared.steps:,}")
 
 
 def _whole(console: Console, found: RecipeCheck) -> None:

@@ -35,6 +35,24 @@ def run_and_tell(
         display.line(line)
 
 
+def run_study_and_tell(study: str, overrides: Sequence[str], *, out: Path | None, redo: bool, quiet: bool) -> None:
+    """Run a study's members with progress on the terminal, and say where its page is."""
+    from recipes.running.study import run_study
+    from recipes.study import load_study
+
+    loaded = load_study(study, overrides, out=out)
+    display = make_display(Console(highlight=False), quiet=quiet)
+    summary = run_study(
+        loaded,
+        redo=redo,
+        display=display,
+        before_work=lambda member: print_header(member.recipe, member.folder, display),
+    )
+    worked = sum(run.worked for run in summary.members.values())
+    display.line(f"{mask(str(loaded.folder))}: {len(summary.members)} members finished, {worked} of them worked on now")
+    display.line(f"report: {mask(str(summary.page))}")
+
+
 def print_header(recipe: Recipe, folder: Path, display: Display) -> None:
     """Say what runs where, and every default that depends on the machine."""
     display.line(f"{recipe.name} -> {mask(str(folder))}, seed {recipe.seed}")

@@ -19,6 +19,7 @@ from recipes.running.folder import is_locked, require_run, stage_folders
 from recipes.running.record import read_record
 from recipes.running.telling import duration
 from recipes.stages.kind import Makes
+from recipes.stages.table import STAGES
 
 _STYLES = {"finished": "green", "running": "cyan", "interrupted": "yellow", "failed": "red"}
 _WIDE = 160  # columns where there is no terminal: tables in a pipe are not cut to 80
@@ -75,7 +76,6 @@ def show_stages(run: Path) -> None:
     Raises:
         UsageError: there is no run.
     """
-    from recipes.running.headline import headline
 
     require_run(run)
     console = make_console()
@@ -92,7 +92,8 @@ def show_stages(run: Path) -> None:
         status: str = record.status
         if status == "running" and not at_work:
             status = "interrupted"  # its process is gone
-        note = record.error or headline(record)
+        kind = STAGES.get(record.kind)
+        note = record.error or (kind.headline(record.result) if kind is not None else "")
         style = _STYLES.get(status, "")
         table.add_row(folder.name, Text(status, style), duration(record.seconds), Text(safe(note.split("\n")[0])))
     for name in _to_come(run):

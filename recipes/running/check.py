@@ -14,19 +14,50 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alignment.data.settings import DataSettings
-from alignment.errors import AlignmentError, DataError, TokenizerError
+from alignment.errors import AlignmentError, CheckpointError, DataError, TokenizerError
+from alignment.records import Document
+from recipes.plan import stages_of
 from recipes.reading.schema import Recipe
-from recipes.running.section_check import SectionCheck
+from recipes.stages.kind import DataSet, Lens, Makes, PlannedStage, Prepared
 
 if TYPE_CHECKING:
-    from alignment.data.corpus import Loaded
+    from alignment.data.corpus import DataReport
     from alignment.data.sources import WorldLike
-    from alignment.records import Document
     from alignment.text.tokenizer import Tokenizer
 
 _TEXT_SAMPLE = 2_000  # records a section whose pieces are counted for the tokenizer's fit
 _TRAINING_CHARACTERS = 5_000_000  # of a tokenizer that is trained only to look
+
+
+@dataclass(kw_only=True)
+class DataCheck:
+    """What one data set came to.
+
+    Attributes:
+        key: the recipe's dotted key ("sft", "reward.safety", "rlhf.prompts").
+        kind: documents, dialogues, preferences or prompts.
+        report: the reader's own report; None if it failed.
+        error: why the data cannot be used.
+        bad: some of the rows set aside, as text.
+        train, held_out: the records.
+        prepared: what the stage would do with them; None where no stage says or nothing could be counted.
+        pieces: pieces counted for the tokenizer's fit: all, byte pieces, unknown.
+    """
+
+    key: str
+    kind: str
+    report: DataReport | None = None
+    error: str | None = None
+    bad: list[str] = field(default_factory=list)
+    train: Sequence[Any] = ()
+    held_out: Sequence[Any] = ()
+    prepared: Prepared | None = None
+    pieces: tuple[int, int, int] = (0, 0, 0)
+
+    @property
+    def over(self) -> int:
+        """Training records longer than the context."""
+        return sum(n > self.prepared.context for n in self.prepared.lengths) if self.prepared is not None else 0
 
 
 @dataclass(kw_only=True)
@@ -40,7 +71,7 @@ class RecipeCheck:
         problems: what would stop the run.
     """
 
-    sections: list[SectionCheck] = field(default_factory=list)
+    sections: list[DataCheck] = field(default_factory=list)
     tokenizer: Tokenizer | None = None
     tokenizer_origin: str = ""
     parameters: int | None = None
@@ -55,51 +86,90 @@ def check(recipe: Recipe, folder: Path, say: Callable[[str], None] = lambda text
         folder: where quarantine files are written.
         say: told what is being done.
     """
-    from recipes.running.check_model import count_steps, model_problems
-
-    found = RecipeCheck()
+    found, plan = RecipeCheck(), stages_of(recipe)
     world = _world(recipe)
-    for key, kind, settings in data_sections(recipe):
-        say(f"reading {key}")
-        found.sections.append(_read(key, kind, settings, recipe.seed, folder, world))
-    say("tokenizer")
+    for data in data_sets(plan):
+        say(f"reading {data.key}")
+        found.sections.append(_read(data, recipe.seed, folder, world))
+    found.problems += [f"{section.key}: {section.error}" for section in found.sections if section.error is not None]
+    say("the tokenizer")
     try:
-        found.tokenizer, found.tokenizer_origin = _tokenizer(recipe, found.sections, world)
+        found.tokenizer, found.tokenizer_origin = _tokenizer(recipe, plan, found.sections)
+        found.parameters, positions = _model(recipe, found.tokenizer)
     except AlignmentError as error:
         found.problems.append(str(error))
-    found.parameters, problems = model_problems(recipe, found.tokenizer)
-    found.problems += problems
-    for section in found.sections:
-        if section.error is not None:
-            found.problems.append(f"{section.key}: {section.error}")
-        elif found.tokenizer is not None:
-            say(f"counting {section.key}")
-            try:
-                count_steps(recipe, section, found.tokenizer)
-            except AlignmentError as error:
-                found.problems.append(f"{section.key}: {error}")
-            section.pieces = _pieces(section, found.tokenizer)
+        positions = None
+    if found.tokenizer is not None:
+        _prepare(found, plan, found.tokenizer, positions, recipe.seed, say)
     found.shared = list(_shared_prompts(found.sections))
     return found
 
 
-def data_sections(recipe: Recipe) -> Iterator[tuple[str, str, DataSettings]]:
-    """Every data set of a recipe: dotted key of the section, kind of record, settings."""
-    if recipe.tokenizer.data is not None and recipe.tokenizer.path is None:
-        yield "tokenizer", "documents", recipe.tokenizer.data
-    if recipe.pretrain is not None:
-        yield "pretrain", "documents", recipe.pretrain.data
-    if recipe.sft is not None:
-        yield "sft", "dialogues", recipe.sft.data
-    if recipe.reward is not None:
-        yield "reward.helpfulness", "preferences", recipe.reward.helpfulness.data
-        yield "reward.safety", "preferences", recipe.reward.safety.data
-    if recipe.rlhf is not None:
-        yield "rlhf.prompts", "prompts", recipe.rlhf.prompts
-        if recipe.rlhf.safety_prompts is not None:
-            yield "rlhf.safety_prompts", "prompts", recipe.rlhf.safety_prompts
-    if recipe.gatt is not None:
-        yield "gatt", "dialogues", recipe.gatt.data
+def data_sets(plan: Sequence[PlannedStage]) -> list[DataSet[Any]]:
+    """Every data set of a plan that is here before it runs, each once."""
+    found: dict[str, DataSet[Any]] = {}
+    for stage in plan:
+        for data in stage.inputs.data():
+            if not any(source.stage for source in data.settings.sources):  # records that a stage is yet to make
+                found.setdefault(data.key, data)
+    return list(found.values())
+
+
+def _prepare(
+    found: RecipeCheck,
+    plan: Sequence[PlannedStage],
+    tokenizer: Tokenizer,
+    positions: int | None,
+    seed: int,
+    say: Callable[[str], None],
+) -> None:
+    """Let every stage count what it would do with its data; a data set is told by the first stage that does."""
+    usable = {section.key: section for section in found.sections if section.error is None}
+    lens = Lens(tokenizer=tokenizer, positions=positions, seed=seed, records=lambda data: usable[data.key].train)
+    for stage in plan:
+        keys = [data.key for data in stage.inputs.data()]
+        waiting = [key for key in keys if key in usable and usable[key].prepared is None]
+        if not waiting or not usable.keys() >= set(keys):
+            continue
+        say(f"counting {', '.join(waiting)}")
+        try:
+            for prepared in stage.kind.prepare(stage.inputs, lens):
+                section = usable[prepared.key]
+                if section.prepared is None:
+                    section.prepared = prepared
+                    if prepared.asked is not None:
+                        key, context = prepared.asked
+                        found.problems.append(
+                            f"{key} is {context:,}; the model is built for model.context_length {positions:,}; "
+                            f"longer sequences are cut to that"
+                        )
+        except AlignmentError as error:
+            found.problems.append(f"{waiting[0]}: {error}")
+    for section in usable.values():
+        section.pieces = _pieces(section, tokenizer)
+
+
+def _model(recipe: Recipe, tokenizer: Tokenizer) -> tuple[int | None, int | None]:
+    """Parameters and positions; None where the checkpoint is not here to ask.
+
+    Raises:
+        TokenizerError: the checkpoint's vocabulary is not the tokenizer's.
+        CheckpointError: its configuration cannot be read.
+    """
+    if recipe.model.path is None:
+        return recipe.model.num_parameters(tokenizer.vocab_size), recipe.model.context_length
+    config = Path(recipe.model.path) / "config.json"
+    if not config.is_file():
+        return None, None
+    try:
+        values = json.loads(config.read_text(encoding="utf-8"))
+        vocab_size, positions = int(values["vocab_size"]), values.get("max_position_embeddings")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CheckpointError(
+            f"{config} is no model configuration ({type(error).__name__}); the checkpoint is damaged"
+        ) from None
+    tokenizer.require_fit(vocab_size, str(recipe.model.path))
+    return None, positions if isinstance(positions, int) else None
 
 
 def record_texts(record: Any) -> list[str]:
@@ -113,15 +183,13 @@ def record_texts(record: Any) -> list[str]:
     return texts + ([dialogue.system] if dialogue.system else [])
 
 
-def _read(
-    key: str, kind: str, settings: DataSettings, seed: int, folder: Path, world: WorldLike | None
-) -> SectionCheck:
-    from alignment.data import corpus
+def _read(data: DataSet[Any], seed: int, folder: Path, world: WorldLike | None) -> DataCheck:
+    from alignment.data.corpus import load_records
 
-    section = SectionCheck(key=key, kind=kind)
-    quarantine = folder / f"{key}.jsonl"
+    section = DataCheck(key=data.key, kind=data.records.name)
+    quarantine = folder / f"{data.key}.jsonl"
     try:
-        loaded: Loaded[Any] = getattr(corpus, f"load_{kind}")(settings, seed=seed, quarantine=quarantine, world=world)
+        loaded = load_records(data.records, data.settings, seed=seed, quarantine=quarantine, world=world)
         section.report, section.train, section.held_out = loaded.report, loaded.train, loaded.held_out
     except AlignmentError as error:
         section.error = str(error)
@@ -143,7 +211,9 @@ def _world(recipe: Recipe) -> WorldLike | None:
     return World(recipe.world)
 
 
-def _tokenizer(recipe: Recipe, sections: Sequence[SectionCheck], world: WorldLike | None) -> tuple[Tokenizer, str]:
+def _tokenizer(recipe: Recipe, plan: Sequence[PlannedStage], sections: Sequence[DataCheck]) -> tuple[Tokenizer, str]:
+    """The tokenizer that the run would have, and where it is from; a trained one is thrown away afterwards."""
+    from alignment.text.chat import dialogue_text
     from alignment.text.tokenizer import Tokenizer, train_tokenizer
 
     if recipe.tokenizer.path is not None:
@@ -155,13 +225,12 @@ def _tokenizer(recipe: Recipe, sections: Sequence[SectionCheck], world: WorldLik
                 f"the tokenizer of {model} comes with the checkpoint, which is not here; lengths are not counted"
             )
         return Tokenizer.load(model), model
+    stage = next(stage for stage in plan if stage.makes(Makes.TOKENIZER))
     by_key = {section.key: section for section in sections}
-    documents: Sequence[Document] = by_key["tokenizer" if recipe.tokenizer.data is not None else "pretrain"].train
-    texts = [document.text for document in documents]
-    if "sft" in by_key:
-        from alignment.text.chat import dialogue_text
-
-        texts += [dialogue_text(dialogue) for dialogue in by_key["sft"].train]
+    texts: list[str] = []
+    for data in stage.inputs.data():
+        records = by_key[data.key].train
+        texts += [record.text if isinstance(record, Document) else dialogue_text(record) for record in records]
     if not texts:
         raise DataError("the tokenizer has no text to train on")
     # every so-many-th text, not the first ones: the dialogues come last and hold the chat format's markers
@@ -170,7 +239,7 @@ def _tokenizer(recipe: Recipe, sections: Sequence[SectionCheck], world: WorldLik
     return train_tokenizer(texts[::every], recipe.tokenizer), f"{how}; thrown away afterwards"
 
 
-def _pieces(section: SectionCheck, tokenizer: Tokenizer) -> tuple[int, int, int]:
+def _pieces(section: DataCheck, tokenizer: Tokenizer) -> tuple[int, int, int]:
     step = max(1, len(section.train) // _TEXT_SAMPLE)
     texts = [text for record in section.train[::step] for text in record_texts(record)]
     counts: Counter[int] = Counter(token for ids in tokenizer.encode_all(texts) for token in ids)
@@ -178,7 +247,7 @@ def _pieces(section: SectionCheck, tokenizer: Tokenizer) -> tuple[int, int, int]
     return sum(counts.values()), bytes_, counts.get(0, 0)
 
 
-def _shared_prompts(sections: Sequence[SectionCheck]) -> Iterator[tuple[str, str, int]]:
+def _shared_prompts(sections: Sequence[DataCheck]) -> Iterator[tuple[str, str, int]]:
     """Prompts that one section trains on and another holds out (inside a section the reader drops them)."""
     from alignment.data.identity import prompt_key
 

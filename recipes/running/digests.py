@@ -48,7 +48,7 @@ def files_of(path: str, key: str) -> list[Path]:
     Raises:
         DataError: there is none; names key and path, and what is near.
     """
-    from alignment.data.sources import find_files
+    from alignment.data.rows.find import find_files
 
     try:
         if "\0" in path:
@@ -98,7 +98,7 @@ def digests_of(paths: Mapping[str, str], digests: Digests) -> dict[str, str]:
             result[key] = digests.of(files[0])
             continue
         for file in files:
-            result[f"{key}/{mask(file.name)}"] = _combined(result.get(f"{key}/{mask(file.name)}"), digests.of(file))
+            result[f"{key}/{file.name}"] = _combined(result.get(f"{key}/{file.name}"), digests.of(file))
     return result
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from alignment.settings import Settings
 from alignment.strict_yaml import dotted
-from recipes.masking import is_secret_name, mask_values
+from recipes.masking import is_secret_name
 from recipes.plan import stages_of
 from recipes.reading.schema import Recipe
 from recipes.running.digests import Digests, digests_of, files_of, named_paths
@@ -56,7 +56,10 @@ def read_settings(recipe: Recipe, stage: PlannedStage) -> dict[str, Any]:
 
 
 def basis_of(recipe: Recipe, stage: PlannedStage, parents: Mapping[str, str], digests: Digests) -> dict[str, Any]:
-    """What a stage's result rests on, as plain JSON values.
+    """What a stage's result rests on, as plain JSON values; whoever keeps or shows it masks it first.
+
+    Nothing is masked here: a variable of the environment whose value happens to stand in a setting would change what
+    the result seems to rest on.
 
     Args:
         recipe: for what every stage is surrounded by, and for how its values were written.
@@ -78,7 +81,7 @@ def basis_of(recipe: Recipe, stage: PlannedStage, parents: Mapping[str, str], di
             settings[key] = expansion.raw  # a moved folder with the same files is no change; a secret is none
     basis = {
         "kind": stage.kind.name,
-        "settings": mask_values(settings),
+        "settings": settings,
         "files": files,
         "parents": {name: parents[name] for name in stage.parents},
         "versions": versions_that_matter() if Surrounding.VERSIONS in stage.kind.surroundings else {},

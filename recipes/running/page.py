@@ -16,7 +16,6 @@ from recipes.load import load_run_recipe
 from recipes.plan import stages_of
 from recipes.reading.schema import Recipe
 from recipes.running.folder import RECIPE, now, require_run
-from recipes.running.headline import headline
 from recipes.running.record import StageRecord, read_record
 from recipes.stages.kind import Makes, PlannedStage, no_cards
 
@@ -109,7 +108,14 @@ def _overview(recipe: Recipe, plan: Sequence[PlannedStage], records: Mapping[str
         total_seconds, total_tokens, total_flops = total_seconds + seconds, total_tokens + tokens, total_flops + flops
         status = record.status if record else "not run"
         rows.append(
-            (stage.name, status, round(seconds, 1), tokens or None, flops or None, headline(record) if record else "")
+            (
+                stage.name,
+                status,
+                round(seconds, 1),
+                tokens or None,
+                flops or None,
+                stage.kind.headline(record.result) if record else "",
+            )
         )
     columns = ("stage", "status", "seconds", "tokens trained", "FLOPs (6 N D)", "headline")
     blocks: list[Block] = [

@@ -82,6 +82,16 @@ def read_record(folder: Path) -> StageRecord | None:
         raise damaged(path, str(error)) from None
 
 
+def stage_records(run: Path) -> list[StageRecord]:
+    """The records of all stages that a run has begun, in the order of their folders.
+
+    Raises:
+        CheckpointError: one is damaged.
+    """
+    folders = sorted(path for path in run.iterdir() if path.name[:2].isdecimal() and (path / STAGE).is_file())
+    return [record for folder in folders if (record := read_record(folder)) is not None]
+
+
 def write_record(folder: Path, record: StageRecord) -> None:
     """Write a stage's record atomically."""
     write_json(folder / STAGE, {"version": VERSION, **asdict(record)})

@@ -14,7 +14,7 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,8 @@ from recipes.reading.written import recipe_yaml
 from recipes.running import folder as run_folder
 from recipes.running.digests import Digests
 from recipes.running.fingerprint import check_inputs, of_this_release
-from recipes.running.headline import headline
 from recipes.running.record import StageRecord, Status, outputs_of, read_record, write_record
+from recipes.running.shared import take_over
 from recipes.running.signals import stopping_at_signals
 from recipes.running.survey import Surveyed, check_unchanged, current_basis, survey
 from recipes.running.telling import Display, Quiet
@@ -89,6 +89,7 @@ def run(
     display: Display | None = None,
     stop: StopFlag | None = None,
     before_work: Callable[[], None] = lambda: None,
+    siblings: Sequence[Path] = (),
 ) -> RunSummary:
     """Bring a run to its end, or to a stage.
 
@@ -100,6 +101,7 @@ def run(
         display: told what happens.
         stop: a flag of the caller's; without one, SIGINT and SIGTERM are handled here.
         before_work: called once before the first stage that runs.
+        siblings: other runs, from which stages that rest on the same are taken over instead of run.
 
     Raises:
         UsageError: the folder cannot be a run; there is no such stage.
@@ -124,7 +126,7 @@ def run(
         handled = stopping_at_signals(stop, quiet=isinstance(display, Quiet))
     with handled:
         try:
-            return _locked(recipe, folder, plan, needed, redo, stages, display, stop, before_work)
+            return _locked(recipe, folder, plan, needed, redo, stages, display, stop, before_work, siblings)
         except OSError as error:  # a stage's own are told by the stage
             kind = DiskFull if error.errno in _NO_SPACE else UsageError
             raise kind(f"{mask(str(folder))} cannot be worked in: {error.strerror or error}") from error
@@ -140,6 +142,7 @@ def _locked(
     display: Display,
     stop: StopFlag,
     before_work: Callable[[], None],
+    siblings: Sequence[Path],
 ) -> RunSummary:
     with RunLock(folder):
         run_folder.check_run_folder(folder)  # it may have become something since
@@ -157,7 +160,7 @@ def _locked(
         run_folder.mark_run(folder, recipe.name)
         _write_if_new(folder / run_folder.RECIPE, recipe_yaml(recipe))
         try:
-            outcomes = _walk(recipe, folder, needed, surveyed, digests, stages, display, stop, before_work)
+            outcomes = _walk(recipe, folder, needed, surveyed, digests, stages, display, stop, before_work, siblings)
         finally:
             display.close()
     return RunSummary(folder=folder, stages=outcomes, replaced=replaced)
@@ -173,6 +176,7 @@ def _walk(
     display: Display,
     stop: StopFlag,
     before_work: Callable[[], None],
+    siblings: Sequence[Path],
 ) -> tuple[StageOutcome, ...]:
     outcomes: list[StageOutcome] = []
     done: dict[str, str] = {}
@@ -182,6 +186,11 @@ def _walk(
         worked = record is None
         if record is None:
             stop.check()
+            basis = current_basis(recipe, stage, done, digests)
+            if (taken := take_over(stage, basis[1], folder, siblings)) is not None:
+                record, worked = taken[0], False
+                display.line(f"{stage.name}: taken over from {mask(taken[1].name)}, which has done the same")
+        if record is None:
             if not prepared:
                 prepared = True
                 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -190,7 +199,6 @@ def _walk(
                     # another busy process spin each other to a crawl; not at all, and an idle machine loses a third
                     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
                 before_work()
-            basis = current_basis(recipe, stage, done, digests)
             record = _run_stage(recipe, folder, stage, basis, stages, display, stop, (position, len(needed)))
         done[stage.name] = record.digest
         outcomes.append(StageOutcome(name=stage.name, worked=worked, seconds=record.seconds, result=record.result))
@@ -220,7 +228,7 @@ def _run_stage(
         kind=stage.kind.name,
         status="running",
         fingerprint=basis[1],
-        basis=basis[0],
+        basis=mask_values(basis[0]),
         started=earlier.started if earlier and resumed else run_folder.now(),
         seconds=earlier.seconds if earlier and resumed else 0.0,
         attempts=earlier.attempts + 1 if earlier and resumed else 1,
@@ -249,7 +257,7 @@ def _run_stage(
         seconds = round(record.seconds + time.monotonic() - began, 3)
         closed = dataclasses.replace(record, status=status, ended=run_folder.now(), seconds=seconds, **changes)
         write_record(folder, closed)
-        note = headline(closed) if status == "finished" else changes.get("error") or ""
+        note = stage.kind.headline(closed.result) if status == "finished" else changes.get("error") or ""
         display.stage_ends(stage.name, status, seconds, note)
         return closed
 

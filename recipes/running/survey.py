@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from alignment.errors import DataError, RunChanged
-from recipes.masking import mask
-from recipes.plan import PlannedStage, descendants
+from recipes.masking import mask, mask_values
+from recipes.plan import descendants
 from recipes.reading.schema import Recipe
 from recipes.running.digests import Digests
 from recipes.running.fingerprint import PENDING, Change, basis_of, changes, fingerprint, of_this_release
 from recipes.running.folder import stage_folders
 from recipes.running.record import StageRecord, holds_work, missing_output, read_record
+from recipes.stages.kind import PlannedStage
 
 
 @dataclass(kw_only=True)
@@ -69,7 +70,7 @@ def survey(
         earlier_basis, earlier_mark = of_this_release(record.basis, record.fingerprint)
         if mark != earlier_mark:
             if record.status == "finished" or holds_work(folder):
-                found.changed[stage.name] = changes(earlier_basis, basis) or [
+                found.changed[stage.name] = changes(mask_values(earlier_basis), mask_values(basis)) or [
                     Change(key="fingerprint", old=earlier_mark, new=mark)
                 ]
         elif record.status == "finished":

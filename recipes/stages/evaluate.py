@@ -117,6 +117,19 @@ def cards(folder: Path) -> tuple[tuple[str, Cell], ...]:
     return tuple(found)
 
 
+def figures(folder: Path) -> dict[str, float]:
+    """Every judge's mean figures by version and campaign."""
+    path = folder / "evaluation.json"
+    if not path.exists():
+        return {}
+    versions = [entry for entry in json.loads(path.read_text(encoding="utf-8"))["versions"] if not entry["task"]]
+    return {
+        f"{entry['version']}, {entry['campaign']}: {name}": figure["value"]
+        for entry in versions
+        for name, figure in entry["figures"].items()
+    }
+
+
 def section(inputs: EvaluateInputs, folder: Path, name: str, result: Mapping[str, Any]) -> Section:
     """Its chapter of the page."""
     from alignment.evaluate.report import section as evaluation_section
@@ -130,4 +143,5 @@ EVALUATE = StageKind(
     run=run,
     section=section,
     cards=cards,
+    figures=figures,
 )

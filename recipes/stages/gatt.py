@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from alignment.data.record_types import DIALOGUES
 from alignment.errors import UsageError
-from recipes.stages.kind import DataSet, FromPolicy, Makes, Reads, Size, StageKind
+from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Reads, Size, StageKind
 from recipes.stages.packed import packed_size
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def run(inputs: GattInputs, stage: StageContext) -> dict[str, Any]:
         inputs.settings,
         stage.session,
         sft_dialogues=[dialogue for data in inputs.demonstrations() for dialogue in stage.read(data).train],
-    )
+    ).as_json()
 
 
 def _constraints(inputs: GattInputs, stage: StageContext) -> tuple[list[Constraint], list[Constraint]]:
@@ -81,6 +81,17 @@ def _constraints(inputs: GattInputs, stage: StageContext) -> tuple[list[Constrai
     from gatt.constraints import builtin_constraints, read_constraints
 
     return builtin_constraints() if where == "builtin" else read_constraints(Path(where))
+
+
+def prepare(inputs: GattInputs, lens: Lens) -> tuple[Prepared]:
+    """Lengths of the dialogues whose user turns are used; what is trained on is synthesised first."""
+    from alignment.text.chat import render_dialogue
+
+    data = inputs.data()[0]
+    context = lens.within(inputs.settings.context_length)
+    lengths = tuple(len(render_dialogue(dialogue, lens.tokenizer).token_ids) for dialogue in lens.records(data))
+    asked = lens.too_much("gatt.context_length", inputs.settings.context_length)
+    return (Prepared(key=data.key, lengths=lengths, context=context, policy={}, asked=asked),)
 
 
 def size(inputs: GattInputs) -> Size:
@@ -102,5 +113,6 @@ GATT = StageKind(
     run=run,
     section=section,
     size=size,
+    prepare=prepare,
     makes=frozenset({Makes.POLICY}),
 )

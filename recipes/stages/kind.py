@@ -7,7 +7,7 @@ was handed is its fingerprint.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from alignment.model.settings import ModelSettings
     from alignment.report.blocks import Section
     from alignment.report.table import Cell
+    from alignment.text.tokenizer import Tokenizer
     from alignment.world.settings import WorldSettings
     from recipes.stages.context import StageContext
 
@@ -136,12 +137,66 @@ class Size:
         return f"at most {self.max_steps:,} steps (at most {self.tokens_per_step * self.max_steps:,} tokens)"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What a stage would do with a data set, counted by the functions that the stage itself calls.
+
+    Attributes:
+        key: the data set's.
+        lengths: tokens of each training record.
+        context: the longest that the stage takes; `lengths` over it meet the policy.
+        policy: what happens to longer ones: name -> how many.
+        steps: optimizer steps, where data alone say.
+        asked: the key and value of a setting that asks for more than the model holds; None where none does.
+    """
+
+    key: str
+    lengths: tuple[int, ...]
+    context: int
+    policy: Mapping[str, int]
+    steps: int | None = None
+    asked: tuple[str, int] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lens:
+    """Through what `align check` lets a stage look at its data.
+
+    Attributes:
+        tokenizer: the run's.
+        positions: the most that the model holds; None where the checkpoint is not here.
+        seed: the run's.
+        records: (data set) -> its training records.
+    """
+
+    tokenizer: Tokenizer
+    positions: int | None
+    seed: int
+    records: Callable[[DataSet[Any]], Sequence[Any]]
+
+    def within(self, context_length: int) -> int:
+        """A context as the model holds it."""
+        return context_length if self.positions is None else min(context_length, self.positions)
+
+    def too_much(self, key: str, context_length: int) -> tuple[str, int] | None:
+        """The setting, where it asks for more than the model holds."""
+        return (key, context_length) if self.within(context_length) < context_length else None
+
+
 def _unknown_size(inputs: Any) -> Size:
     return Size()
 
 
+def _nothing_prepared(inputs: Any, lens: Lens) -> tuple[Prepared, ...]:
+    return ()
+
+
 def _stands(run: Path, result: Any) -> bool:
     return True
+
+
+def _no_figures(folder: Path) -> Mapping[str, float]:
+    return {}
 
 
 def no_cards(folder: Path) -> tuple[tuple[str, Cell], ...]:
@@ -159,8 +214,12 @@ class StageKind(Generic[In, R]):
         run: gathers what the inputs name, then calls one public function of a package.
         section: (inputs, folder, stage's name, result) -> its chapter of the page; None: the page says nothing of it.
         size: what `align plan` says of it.
+        prepare: what `align check` counts, by the functions that the run calls.
         cards: figures of a finished stage's folder for the top of the page; a kind that has them stands first there.
+        figures: what a study compares of a finished stage's folder; where it is empty, the result's own numbers.
         stands: (run, result) -> whether what the stage left outside its own folder is still there.
+        shown: entries of its result; the first that is there is the one figure that a table shows, unless the result
+            brings a `headline`.
         makes: what others may take from it.
         surroundings: which of seed, compute settings and versions it rests on.
         only: values of the verb's `--only`: the stage `NAME-VALUE` alone.
@@ -172,12 +231,25 @@ class StageKind(Generic[In, R]):
     run: Callable[[In, StageContext], R]
     section: Callable[[In, Path, str, Mapping[str, Any]], Section] | None = None
     size: Callable[[In], Size] = _unknown_size
+    prepare: Callable[[In, Lens], tuple[Prepared, ...]] = _nothing_prepared
     cards: Callable[[Path], tuple[tuple[str, Cell], ...]] = no_cards
+    figures: Callable[[Path], Mapping[str, float]] = _no_figures
     stands: Callable[[Path, Mapping[str, Any]], bool] = _stands
+    shown: tuple[str, ...] = ()
     makes: frozenset[Makes] = frozenset()
     surroundings: frozenset[Surrounding] = frozenset(Surrounding)
     only: tuple[str, ...] = ()
     revision: int = 1
+
+    def headline(self, result: Mapping[str, Any]) -> str:
+        """The one figure of a result that a table shows; "" if it holds none."""
+        if isinstance(said := result.get("headline"), str):
+            return said
+        for name in (*self.shown, *result):
+            value = result.get(name)
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                return f"{name} {value:,}" if isinstance(value, int) else f"{name} {value:.4g}"
+        return ""
 
 
 @dataclass(frozen=True, kw_only=True)

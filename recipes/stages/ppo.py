@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recipes.stages.kind import DataSet, FromPolicy, Makes, Reads, Size, StageKind
+from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Reads, Size, StageKind
 
 if TYPE_CHECKING:
     from alignment.records import Dialogue
@@ -37,11 +37,17 @@ class PpoInputs(FromPolicy):
 
 def run(inputs: PpoInputs, stage: StageContext) -> dict[str, Any]:
     """Train by PPO; saves `checkpoint/` and `ppo.json`."""
-    from rl.ppo import PPOTrainer
+    from rl.ppo import PromptSplit, train_ppo
 
     prompts = stage.load_campaigns(inputs.data())
-    trainer = PPOTrainer(stage.start(), inputs.judges.open(stage), inputs.settings, stage.session)
-    return trainer.train(prompts.train, prompts.held_out)
+    split = PromptSplit(train=prompts.train, held_out=prompts.held_out)
+    result = train_ppo(stage.start(), inputs.judges.open(stage), split, inputs.settings, stage.session)
+    return result.as_json()
+
+
+def prepare(inputs: PpoInputs, lens: Lens) -> tuple[Prepared, ...]:
+    """Prompts that leave room for an answer, as they are drawn."""
+    return inputs.prompts.prepare(lens, inputs.settings.sampling)
 
 
 def size(inputs: PpoInputs) -> Size:
@@ -65,5 +71,7 @@ PPO = StageKind(
     run=run,
     section=section,
     size=size,
+    prepare=prepare,
+    shown=("best_reward",),
     makes=frozenset({Makes.POLICY}),
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignment.data.record_types import DOCUMENTS
-from recipes.stages.kind import DataSet, FromPolicy, Makes, Reads, Size, StageKind
+from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Reads, Size, StageKind
 from recipes.stages.packed import packed_size
 
 if TYPE_CHECKING:
@@ -50,7 +50,23 @@ def run(inputs: PretrainInputs, stage: StageContext) -> dict[str, Any]:
     else:
         policy = stage.start()
     result = pretrain(policy, documents.train, inputs.settings, stage.session, held_out=documents.held_out)
-    return {**result, "parameters": count_parameters(policy.model)}
+    return {**result.as_json(), "parameters": count_parameters(policy.model)}
+
+
+def prepare(inputs: PretrainInputs, lens: Lens) -> tuple[Prepared]:
+    """Pieces and steps, as `pretrain` makes them."""
+    from alignment.batch.render import document_trees
+    from alignment.train.language_model import packed_steps
+
+    (data,) = inputs.data()
+    settings, documents = inputs.settings, lens.records(data)
+    context = lens.within(settings.context_length)
+    lengths = tuple(len(ids) + 2 for ids in lens.tokenizer.encode_all([d.text for d in documents]))  # BOS and EOS
+    trees = document_trees(documents, lens.tokenizer, context)
+    split = {"pieces after splitting": len(trees)} if max(lengths, default=0) > context else {}
+    steps = packed_steps(trees, settings, context, seed=lens.seed, name="pretrain").num_steps
+    asked = lens.too_much("pretrain.context_length", settings.context_length)
+    return (Prepared(key=data.key, lengths=lengths, context=context, policy=split, steps=steps, asked=asked),)
 
 
 def size(inputs: PretrainInputs) -> Size:
@@ -71,5 +87,7 @@ PRETRAIN = StageKind(
     run=run,
     section=section,
     size=size,
+    prepare=prepare,
+    shown=("perplexity", "steps"),
     makes=frozenset({Makes.POLICY}),
 )

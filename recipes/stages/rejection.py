@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignment.data.record_types import DIALOGUES
-from recipes.stages.kind import DataSet, FromPolicy, Makes, Reads, Size, StageKind
+from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Reads, Size, StageKind
 from recipes.stages.packed import packed_size
 
 if TYPE_CHECKING:
@@ -57,12 +57,13 @@ class RejectionInputs(FromPolicy):
 
 
 def run(inputs: RejectionInputs, stage: StageContext) -> dict[str, Any]:
-    """Make one version; saves `checkpoint/`, `kept.jsonl`, `rejection.json`."""
-    from rl.rejection import rejection_sample
+    """Make one version; saves `checkpoint/`, `kept.jsonl`, `records.jsonl`, `rejection.json`."""
+    from alignment.data.rows.written import RECORDS_FILE, write_records
+    from rl.rejection import KEPT_FILE, read_kept, rejection_sample
 
     prompts = stage.load_campaigns(inputs.prompts.data())
     start = stage.start()
-    return rejection_sample(
+    result = rejection_sample(
         stage.policy_of(inputs.samples_from) if inputs.samples_from is not None else start,
         prompts.train,
         inputs.judges.open(stage),
@@ -73,6 +74,16 @@ def run(inputs: RejectionInputs, stage: StageContext) -> dict[str, Any]:
         sft_dialogues=[dialogue for data in inputs.demonstrations() for dialogue in stage.read(data).train],
         start=start,
     )
+    # what was kept, as demonstrations that other stages may read
+    by_id = {prompt.id: prompt for prompt in prompts.train}
+    kept = read_kept(stage.session.folder / KEPT_FILE)
+    write_records(stage.session.folder / RECORDS_FILE, (by_id[k.prompt_id].answered(k.answer) for k in kept))
+    return result.as_json()
+
+
+def prepare(inputs: RejectionInputs, lens: Lens) -> tuple[Prepared, ...]:
+    """Prompts that leave room for an answer, as they are drawn."""
+    return inputs.prompts.prepare(lens, inputs.settings.sampling)
 
 
 def size(inputs: RejectionInputs) -> Size:
@@ -95,5 +106,7 @@ REJECTION = StageKind(
     run=run,
     section=section,
     size=size,
-    makes=frozenset({Makes.POLICY}),
+    prepare=prepare,
+    shown=("kept_reward",),
+    makes=frozenset({Makes.POLICY, Makes.RECORDS}),
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignment.data.record_types import PREFERENCES
-from recipes.stages.kind import DataSet, FromPolicy, Makes, Reads, Size, StageKind
+from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Reads, Size, StageKind
 
 if TYPE_CHECKING:
     from alignment.records import LabelledAnswer, Preference
@@ -54,7 +54,35 @@ def run(inputs: RewardInputs, stage: StageContext) -> dict[str, Any]:
     if inputs.probes_world and stage.world is not None:
         model = RewardModel.load(stage.session.folder / "checkpoint")
         write_json(stage.session.folder / "noticed.json", noticed(model, stage.world, stage.session.compute))
-    return result
+    return result.as_json()
+
+
+def prepare(inputs: RewardInputs, lens: Lens) -> tuple[Prepared]:
+    """Pairs that fit and steps, as `train_reward` makes them."""
+    from alignment.records import Preference
+    from alignment.text.chat import answer_ids, render_prompt
+    from reward.preferences import prepare_pairs
+    from reward.train import pair_steps
+
+    (data,) = inputs.data()
+    settings, records = inputs.settings, lens.records(data)
+    context = lens.within(settings.context_length)
+    pairs = prepare_pairs(records, lens.tokenizer, margin=settings.margin, context_length=context)
+    lengths = []
+    for record in records:
+        answers = [record.chosen, record.rejected] if isinstance(record, Preference) else [record.answer]
+        longest = max(len(answer_ids(answer, lens.tokenizer)) for answer in answers)
+        lengths.append(len(render_prompt(record.prompt, lens.tokenizer)) + longest)
+    return (
+        Prepared(
+            key=data.key,
+            lengths=tuple(lengths),
+            context=context,
+            policy={"left out": pairs.too_long} if pairs.too_long else {},
+            steps=pair_steps(pairs.examples, settings, context, seed=lens.seed, name=inputs.role).num_steps,
+            asked=lens.too_much(f"{data.key}.context_length", settings.context_length),
+        ),
+    )
 
 
 def size(inputs: RewardInputs) -> Size:
@@ -77,5 +105,7 @@ REWARD = StageKind(
     run=run,
     section=section,
     size=size,
+    prepare=prepare,
+    shown=("accuracy", "loss", "steps"),
     makes=frozenset({Makes.REWARD_MODEL}),
 )

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from alignment.data.record_types import PROMPTS
 from alignment.records import Dialogue
-from recipes.stages.kind import DataSet, Reads
+from recipes.stages.kind import DataSet, Lens, Prepared, Reads
 
 if TYPE_CHECKING:
     from alignment.data.settings import DataSettings
+    from alignment.generate.settings import SamplingSettings
     from recipes.stages.context import StageContext
     from rl.judges import RewardJudges
     from rl.settings import CombinationSettings
@@ -47,6 +48,21 @@ class CampaignPrompts:
         ]
         if self.safety is not None:
             found.append(DataSet(key="rlhf.safety_prompts", settings=self.safety, records=PROMPTS, campaign="safety"))
+        return tuple(found)
+
+    def prepare(self, lens: Lens, sampling: SamplingSettings) -> tuple[Prepared, ...]:
+        """Which prompts leave room for an answer, by the rule that draws them."""
+        from alignment.generate.draw import room_for_an_answer
+        from alignment.text.chat import render_prompt
+
+        found = []
+        for data in self.data():
+            lengths = tuple(len(render_prompt(prompt, lens.tokenizer)) for prompt in lens.records(data))
+            longest = max(lengths, default=0)
+            context = longest if lens.positions is None else lens.positions - room_for_an_answer(sampling)
+            over = sum(length > context for length in lengths)
+            policy = {"left out": over} if over else {}
+            found.append(Prepared(key=data.key, lengths=lengths, context=context, policy=policy))
         return tuple(found)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignment.data.record_types import DIALOGUES
-from recipes.stages.kind import DataSet, FromPolicy, Makes, Reads, Size, StageKind
+from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Reads, Size, StageKind
 from recipes.stages.packed import packed_size
 
 if TYPE_CHECKING:
@@ -42,7 +42,29 @@ def run(inputs: SftInputs, stage: StageContext) -> dict[str, Any]:
     dialogues = stage.load(data)
     policy = stage.start()
     result = sft(policy, dialogues.train, inputs.settings, stage.session, held_out=dialogues.held_out)
-    return {**result, "parameters": count_parameters(policy.model)}
+    return {**result.as_json(), "parameters": count_parameters(policy.model)}
+
+
+def prepare(inputs: SftInputs, lens: Lens) -> tuple[Prepared]:
+    """Lengths, what the length policy does, and steps, as `sft` makes them."""
+    from alignment.batch.render import dialogue_trees
+    from alignment.text.chat import render_dialogue
+    from alignment.train.language_model import packed_steps
+
+    (data,) = inputs.data()
+    settings, dialogues = inputs.settings, lens.records(data)
+    context = lens.within(settings.context_length)
+    trees, counts = dialogue_trees(dialogues, lens.tokenizer, context, settings.too_long)
+    return (
+        Prepared(
+            key=data.key,
+            lengths=tuple(len(render_dialogue(dialogue, lens.tokenizer).token_ids) for dialogue in dialogues),
+            context=context,
+            policy={name: count for name, count in counts.items() if count},
+            steps=packed_steps(trees, settings, context, seed=lens.seed, name="sft").num_steps,
+            asked=lens.too_much("sft.context_length", settings.context_length),
+        ),
+    )
 
 
 def size(inputs: SftInputs) -> Size:
@@ -63,5 +85,7 @@ SFT = StageKind(
     run=run,
     section=section,
     size=size,
+    prepare=prepare,
+    shown=("perplexity", "steps"),
     makes=frozenset({Makes.POLICY}),
 )

@@ -103,6 +103,7 @@ TOKENIZER = StageKind(
     does="Train the SentencePiece tokenizer, or take an existing one",
     run=run,
     section=section,
+    shown=("vocab_size",),
     makes=frozenset({Makes.TOKENIZER}),
     surroundings=frozenset({Surrounding.SEED, Surrounding.VERSIONS}),
 )

@@ -33,7 +33,7 @@ from recipes.plan import stages_of
 from recipes.stages.context import StageContext
 from reward.model import RewardModel
 from rl.judges import RewardJudges
-from rl.ppo import PPOTrainer
+from rl.ppo import PromptSplit, train_ppo
 from rl.rejection import rejection_sample
 from rl.settings import PpoSettings, RejectionSettings
 
@@ -160,8 +160,9 @@ def test_a_reward_model_of_another_tokenizer_never_judges(
         dialogue=_prompt(), prompt_ids=(1, 5), token_ids=(6, 2), text="x", tokenizer=policy.tokenizer.sha256
     )
     rejection = RejectionSettings(sampling=SAMPLING)
+    prompts = PromptSplit(train=[_prompt()], held_out=[_prompt()])
     uses: dict[str, Callable[[], object]] = {
-        "ppo": lambda: PPOTrainer(policy, judges, PpoSettings(iterations=1, sampling=SAMPLING), session),
+        "ppo": lambda: train_ppo(policy, judges, prompts, PpoSettings(iterations=1, sampling=SAMPLING), session),
         "rejection": lambda: rejection_sample(policy, [_prompt()], judges, rejection, session, version=1),
         "evaluation": lambda: judges.judge([answer]),
     }

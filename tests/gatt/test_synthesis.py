@@ -59,7 +59,7 @@ def test_in_training_it_stands_at_the_start_only_and_half_are_terse(
     made, figures = synthesize_gatt(
         policy, dialogues, [ENDS], SETTINGS.model_copy(update={"num_dialogues": 40}), session
     )
-    assert figures["kept"] == len(made) == 40
+    assert figures.kept == len(made) == 40
     assert {d.system for d in made} == {"End with flour.", "End: flour"}
     assert 10 <= sum(d.system == "End: flour" for d in made) <= 30
     assert not any("flour." in turn.content for d in made for turn in d.turns if turn.role == "user")
@@ -82,7 +82,7 @@ def test_dialogues_whose_last_answer_ignores_the_instruction_are_left_out(
     never = Constraint(id="x", kind="contains", argument="moo", instruction="Say moo.", short="Moo")
     made, figures = synthesize_gatt(policy, dialogues, [ENDS, never], SETTINGS, session)
     assert {d.meta["constraint"] for d in made} == {"end"}
-    assert figures["follow_share"] == 0.5
+    assert figures.follow_share == 0.5
 
 
 def test_plans_are_the_same_each_time_and_even_over_the_constraints(dialogues: list[Dialogue]) -> None:
@@ -97,7 +97,7 @@ def test_consistency_counts_the_answers_that_follow_turn_by_turn(
     policy: Policy, asked: list[Dialogue], dialogues: list[Dialogue], session: Session
 ) -> None:
     result = consistency_by_turn(policy, dialogues, [ENDS], SETTINGS, session, name="before")
-    assert [row["value"] for row in result["turns"]] == [1.0, 0.0, 1.0]  # the second answer is "the bread"
+    assert [row.value for row in result.turns] == [1.0, 0.0, 1.0]  # the second answer is "the bread"
     assert all(prompt.system == "End with flour." for prompt in asked)
     assert not any(turn.content.startswith("End with") for prompt in asked for turn in prompt.turns)
 

@@ -16,7 +16,14 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("alignment.train", "alignment.generate"),
     ("alignment.evaluate", "reward", "gatt"),
     ("rl",),
-    ("recipes",),
+    # the corridors of recipes
+    ("recipes.masking",),
+    ("recipes.reading",),
+    ("recipes.stages",),
+    ("recipes.plan",),
+    ("recipes.load", "recipes.study"),
+    ("recipes.running",),
+    ("recipes.cli",),
 )
 
 

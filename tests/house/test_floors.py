@@ -71,6 +71,19 @@ def test_importing_a_package_loads_no_torch(package: str) -> None:
     assert done.stdout.strip() == "False"
 
 
+def test_settings_and_results_load_no_torch() -> None:
+    files = [path for path in house.source_files() if path.stem in ("settings", "result")]
+    assert {path.stem for path in files} == {"settings", "result"}
+    names = ", ".join(house.module_name(path) for path in files)
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys, {names}; print('torch' in sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "False"
+
+
 def test_package_files_only_name_things() -> None:
     long = [
         str(path.relative_to(house.ROOT))

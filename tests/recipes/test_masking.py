@@ -53,10 +53,11 @@ def test_the_home_folder_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert mask_private("in /home/somebody/runs") == "in /home/somebody/runs"
 
 
-def test_values_are_masked_at_every_depth(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_values_are_masked_at_every_depth_and_keys_never(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("X_TOKEN", "canary-4711")
-    assert mask_values({"canary-4711": [{"a": "x canary-4711"}, 3, None]}) == {
-        "${X_TOKEN}": [{"a": "x ${X_TOKEN}"}, 3, None]
+    monkeypatch.setenv("SORT_KEY", "helpfulness")
+    assert mask_values({"gold.helpfulness": [{"a": "x canary-4711"}, 3, None]}) == {
+        "gold.helpfulness": [{"a": "x ${X_TOKEN}"}, 3, None]
     }
 
 

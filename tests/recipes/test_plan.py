@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alignment.errors import UsageError
+from alignment.errors import RecipeError, UsageError
 from alignment.strict_yaml import parse_yaml
 from recipes.load import build_recipe, load_recipe
 from recipes.plan import descendants, find_stages, needed_for, stages_of
@@ -69,6 +69,29 @@ def test_a_pool_of_all_versions_reads_their_folders_and_a_pool_of_one_does_not(r
     alone = plan(recipe_file, "rlhf.rejection.pool=previous")["rlhf-v3-rejection"].parents
     assert {"rlhf-v1", "rlhf-v2"} <= set(pooled)
     assert not {"rlhf-v1", "rlhf-v2"} & set(alone)
+
+
+def test_a_stage_that_reads_anothers_records_has_it_as_a_parent(recipe_file: Path) -> None:
+    stages = plan(recipe_file, "gatt.data.train.0={stage: rlhf-v1}")
+    assert "rlhf-v1" in stages["gatt"].parents
+    assert "rlhf-v1" not in plan(recipe_file)["gatt"].parents
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "why"),
+    [
+        ("gatt", "rlhf-v9", "is no stage of this recipe; right is rlhf-v1 or rlhf-v2"),
+        ("gatt", "reward-safety", "makes no records; right is rlhf-v1 or rlhf-v2"),
+        ("gatt", "rlhf-v3-rejection", "comes after gatt, the stage that would read it"),
+        ("sft", "rlhf-v1", "comes after tokenizer, the stage that would read it; no stage before it makes any"),
+    ],
+)
+def test_a_source_that_names_no_earlier_stage_with_records_is_refused(
+    recipe_file: Path, section: str, name: str, why: str
+) -> None:
+    with pytest.raises(RecipeError, match=why) as caught:
+        plan(recipe_file, f"{section}.data.train.0={{stage: {name}}}")
+    assert f"{section}.data.train.0.stage" in str(caught.value)
 
 
 def test_absent_sections_drop_their_stages(recipe_file: Path) -> None:

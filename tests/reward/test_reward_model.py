@@ -96,6 +96,9 @@ def test_the_safety_term_counts_labelled_answers_only(reward_model: RewardModel)
     term = -log_sigma(-unsafe) - log_sigma(safe) + both / 2
     assert (weighted - plain).item() == pytest.approx(2.0 * term.item(), rel=1e-4)
     assert figures["safety_loss"].item() == pytest.approx(term.item(), rel=1e-4)
+    head = reward_model.model.score.weight
+    slopes = [torch.autograd.grad(value, head, retain_graph=True)[0] for value in (weighted, plain, 2.0 * term)]
+    torch.testing.assert_close(slopes[0] - slopes[1], slopes[2], rtol=1e-4, atol=1e-5)
 
 
 def test_a_single_answer_is_right_on_its_labels_side_of_one_half(reward_model: RewardModel) -> None:
@@ -156,9 +159,9 @@ def test_accuracy_counts_a_tie_half_and_is_given_by_grade(
     pairs = prepare_pairs(preferences(4), reward_model.tokenizer, margin="large", context_length=256)
     scores = [[1.0, 0.0], [0.0, 1.0], [2.0, 2.0], [3.0, 1.0]]
     monkeypatch.setattr(RewardModel, "score_ids", lambda *_, **__: scores)
-    accuracy = evaluate_reward(reward_model, pairs.examples, COMPUTE)["accuracy"]
-    assert accuracy["all"]["value"] == pytest.approx(2.5 / 4)
-    assert [accuracy[f"grade:{g}"]["value"] for g in ("significantly", "better", "slightly", "negligibly")] == [
+    accuracy = evaluate_reward(reward_model, pairs.examples, COMPUTE).accuracy
+    assert accuracy["all"].value == pytest.approx(2.5 / 4)
+    assert [accuracy[f"grade:{g}"].value for g in ("significantly", "better", "slightly", "negligibly")] == [
         1.0,
         0.0,
         0.5,
@@ -175,6 +178,6 @@ def test_a_learnable_preference_is_learnt(policy: Policy, session: Session) -> N
         optimizer=OptimizerSettings(learning_rate=3e-3),
     )
     result = train_reward(policy, preferences(32), settings, session, held_out=preferences(12), name="helpfulness")
-    assert result["evaluation"]["accuracy"]["all"]["value"] > 0.9
-    assert math.isfinite(result["loss"])
+    assert result.evaluation.accuracy["all"].value > 0.9
+    assert math.isfinite(result.training.held_out["loss"])
     assert (session.folder / "checkpoint" / "manifest.json").exists()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+import rl.ppo
 from alignment.policy.policy import Policy
 from alignment.records import Dialogue, Source, Turn
 from alignment.train.settings import ComputeSettings
 from reward.model import RewardModel
 from rl.judges import RewardJudges
+from rl.roles import Roles
 
 
 @pytest.fixture
@@ -23,6 +27,20 @@ def prompts() -> list[Dialogue]:
         )
         for i in range(8)
     ]
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[Roles]:
+    """The roles of every PPO that the test runs, in order."""
+    found: list[Roles] = []
+    real = rl.ppo.open_roles
+
+    def opens(*arguments: Any) -> Roles:
+        found.append(real(*arguments))
+        return found[-1]
+
+    monkeypatch.setattr(rl.ppo, "open_roles", opens)
+    return found
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 from alignment.errors import NonFiniteError
 from alignment.policy.policy import Policy
 from alignment.records import Answer, Dialogue
+from alignment.world.judge.gold import GoldJudge
 from reward.model import RewardModel
 from rl.judges import RewardJudges
 from tests.tolerances import FP32_SAME_CODE
@@ -76,3 +77,15 @@ def test_a_score_that_is_not_finite_names_its_row_once(
     with pytest.raises(NonFiniteError, match=r"reward is not finite \(helpfulness nan") as caught:
         judges.judge(answers(policy, prompts[:2], "the baker"))
     assert caught.value.rows == ("made:2",)
+
+
+def test_what_decides_is_the_combined_reward_and_on_safety_prompts_the_safety_score(judges: RewardJudges) -> None:
+    assert {campaign: decision.figure for campaign, decision in judges.decides.items()} == {
+        "helpfulness": "combined",
+        "safety": "safety",
+    }
+
+
+def test_a_tie_of_logits_is_wider_than_one_of_scores_between_zero_and_one(judges: RewardJudges) -> None:
+    for campaign, decision in judges.decides.items():
+        assert decision.tie == 10 * GoldJudge.decides[campaign].tie == 0.1

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
+import rl.roles
 from alignment.errors import Interrupted, NonFiniteError, UsageError
 from alignment.generate.settings import SamplingSettings
 from alignment.model.checkpoint import new_model
@@ -20,9 +22,13 @@ from alignment.train.checkpoints import model_tensors
 from alignment.train.session import Session
 from alignment.train.settings import OptimizerSettings
 from reward.model import RewardModel
+from rl.best import Best
 from rl.judges import RewardJudges
-from rl.ppo import PPOTrainer
+from rl.ppo import PromptSplit, train_ppo
+from rl.result import HeldOut
+from rl.roles import Roles
 from rl.settings import PpoSettings
+from rl.value import ValueModel
 
 SETTINGS = PpoSettings(
     iterations=3,
@@ -40,6 +46,10 @@ def fresh(tokenizer: Tokenizer) -> Policy:
     return Policy(model=model, tokenizer=tokenizer)
 
 
+def both(prompts: list[Dialogue]) -> PromptSplit:
+    return PromptSplit(train=prompts, held_out=prompts)
+
+
 def metrics(folder: Path) -> list[dict[str, float]]:
     from alignment.store.journal import read_journal
 
@@ -52,7 +62,7 @@ def test_the_first_update_starts_from_ratio_one_and_no_kl(
     policy: Policy, judges: RewardJudges, session: Session, prompts: list[Dialogue]
 ) -> None:
     settings = SETTINGS.model_copy(update={"iterations": 1, "minibatch_size": 8})
-    PPOTrainer(policy, judges, settings, session).train(prompts, prompts)
+    train_ppo(policy, judges, both(prompts), settings, session)
     row = metrics(session.folder)[0]
     assert row["ratio_max"] == pytest.approx(1.0, abs=1e-4)
     assert row["kl"] == pytest.approx(0.0, abs=1e-4)
@@ -60,26 +70,33 @@ def test_the_first_update_starts_from_ratio_one_and_no_kl(
 
 
 def test_an_update_changes_policy_and_value_but_never_the_reference(
-    policy: Policy, judges: RewardJudges, session: Session, prompts: list[Dialogue]
+    policy: Policy, judges: RewardJudges, session: Session, prompts: list[Dialogue], opened: list[Roles]
 ) -> None:
-    trainer = PPOTrainer(policy, judges, SETTINGS, session)
-    reference, start = model_tensors(trainer.reference), model_tensors(policy.model)
-    reference, start = ({k: v.clone() for k, v in tensors.items()} for tensors in (reference, start))
-    value = {k: v.clone() for k, v in model_tensors(trainer.value).items()}
-    trainer.train(prompts, prompts)
-    assert all(torch.equal(v, reference[k]) for k, v in model_tensors(trainer.reference).items())
-    assert any(not torch.equal(v, value[k]) for k, v in model_tensors(trainer.value).items())
-    assert len(trainer.held_out) == SETTINGS.iterations + 1
+    start = {k: v.clone() for k, v in model_tensors(policy.model).items()}
+    value = {k: v.clone() for k, v in model_tensors(ValueModel(judges.helpfulness)).items()}
+    result = train_ppo(policy, judges, both(prompts), SETTINGS, session)
+    assert all(torch.equal(v, start[k]) for k, v in model_tensors(opened[0].reference).items())
+    assert any(not torch.equal(v, value[k]) for k, v in model_tensors(opened[0].value).items())
+    assert [entry.iteration for entry in result.course] == list(range(SETTINGS.iterations + 1))
 
 
 def test_the_result_is_the_model_with_the_best_held_out_reward(
-    policy: Policy, judges: RewardJudges, session: Session, prompts: list[Dialogue]
+    policy: Policy, judges: RewardJudges, session: Session, prompts: list[Dialogue], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer = PPOTrainer(policy, judges, SETTINGS, session)
-    result = trainer.train(prompts, prompts)
-    assert result["best_reward"] == max(entry["reward"] for entry in result["held_out"])
+    after: list[dict[str, Tensor]] = []
+    real = Best.offer
+
+    def offer(best: Best, figures: HeldOut) -> None:
+        after.append({k: v.clone() for k, v in model_tensors(best.model).items()})
+        real(best, figures)
+
+    monkeypatch.setattr(Best, "offer", offer)
+    result = train_ppo(policy, judges, both(prompts), SETTINGS, session)
+    assert result.best.reward == max(entry.reward for entry in result.course)
     saved = load_file(session.folder / "checkpoint" / "model.safetensors")
-    assert all(torch.equal(saved[name], tensor) for name, tensor in trainer.best.items())
+    best, *others = (after.pop(result.best.iteration), *after)
+    assert all(torch.equal(saved[name], tensor) for name, tensor in best.items())
+    assert all(any(not torch.equal(saved[name], tensor) for name, tensor in other.items()) for other in others)
 
 
 def test_training_stops_when_patience_runs_out(
@@ -92,25 +109,25 @@ def test_training_stops_when_patience_runs_out(
             "optimizer": OptimizerSettings(learning_rate=1e-12, schedule="constant"),
         }
     )
-    result = PPOTrainer(policy, judges, settings, session).train(prompts, prompts)
-    assert result["iterations"] == 1  # nothing moves, so the first evaluation brings nothing better
-    assert result["best_iteration"] == 0
+    result = train_ppo(policy, judges, both(prompts), settings, session)
+    assert result.iterations == 1  # nothing moves, so the first evaluation brings nothing better
+    assert result.best.iteration == 0
 
 
 def test_interrupted_after_each_iteration_it_ends_as_if_undisturbed(
     tokenizer: Tokenizer, judges: RewardJudges, session: Session, prompts: list[Dialogue], tmp_path: Path
 ) -> None:
-    PPOTrainer(fresh(tokenizer), judges, SETTINGS, session).train(prompts, prompts)
+    train_ppo(fresh(tokenizer), judges, both(prompts), SETTINGS, session)
     other = dataclasses.replace(session, folder=tmp_path / "interrupted")
     other.folder.mkdir()
     for _ in range(SETTINGS.iterations - 1):
         other.stop.request(15)
         with pytest.raises(Interrupted):
-            PPOTrainer(fresh(tokenizer), judges, SETTINGS, other).train(prompts, prompts)
+            train_ppo(fresh(tokenizer), judges, both(prompts), SETTINGS, other)
         other.stop.signal_number = None
         other.stop.request(15)
     other.stop.signal_number = None
-    PPOTrainer(fresh(tokenizer), judges, SETTINGS, other).train(prompts, prompts)
+    train_ppo(fresh(tokenizer), judges, both(prompts), SETTINGS, other)
     whole, resumed = (load_file(s.folder / "checkpoint" / "model.safetensors") for s in (session, other))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     assert metrics(session.folder) == metrics(other.folder)
@@ -124,10 +141,24 @@ def test_a_reward_that_is_not_finite_stops_before_the_update(
         RewardModel, "score_ids", lambda self, prompts, answers, *_, **__: [[float("nan")]] * len(prompts)
     )
     with pytest.raises(NonFiniteError, match=r"reward is not finite.*made:1"):
-        PPOTrainer(policy, judges, SETTINGS, session).train(prompts, prompts)
+        train_ppo(policy, judges, both(prompts), SETTINGS, session)
     assert all(torch.equal(v, start[k]) for k, v in model_tensors(policy.model).items())
 
 
-def test_a_mini_batch_must_divide_the_batch(policy: Policy, judges: RewardJudges, session: Session) -> None:
+def test_a_mini_batch_must_divide_the_batch(
+    policy: Policy, judges: RewardJudges, session: Session, prompts: list[Dialogue]
+) -> None:
     with pytest.raises(UsageError, match=r"minibatch_size 3 does not divide .*8"):
-        PPOTrainer(policy, judges, SETTINGS.model_copy(update={"minibatch_size": 3}), session)
+        train_ppo(policy, judges, both(prompts), SETTINGS.model_copy(update={"minibatch_size": 3}), session)
+
+
+def test_compiling_is_asked_for_policy_and_value_function(
+    policy: Policy, judges: RewardJudges, session: Session, prompts: list[Dialogue], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[object] = []
+    monkeypatch.setattr(rl.roles, "compile_layers", compiled.append)
+    settings = SETTINGS.model_copy(update={"iterations": 1})
+    asked = dataclasses.replace(session, compute=session.compute.model_copy(update={"compile": True}))
+    train_ppo(policy, judges, both(prompts), settings, asked)
+    assert [type(model).__name__ for model in compiled] == ["LlamaPolicy", "LlamaReward"]
+    assert compiled[0] is policy.model

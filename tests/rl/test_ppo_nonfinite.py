@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from torch import Tensor
 
 import rl.experience
 import rl.ppo
+import rl.roles
 from alignment.errors import Interrupted, NonFiniteError
 from alignment.generate.settings import SamplingSettings
 from alignment.policy.policy import Policy
@@ -24,8 +25,9 @@ from alignment.train.session import Session
 from alignment.train.settings import OptimizerSettings
 from reward.model import RewardModel
 from rl.judges import RewardJudges
-from rl.ppo import PPOTrainer
+from rl.ppo import PromptSplit, train_ppo
 from rl.rejection import rejection_sample
+from rl.roles import Roles
 from rl.settings import PpoSettings, RejectionSettings
 
 # four answers an iteration, two updates of two forests each, so that gradients accumulate
@@ -49,9 +51,10 @@ def _one_answer_a_forest(monkeypatch: pytest.MonkeyPatch) -> None:
 class Poison:
     """Spoils one quantity at some calls, and remembers policy and value as they were when it did."""
 
-    def __init__(self, where: str, calls: tuple[int, ...], value: float, patch: pytest.MonkeyPatch) -> None:
-        self.calls, self.value, self.seen, self.patch = calls, value, 0, patch
-        self.trainer: PPOTrainer | None = None
+    def __init__(
+        self, where: str, calls: tuple[int, ...], value: float, patch: pytest.MonkeyPatch, opened: Sequence[Roles] = ()
+    ) -> None:
+        self.calls, self.value, self.seen, self.patch, self.opened = calls, value, 0, patch, opened
         self.before: dict[str, Tensor] = {}
         self.stopped = False
         {"policy loss": self._losses, "value loss": self._losses, "gradient": self._losses}.get(
@@ -62,8 +65,8 @@ class Poison:
         self.seen += 1
         if self.seen - 1 not in self.calls:
             return False
-        if self.trainer is not None:
-            self.before = weights(self.trainer)
+        if self.opened:
+            self.before = weights(self.opened[-1])
         return True
 
     def _losses(self, where: str) -> None:
@@ -83,7 +86,7 @@ class Poison:
         self.patch.setattr(rl.ppo, name, spoilt)
 
     def _ratio(self, _: str) -> None:
-        real = rl.ppo.target_log_probs
+        real = rl.roles.target_log_probs
 
         def spoilt(*arguments: Any, **options: Any) -> Tensor:
             found: Tensor = real(*arguments, **options)
@@ -91,7 +94,7 @@ class Poison:
                 return found
             return found + torch.zeros_like(found).index_fill(0, torch.tensor([0]), self.value)
 
-        self.patch.setattr(rl.ppo, "target_log_probs", spoilt)
+        self.patch.setattr(rl.roles, "target_log_probs", spoilt)
 
     def _reward(self, _: str) -> None:
         real = RewardModel.score_ids
@@ -105,10 +108,15 @@ class Poison:
         self.patch.setattr(RewardModel, "score_ids", spoilt)
 
 
-def weights(trainer: PPOTrainer) -> dict[str, Tensor]:
+def weights(roles: Roles) -> dict[str, Tensor]:
     """Policy's and value function's parameters, copied."""
-    parts = {"policy": trainer.model, "value": trainer.value}
+    parts = {"policy": roles.policy.model, "value": roles.value}
     return {f"{n}.{k}": v.clone() for n, part in parts.items() for k, v in model_tensors(part).items()}
+
+
+def split(prompts: list[Dialogue]) -> PromptSplit:
+    """Four prompts to train on, one held out."""
+    return PromptSplit(train=prompts[:4], held_out=prompts[4:5])
 
 
 def told(session: Session) -> dict[str, Any]:
@@ -141,16 +149,16 @@ def test_it_stops_before_the_update_and_names_the_rows(
     session: Session,
     prompts: list[Dialogue],
     monkeypatch: pytest.MonkeyPatch,
+    opened: list[Roles],
 ) -> None:
-    poison = Poison(where, (CALLS[call],), value, monkeypatch)
-    trainer = poison.trainer = PPOTrainer(policy, judges, SETTINGS, session)
+    poison = Poison(where, (CALLS[call],), value, monkeypatch, opened)
     with pytest.raises(NonFiniteError, match="stopped before the update") as caught:
-        trainer.train(prompts[:4], prompts[4:5])
+        train_ppo(policy, judges, split(prompts), SETTINGS, session)
     step = CALLS[call] // 4 + 1
     assert (caught.value.quantity, caught.value.step) == (QUANTITIES[where], step)
     assert not math.isfinite(float(caught.value.value))
     assert set(caught.value.rows) <= {str(prompt.source) for prompt in prompts[:4]}
-    for name, tensor in weights(trainer).items():
+    for name, tensor in weights(opened[0]).items():
         assert torch.equal(tensor, poison.before[name]), name
         assert torch.isfinite(tensor).all(), name
     assert told(session)["stopped"] == {
@@ -176,14 +184,14 @@ def test_a_reward_that_is_not_finite_names_its_row(
     session: Session,
     prompts: list[Dialogue],
     monkeypatch: pytest.MonkeyPatch,
+    opened: list[Roles],
 ) -> None:
-    poison = Poison("reward", (call,), value, monkeypatch)
-    trainer = poison.trainer = PPOTrainer(policy, judges, SETTINGS, session)
+    poison = Poison("reward", (call,), value, monkeypatch, opened)
     with pytest.raises(NonFiniteError):
-        trainer.train(prompts[:4], prompts[4:5])
+        train_ppo(policy, judges, split(prompts), SETTINGS, session)
     stopped = told(session)["stopped"]
     assert (stopped["quantity"], stopped["step"], len(stopped["rows"])) == (quantity, step, 1)
-    assert all(torch.equal(tensor, poison.before[name]) for name, tensor in weights(trainer).items())
+    assert all(torch.equal(tensor, poison.before[name]) for name, tensor in weights(opened[0]).items())
 
 
 def test_a_reward_that_is_not_finite_stops_rejection_sampling_with_its_row(
@@ -205,14 +213,14 @@ def test_a_skipped_update_is_counted_and_told_without_an_invented_number(
     session: Session,
     prompts: list[Dialogue],
     monkeypatch: pytest.MonkeyPatch,
+    opened: list[Roles],
 ) -> None:
-    poison = Poison(where, (2,) if where == "reward" else (1,), math.nan, monkeypatch)
+    poison = Poison(where, (2,) if where == "reward" else (1,), math.nan, monkeypatch, opened)
     settings = SETTINGS.model_copy(update={"nonfinite_skips": 1})
-    trainer = poison.trainer = PPOTrainer(policy, judges, settings, session)
-    result = trainer.train(prompts[:4], prompts[4:5])
-    assert result["skipped_updates"] == 1
-    assert all(torch.isfinite(tensor).all() for tensor in weights(trainer).values())
-    assert any(not torch.equal(tensor, poison.before[name]) for name, tensor in weights(trainer).items())
+    result = train_ppo(policy, judges, split(prompts), settings, session)
+    assert result.skipped == 1
+    assert all(torch.isfinite(tensor).all() for tensor in weights(opened[0]).values())
+    assert any(not torch.equal(tensor, poison.before[name]) for name, tensor in weights(opened[0]).items())
     events = told(session)
     assert [event["step"] for event in events["skipped"]] == [1]
     assert events["stopped"] is None
@@ -220,20 +228,24 @@ def test_a_skipped_update_is_counted_and_told_without_an_invented_number(
     assert (first["skipped"], "skipped" in second) == (1, False)
     assert ("reward" in first, "reward" in second) == (where != "reward", True)
     assert all(math.isfinite(number) for row in (first, second) for number in row.values())
-    assert trainer.value.scale != 1.0  # the first rewards that could be used gave it
+    assert opened[0].value.scale != 1.0  # the first rewards that could be used gave it
 
 
 def test_an_iteration_none_of_whose_updates_could_be_made_has_no_losses(
-    policy: Policy, judges: RewardJudges, session: Session, prompts: list[Dialogue], monkeypatch: pytest.MonkeyPatch
+    policy: Policy,
+    judges: RewardJudges,
+    session: Session,
+    prompts: list[Dialogue],
+    monkeypatch: pytest.MonkeyPatch,
+    opened: list[Roles],
 ) -> None:
-    poison = Poison("ratio", (0, 1), math.inf, monkeypatch)  # an update ends at its first forest
+    poison = Poison("ratio", (0, 1), math.inf, monkeypatch, opened)  # an update ends at its first forest
     settings = SETTINGS.model_copy(update={"nonfinite_skips": 2, "iterations": 1, "evaluate_every": 1})
-    trainer = poison.trainer = PPOTrainer(policy, judges, settings, session)
-    trainer.train(prompts[:4], prompts[4:5])
+    train_ppo(policy, judges, split(prompts), settings, session)
     (row,) = metrics(session)
     assert row["skipped"] == 2
     assert not {"policy_loss", "value_loss", "policy_gradient_norm"} & row.keys()
-    assert all(torch.equal(tensor, poison.before[name]) for name, tensor in weights(trainer).items())
+    assert all(torch.equal(tensor, poison.before[name]) for name, tensor in weights(opened[0]).items())
 
 
 @pytest.mark.parametrize("resumed", [False, True])
@@ -252,11 +264,11 @@ def test_the_skip_after_the_last_allowed_one_stops_also_after_a_resume(
     if resumed:
         session.stop.request(15)
         with pytest.raises(Interrupted):
-            PPOTrainer(policy, judges, settings, session).train(prompts[:4], prompts[4:5])
+            train_ppo(policy, judges, split(prompts), settings, session)
         session = dataclasses.replace(session, stop=type(session.stop)())
         policy = fresh_policy()
     with pytest.raises(NonFiniteError, match="at step 2"):
-        PPOTrainer(policy, judges, settings, session).train(prompts[:4], prompts[4:5])
+        train_ppo(policy, judges, split(prompts), settings, session)
     assert [event["step"] for event in told(session)["skipped"]] == [1]
     assert told(session)["stopped"]["step"] == 2
 

@@ -117,8 +117,8 @@ def test_a_version_is_made_and_its_kept_answers_reach_the_next(
     result = rejection_sample(policy, prompts, judges, settings, session, version=1)
     best = read_kept(session.folder / "kept.jsonl")
     assert len(best) == len(prompts)
-    assert result["pool_origins"] == {"v1": len(prompts)}
-    assert result["kept_reward"] >= result["mean_reward"]
+    assert result.sampling.pool_origins == {"v1": len(prompts)}
+    assert result.sampling.kept_reward >= result.sampling.mean_reward
     assert (session.folder / "checkpoint" / "model.safetensors").exists()
 
 

@@ -183,7 +183,8 @@ def _written_out(column: pa.Array, kind: pa.DataType) -> list[Any]:
 
     odd = (pa.ArrowException, ArithmeticError, LookupError, TypeError, ValueError)
     try:
-        return column.cast(kind).to_pylist()
+        whole: list[Any] = column.cast(kind).to_pylist()
+        return whole
     except odd:
         values: list[Any] = []  # one of them: each on its own
     for scalar in column:

@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import LlamaConfig
 
 from alignment.errors import CheckpointError
+from alignment.model.checkpoint import require_finite
 from alignment.model.llama import LlamaPolicy
 from alignment.policy.foreign.rotary_order import to_halves
 
@@ -77,6 +78,7 @@ def read_llama2c(path: Path) -> LlamaPolicy:
     )
     model = LlamaPolicy(config)
     model.load_state_dict(_named(tensors, layers, heads, kv_heads))
+    require_finite(model, str(path))
     return model
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import LlamaConfig
 
 from alignment.errors import CheckpointError
-from alignment.model.checkpoint import llama_config
+from alignment.model.checkpoint import llama_config, require_finite
 from alignment.model.llama import LlamaPolicy
 from alignment.model.settings import ModelSettings, feed_forward_width
 from alignment.policy.foreign.rotary_order import to_halves, to_neighbours
@@ -66,6 +66,10 @@ def read_meta_checkpoint(
     names = sorted({name for shard in shards for name in shard if name not in _IGNORED})
     merged = {name: _merged(name, shards, folder) for name in names}
     vocab_size = int(merged["tok_embeddings.weight"].shape[0]) if "tok_embeddings.weight" in merged else 0
+    if int(params["n_layers"]) > len(merged):
+        raise CheckpointError(
+            f"{folder / PARAMS} says n_layers {params['n_layers']}, the shards hold {len(merged)} tensors"
+        )
     config = _config(params, vocab_size, context_length, folder)
     with torch.device("meta"):
         model = LlamaPolicy(config)
@@ -170,8 +174,19 @@ def _merged(name: str, shards: Sequence[Mapping[str, Tensor]], folder: Path) -> 
 
 
 def _config(params: Mapping[str, Any], vocab_size: int, context_length: int, folder: Path) -> LlamaConfig:
+    try:
+        settings = _settings(params, context_length)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise CheckpointError(f"{folder / PARAMS} makes no model ({' '.join(str(error).split())[:300]})") from None
+    stated = int(params.get("vocab_size", -1))
+    if vocab_size and stated > 0 and stated != vocab_size:
+        raise CheckpointError(f"{folder / PARAMS} has vocab_size {stated}, tok_embeddings has {vocab_size} rows")
+    return llama_config(settings, vocab_size or max(stated, 1))
+
+
+def _settings(params: Mapping[str, Any], context_length: int) -> ModelSettings:
     width, multiplier = int(params["dim"]), params.get("ffn_dim_multiplier")
-    settings = ModelSettings(
+    return ModelSettings(
         size="custom",
         width=width,
         layers=int(params["n_layers"]),
@@ -183,10 +198,6 @@ def _config(params: Mapping[str, Any], vocab_size: int, context_length: int, fol
         rope_theta=float(params.get("rope_theta", 10_000.0)),
         norm_eps=float(params.get("norm_eps", 1e-5)),
     )
-    stated = int(params.get("vocab_size", -1))
-    if vocab_size and stated > 0 and stated != vocab_size:
-        raise CheckpointError(f"{folder / PARAMS} has vocab_size {stated}, tok_embeddings has {vocab_size} rows")
-    return llama_config(settings, vocab_size or max(stated, 1))
 
 
 def _params(config: LlamaConfig) -> dict[str, Any]:
@@ -239,7 +250,10 @@ def _filled(model: LlamaPolicy, weights: Mapping[str, Tensor], folder: Path, dty
             raise CheckpointError(f"{folder} lacks {name} {shape}")
         if tuple(weights[name].shape) != shape:
             raise CheckpointError(f"{folder}: {name} is {tuple(weights[name].shape)}, params.json says {shape}")
+        if not weights[name].is_floating_point():
+            raise CheckpointError(f"{folder}: {name} holds {weights[name].dtype} numbers; weights are floating ones")
     if extra := sorted(weights.keys() - expected.keys()):
         raise CheckpointError(f"{folder} holds {extra[0]} {tuple(weights[extra[0]].shape)}, which params.json has not")
     model.load_state_dict({name: weight.to(dtype).contiguous() for name, weight in weights.items()}, assign=True)
+    require_finite(model, str(folder))
     return model

@@ -164,7 +164,7 @@ def _less(truth: Mapping[str, Any]) -> dict[str, Any]:
 
 def _several(truth: Mapping[str, Any]) -> bool:
     """Whether more than one thing was asked for, so that an answer can be incomplete."""
-    return truth["form"] == "items" or (truth["form"] == "facts" and truth["needed"] > 1)
+    return bool(truth["form"] == "items" or (truth["form"] == "facts" and truth["needed"] > 1))
 
 
 def _terse(truth: Mapping[str, Any], draw: np.random.Generator) -> str:

@@ -53,7 +53,7 @@ class GoldJudge:
     name = "gold"
     independent = True
     decides: Mapping[str, Decision] = MappingProxyType(
-        {campaign: Decision(figure="helpfulness", tie=0.01) for campaign in ("helpfulness", "safety")}
+        {campaign: Decision(figure=campaign, tie=0.01) for campaign in ("helpfulness", "safety")}
     )
 
     def __init__(self, town: Town) -> None:

@@ -8,10 +8,12 @@ from dataclasses import replace
 import pytest
 
 from alignment.evaluate.comparisons import compare_versions
+from alignment.evaluate.endpoint import EndpointJudge
 from alignment.evaluate.result import ScoredAnswer
 from alignment.evaluate.summary import recall
 from alignment.judging import Decision
 from alignment.records import Answer
+from alignment.world.judge.gold import GoldJudge
 
 
 class Judged:
@@ -45,6 +47,13 @@ def test_the_later_version_is_compared_with_the_earlier_one() -> None:
     assert rate.rate == pytest.approx(2.5 / 4)
     assert rate.low <= rate.rate <= rate.high
     assert [name for name, _ in found.ranking] == ["v1", "sft"]
+
+
+def test_the_tie_of_a_comparison_is_the_judges_own_and_is_told() -> None:
+    rows = answers("a", [0.5, 0.5]) + answers("b", [0.58, 0.7])
+    (narrow,) = compare_versions(rows, ["a", "b"], [Judged("gold", tie=0.01)], seed=0)
+    (wide,) = compare_versions(rows, ["a", "b"], [Judged("gold", tie=0.1)], seed=0)
+    assert [(found.tie, found.win_rates[0].ties) for found in (narrow, wide)] == [(0.01, 0), (0.1, 1)]
 
 
 def test_a_difference_below_the_tie_is_a_tie() -> None:
@@ -88,6 +97,21 @@ def test_a_judge_that_decides_nothing_in_a_campaign_is_not_asked() -> None:
     silent.decides = {}
     rows = answers("a", [0.5]) + answers("b", [0.5])
     assert compare_versions(rows, ["a", "b"], [silent], seed=0) == ()
+
+
+@pytest.mark.parametrize(
+    ("judge", "campaign", "figure"),
+    [
+        (GoldJudge, "helpfulness", "helpfulness"),
+        (GoldJudge, "safety", "safety"),
+        (EndpointJudge, "helpfulness", "helpfulness"),
+        (EndpointJudge, "safety", "safety"),
+    ],
+)
+def test_who_wins_on_a_campaigns_prompts_is_decided_by_the_campaigns_figure(
+    judge: type[GoldJudge] | type[EndpointJudge], campaign: str, figure: str
+) -> None:
+    assert judge.decides[campaign].figure == figure
 
 
 def test_facts_are_counted_by_group_of_people_and_only_where_a_person_is_asked_about() -> None:

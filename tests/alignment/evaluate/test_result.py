@@ -63,6 +63,18 @@ def test_an_evaluation_and_its_answers_are_read_back_as_they_were(tmp_path: Path
     assert read_answers(tmp_path) == [ANSWER, ANSWER]
 
 
+@pytest.mark.parametrize("sign", ["\u2028", "\u2029", "\x85", "\x1c", "\x0b", "\r", "\r\n", "\n"])
+def test_a_line_ends_only_where_it_was_written_to_end(sign: str, tmp_path: Path) -> None:
+    said = [replace(ANSWER, turns=(("user", f"Hi{sign}there"),)), replace(ANSWER, answer=f"{sign}Hello!{sign}")]
+    write_evaluation(tmp_path, whole(), said)
+    assert read_answers(tmp_path) == said
+
+
+def test_an_evaluation_without_answers_is_read_as_none(tmp_path: Path) -> None:
+    write_evaluation(tmp_path, Evaluation(versions=()), [])
+    assert read_answers(tmp_path) == []
+
+
 def test_a_lone_surrogate_in_an_answer_does_not_stop_the_reading(tmp_path: Path) -> None:
     (tmp_path / "answers.jsonl").write_text(json.dumps(asdict(replace(ANSWER, answer="\ud800"))) + "\n")
     assert read_answers(tmp_path)[0].answer == "\ud800"

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import pytest
 
-from alignment.evaluate.result import read_answers, read_evaluation
+from alignment.evaluate.result import JudgeRecord, read_answers, read_evaluation
 from alignment.evaluate.settings import EvaluateSettings
 from alignment.evaluate.versions import Version, choose_held_out, evaluate_versions
 from alignment.generate.settings import SamplingSettings
@@ -73,6 +73,7 @@ def test_every_judge_is_given_every_versions_answers_as_they_were_sampled(
 def test_what_was_found_stands_in_the_stages_folder(versions: list[Version], session: Session) -> None:
     found = evaluate_versions(versions, {"helpfulness": [prompt(1)]}, [Lengths()], SETTINGS, session)
     assert read_evaluation(session.folder) == found
+    assert found.judges == (JudgeRecord(name="length", independent=True),)
     first = read_answers(session.folder)[0]
     assert (first.version, first.prompt, first.turns) == ("sft", "p1", (("user", "who sells the bread in 1?"),))
     assert first.scores.keys() == {"length.tokens", "answer_tokens", "finished"}

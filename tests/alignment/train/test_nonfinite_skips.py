@@ -22,6 +22,7 @@ from alignment.store.journal import read_journal
 from alignment.train.checkpoints import model_tensors
 from alignment.train.language_model import language_loss, num_targets
 from alignment.train.nonfinite import NonFiniteSteps
+from alignment.train.result import TrainingResult
 from alignment.train.session import Session
 from alignment.train.settings import LoopSettings, OptimizerSettings
 from alignment.train.trainer import Training, train
@@ -76,7 +77,7 @@ class _OneBadGradient(torch.autograd.Function):
         return found, None
 
 
-def _train(policy: Policy, poison: Poison, settings: LoopSettings, session: Session) -> dict[str, float]:
+def _train(policy: Policy, poison: Poison, settings: LoopSettings, session: Session) -> TrainingResult:
     training = Training(model=policy.model, num_steps=NUM_STEPS, batches=_steps(), loss=poison, normaliser=num_targets)
     return train(training, settings, session)
 
@@ -119,7 +120,7 @@ def test_a_skipped_step_changes_nothing_and_is_told_without_an_invented_number(
     for name, tensor in model_tensors(policy.model).items():
         assert torch.isfinite(tensor).all(), name
         assert torch.allclose(tensor, expected[name], rtol=0, atol=1e-7), name
-    assert (result["steps"], result["skipped_steps"]) == (NUM_STEPS, 1)
+    assert (result.steps, result.skipped) == (NUM_STEPS, 1)
     told = _told(session)
     rows = [row for batch in _steps()(bad - 1) for row in batch.rows]
     assert [(e["quantity"], e["step"], e["rows"]) for e in told["skipped"]] == [(where, bad, rows)]
@@ -166,7 +167,7 @@ def test_skips_of_an_earlier_attempt_count_against_the_limit(
         _train(policy, Poison((5,)), _settings(nonfinite_skips=1), make_session("run"))
     # the limit may be raised: the training goes on from its checkpoint
     session = make_session("run")
-    assert _train(policy, Poison((5,)), _settings(nonfinite_skips=2), session)["skipped_steps"] == 2
+    assert _train(policy, Poison((5,)), _settings(nonfinite_skips=2), session).skipped == 2
     assert session.progress.notes == ["goes on after step 4 of 6"]  # type: ignore[attr-defined]
 
 
@@ -179,7 +180,7 @@ def test_a_training_that_ends_well_leaves_no_word_of_an_earlier_stop(
     assert _told(session)["stopped"]["step"] == 4
     result = _train(policy, Poison(()), _settings(), session)
     assert not (session.folder / "nonfinite.json").exists()
-    assert "skipped_steps" not in result
+    assert "skipped_steps" not in result.as_json()
 
 
 def test_only_the_process_that_writes_writes(tmp_path: Path) -> None:

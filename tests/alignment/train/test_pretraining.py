@@ -74,10 +74,10 @@ def test_more_documents_than_are_encoded_at_once_keep_their_order(tokenizer: Tok
 def test_it_learns_and_saves(policy: Policy, session: Session, make_settings: Callable[..., PretrainSettings]) -> None:
     documents = _documents(["the baker sells bread and the miller sells flour"] * 12)
     result = pretrain(policy, documents, make_settings(epochs=10.0), session, documents[:2])
-    assert result["loss"] < 3.0 < np.log(policy.tokenizer.vocab_size)
-    assert result["perplexity"] == pytest.approx(np.exp(result["loss"]), rel=1e-5)
+    assert result.held_out["loss"] < 3.0 < np.log(policy.tokenizer.vocab_size)
+    assert result.held_out["perplexity"] == pytest.approx(np.exp(result.held_out["loss"]), rel=1e-5)
     tokens = 12 * (len(policy.tokenizer.encode(documents[0].text)) + 2)
-    assert (result["documents"], result["tokens"]) == (12, 10 * tokens)
+    assert (result.counts, result.tokens) == ({"documents": 12}, 10 * tokens)
     verify(session.folder / "checkpoint", kind="policy", expect={"stage": "pretrain"})
 
 

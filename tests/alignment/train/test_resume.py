@@ -15,18 +15,19 @@ from alignment.policy.policy import Policy
 from alignment.records import Dialogue
 from alignment.store.manifest import verify
 from alignment.text.tokenizer import Tokenizer
+from alignment.train.result import TrainingResult
 from alignment.train.session import Session
 from alignment.train.settings import SftSettings
 from alignment.train.sft import sft
 
-Run = Callable[..., dict[str, float]]
+Run = Callable[..., TrainingResult]
 
 
 @pytest.fixture
 def run(tokenizer: Tokenizer, dialogues: list[Dialogue], make_sft_settings: Callable[..., SftSettings]) -> Run:
     """SFT of a fresh policy on ten dialogues, with two held out."""
 
-    def go(session: Session, **changes: Any) -> dict[str, float]:
+    def go(session: Session, **changes: Any) -> TrainingResult:
         model = new_model(ModelSettings(size="tiny", context_length=256), tokenizer.vocab_size, seed=0)
         settings = make_sft_settings(held_out_every=2, **changes)
         return sft(Policy(model=model, tokenizer=tokenizer), dialogues[:10], settings, session, dialogues[10:])
@@ -40,7 +41,7 @@ def undisturbed(
 ) -> dict[str, Any]:
     session = make_session("undisturbed")
     result = run(session)
-    assert result["steps"] == 6
+    assert result.steps == 6
     return equal_parts(session.folder)
 
 
@@ -90,7 +91,7 @@ def test_stopped_at_every_step_in_turn_is_equal(
 
 def test_a_stop_in_the_last_step_lets_the_stage_end(run: Run, make_session: Callable[..., Session]) -> None:
     session = make_session("run", stop_after=6, signal_number=2)
-    assert run(session)["steps"] == 6
+    assert run(session).steps == 6
     assert (session.folder / "checkpoint").exists()
 
 

@@ -101,9 +101,10 @@ def test_sft_saves_a_policy_that_loads_and_says_what_it_did(
     policy: Policy, dialogues: list[Dialogue], session: Session, make_sft_settings: Callable[..., SftSettings]
 ) -> None:
     result = sft(policy, dialogues, make_sft_settings(), session, dialogues[:3])
-    assert set(result) >= {"loss", "perplexity", "steps", "tokens", "seconds", "packing_efficiency", "dialogues"}
-    assert (result["dialogues"], result["truncated"], result["steps"]) == (12, 0, 6)
-    assert 0.5 < result["packing_efficiency"] <= 1.0
+    assert set(result.held_out) == {"loss", "perplexity"}
+    assert (result.counts["dialogues"], result.counts["truncated"], result.steps) == (12, 0, 6)
+    assert result.packing_efficiency is not None
+    assert 0.5 < result.packing_efficiency <= 1.0
     verify(session.folder / "checkpoint", kind="policy", expect={"stage": "sft", "fingerprint": "f"})
     again = load_policy(session.folder / "checkpoint")
     for (name, a), (_, b) in zip(again.model.named_parameters(), policy.model.named_parameters(), strict=True):
@@ -116,5 +117,5 @@ def test_the_models_own_context_is_never_exceeded(
 ) -> None:
     policy.model.config.max_position_embeddings = 64
     result = sft(policy, [long], make_sft_settings(context_length=4096, max_steps=1, batch_size=1), session)
-    assert result["truncated"] == 1
-    assert result["tokens"] == 64
+    assert result.counts["truncated"] == 1
+    assert result.tokens == 64

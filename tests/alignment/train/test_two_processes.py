@@ -76,7 +76,7 @@ def work(name, rank, say):
         except Interrupted as error:
             print(error, (folder / "metrics.jsonl").read_text().count("\\n"), file=say)
     result = once(folder, told_to_stop=False)
-    print(f"steps {result['steps']} loss {result['loss']}", file=say)
+    print(f"steps {result.steps} loss {result.held_out['loss']}", file=say)
     if rank is not None:
         torch.distributed.destroy_process_group()
 

@@ -108,6 +108,10 @@ def test_every_wrong_value_is_named_with_key_and_line(text: str, key: str, value
         ("model: {__class__: x}", "model.__class__: unknown key"),
         ("name: ../x", "letters, digits"),
         ("out: ''", "out: is ''"),
+        (
+            "evaluate: {endpoint: {model: m, url: 'file:///dir'}}",
+            "evaluate.endpoint.url: is no address of an endpoint (it does not begin with http:// or https://)",
+        ),
     ],
 )
 def test_the_sentence_says_what_would_be_right(text: str, said: str) -> None:

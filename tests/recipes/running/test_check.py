@@ -77,9 +77,12 @@ def test_rows_lengths_policies_and_steps_are_those_of_the_run(files_recipe: Path
     assert (sft.report.train, sft.report.bad) == (200, 1)
     assert "chat.jsonl:201" in sft.bad[0]
     assert sft.over == 20
-    assert sft.policy == {"truncated": 20}
-    assert sections["reward.safety"].steps == 4  # 60 pairs, 16 a step
-    assert sft.steps is not None
+    assert sft.prepared is not None
+    assert sft.prepared.policy == {"truncated": 20}
+    assert sft.prepared.steps is not None
+    safety = sections["reward.safety"].prepared
+    assert safety is not None
+    assert safety.steps == 4  # 60 pairs, 16 a step
     assert sft.pieces[0] > 1000
 
 

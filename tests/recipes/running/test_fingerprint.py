@@ -185,6 +185,15 @@ def test_a_folder_that_moved_is_no_change_and_a_secret_never_stands_in_a_basis(
     assert "canary" not in json.dumps(one)
 
 
+def test_a_variable_whose_value_stands_in_the_settings_changes_nothing(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = plan_fingerprint(recipe)
+    monkeypatch.setenv("SORT_KEY", "context_length")  # a key
+    monkeypatch.setenv("ORDER_KEY", "cosine")  # a value
+    assert plan_fingerprint(recipe) == before
+
+
 def test_a_fingerprint_is_one_of_content_not_of_order_or_process() -> None:
     assert fingerprint({"a": 1, "b": {"c": [1]}}) == fingerprint({"b": {"c": [1]}, "a": 1})
     assert fingerprint({"a": 1}) == "015abd7f5cc57a2dd94b7590f04ad8084273905ee33ec5cebeae62276a97f862"

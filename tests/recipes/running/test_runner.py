@@ -284,6 +284,16 @@ def test_a_result_that_is_no_json_is_an_error_of_the_stage(recipe: Recipe, tmp_p
         run(recipe, out=tmp_path / "run", stages=Odd())
 
 
+def test_a_finished_run_stays_finished_whatever_variables_are_set(
+    recipe: Recipe, stages: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    run(recipe, out=out, stages=stages)
+    monkeypatch.setenv("SORT_KEY", "context_length")
+    monkeypatch.setenv("ORDER_KEY", "cosine")
+    assert not run(recipe, out=out, stages=stages).worked
+
+
 def test_a_damaged_record_is_named(recipe: Recipe, stages: Any, tmp_path: Path) -> None:
     out = tmp_path / "run"
     run(recipe, out=out, stages=stages)

@@ -1,0 +1,57 @@
+"""The best model so far: PPO's result is the one with the highest held-out reward, not the last."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from alignment.train.checkpoints import load_model_tensors, model_tensors
+from rl.result import HeldOut
+
+
+class Best:
+    """A copy of the best model's parameters, and the held-out rewards that decided it.
+
+    Args:
+        model: the one that is trained.
+
+    Attributes:
+        course: every held-out evaluation, in order.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.course: list[HeldOut] = []
+        self._tensors: dict[str, Tensor] = {}
+
+    def offer(self, figures: HeldOut) -> None:
+        """Take the model as it is now if its reward is higher than all before it."""
+        if not self.course or figures.reward > max(entry.reward for entry in self.course):
+            self._tensors = {name: tensor.clone() for name, tensor in model_tensors(self.model).items()}
+        self.course.append(figures)
+
+    @property
+    def age(self) -> int:
+        """Evaluations since the best one."""
+        return len(self.course) - 1 - int(np.argmax([entry.reward for entry in self.course]))
+
+    def restore(self) -> None:
+        """Put the best parameters back into the model."""
+        load_model_tensors(self.model, self._tensors)
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """The best parameters."""
+        return self._tensors
+
+    def values(self) -> Mapping[str, Any]:
+        """The course."""
+        return {"held_out": [asdict(entry) for entry in self.course]}
+
+    def load(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Put both back."""
+        self._tensors = dict(tensors)
+        self.course = [HeldOut(**entry | {"iteration": int(entry["iteration"])}) for entry in values["held_out"]]

@@ -1,0 +1,120 @@
+"""What RLHF's stages come to.  No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from alignment.train.result import TrainingResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingFigures:
+    """What one version's sampling brought; rewards are combined scores before the sigmoid.
+
+    Attributes:
+        prompts: answered.
+        samples: answers of all prompts.
+        mean_reward, median_reward: of all samples.
+        kept_reward: mean of the best answer of each prompt.
+        max_reward_by_n: mean of the best of the first N answers, by N.
+        pool_size: answers that are fine-tuned on, of this version and earlier ones.
+        pool_origins: how many of them came from which version.
+        mean_answer_tokens: of all samples.
+        cut_share: of the samples, those cut at the limit.
+        prompts_left_out: they leave no room for an answer.
+    """
+
+    version: int
+    prompts: int
+    samples: int
+    mean_reward: float
+    median_reward: float
+    kept_reward: float
+    max_reward_by_n: Mapping[str, float]
+    pool_size: int
+    pool_origins: Mapping[str, int]
+    mean_answer_tokens: float
+    cut_share: float
+    prompts_left_out: int
+
+    def as_json(self) -> dict[str, Any]:
+        """What `rejection.json` holds."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RejectionResult:
+    """A finished version of rejection sampling.
+
+    Attributes:
+        training: the fine-tuning on the kept answers.
+    """
+
+    sampling: SamplingFigures
+    training: TrainingResult
+
+    @property
+    def headline(self) -> str:
+        """The one figure that a table shows."""
+        return f"kept_reward {self.sampling.kept_reward:.4g}"
+
+    def as_json(self) -> dict[str, Any]:
+        """What `stage.json` holds."""
+        return {**self.sampling.as_json(), **self.training.as_json()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """Mean scores of greedy answers to held-out prompts, before the sigmoid.
+
+    Attributes:
+        iteration: after how many; 0 is the start.
+        reward: the combined one.
+    """
+
+    iteration: int
+    reward: float
+    helpfulness: float
+    safety: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PpoResult:
+    """PPO's course.
+
+    Attributes:
+        iterations: done.
+        course: every held-out evaluation, the start first.
+        left_out: prompts that leave no room for an answer.
+        skipped: updates left out because something was not finite.
+    """
+
+    iterations: int
+    course: tuple[HeldOut, ...]
+    left_out: int
+    skipped: int = 0
+
+    @property
+    def best(self) -> HeldOut:
+        """The evaluation with the highest reward, the first of equals: its model is the result."""
+        return max(self.course, key=lambda entry: entry.reward)
+
+    @property
+    def headline(self) -> str:
+        """The one figure that a table shows."""
+        return f"best_reward {self.best.reward:.4g}"
+
+    def as_json(self) -> dict[str, Any]:
+        """What `ppo.json` and `stage.json` hold."""
+        skipped = {"skipped_updates": self.skipped} if self.skipped else {}
+        return {
+            "iterations": self.iterations,
+            "held_out": [asdict(entry) | {"iteration": float(entry.iteration)} for entry in self.course],
+            "start_reward": self.course[0].reward,
+            "best_reward": self.best.reward,
+            "best_iteration": self.best.iteration,
+            "prompts_left_out": self.left_out,
+            **skipped,
+        }

@@ -1,0 +1,76 @@
+"""A run that release 0.1.0 began is read and goes on: its own version is no part of what a result rests on any more."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import recipes.running.fingerprint as fingerprints
+from alignment.errors import RunChanged
+from recipes.load import load_recipe
+from recipes.running.record import read_record
+from recipes.running.runner import run
+
+# made by release 0.1.0: five stages finished, rlhf-v1 interrupted with `half.txt` in its folder
+OLD = Path(__file__).with_name("run-0.1.0.tar.gz")
+
+
+@pytest.fixture
+def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The old run, in a folder with its recipe and its data, and the versions that it was made with."""
+    with tarfile.open(OLD) as archive:
+        archive.extractall(tmp_path, filter="data")
+    monkeypatch.chdir(tmp_path)
+    versions = json.loads((tmp_path / "run" / "03-sft" / "stage.json").read_text())["basis"]["versions"]
+    assert versions.pop("llama2-alignment-suite") == "0.1.0"
+    monkeypatch.setattr(fingerprints, "versions_that_matter", lambda: versions)
+    return tmp_path / "run"
+
+
+def test_what_it_finished_is_not_run_again(old: Path, stages: Any) -> None:
+    summary = run(load_recipe("small.yaml"), out=old, stages=stages)
+    finished = ["tokenizer", "pretrain", "sft", "reward-helpfulness", "reward-safety"]
+    assert [stage.name for stage in summary.stages if not stage.worked] == finished
+    assert stages.calls[0] == "rlhf-v1"
+
+
+def test_what_it_began_goes_on_with_the_fingerprint_of_its_checkpoints(old: Path, stages: Any) -> None:
+    began = (old / "06-rlhf-v1" / "half.txt").read_text()
+    seen = []
+    stages.before["rlhf-v1"] = lambda context: seen.append(
+        (context.session.fingerprint, (context.session.folder / "half.txt").read_text())
+    )
+    run(load_recipe("small.yaml"), out=old, stages=stages, until="rlhf-v1")
+    assert seen == [(began, began)]
+    record = read_record(old / "06-rlhf-v1")
+    assert record is not None
+    assert record.attempts == 2
+
+
+def test_a_change_of_it_is_told_as_ever(old: Path, stages: Any) -> None:
+    with pytest.raises(RunChanged, match=r"sft.epochs: 2.0 -> 3.0   \(sft\)"):
+        run(load_recipe("small.yaml", ["sft.epochs=3"]), out=old, stages=stages)
+
+
+def test_a_raised_revision_fells_it_and_says_so(old: Path, stages: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import dataclasses
+
+    import recipes.plan
+
+    monkeypatch.setattr(recipes.plan, "SFT", dataclasses.replace(recipes.plan.SFT, revision=2))
+    with pytest.raises(RunChanged, match=r"revision of the stage sft: 1 -> 2   \(sft\)") as caught:
+        run(load_recipe("small.yaml"), out=old, stages=stages)
+    assert "--redo" in str(caught.value)
+
+
+def test_an_edited_basis_is_not_taken_for_one_of_the_old_release(old: Path, stages: Any) -> None:
+    path = old / "03-sft" / "stage.json"
+    record = json.loads(path.read_text())
+    record["basis"]["settings"]["sft.epochs"] = 9.0
+    path.write_text(json.dumps(record))
+    with pytest.raises(RunChanged):
+        run(load_recipe("small.yaml"), out=old, stages=stages)
