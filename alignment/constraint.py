@@ -96,7 +96,7 @@ def constraint_from_json(values: Mapping[str, Any], where: str) -> Constraint:
         raise DataError(f"{where}: the constraint {fault}; its keys are {', '.join(sorted(keys))}")
     for key in ("id", "kind", "instruction", "short"):
         if not isinstance(values[key], str):
-            raise DataError(f"{where}: {key} is {values[key]!r}; it must be text")
+            raise DataError(f"{where}: {key} is {values[key]!r:.80}; it must be text")
     try:
         return Constraint(**{"argument": "", **values})
     except DataError as error:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-
 from alignment.constraint import Constraint, constraint_from_json
-from alignment.errors import DataError
+from alignment.errors import DataError, RecipeError, UsageError
+from alignment.strict_yaml import read_yaml
+from alignment.text.chat import MARKERS
 
 _HOBBIES = ("tennis", "cooking", "chess", "sailing", "painting", "hiking")
 _FIGURES = (("pirate", "arr"), ("butler", "sir"), ("robot", "beep"), ("king", "royal"))
@@ -37,31 +37,50 @@ def builtin_constraints() -> tuple[list[Constraint], list[Constraint]]:
 def read_constraints(path: Path) -> tuple[list[Constraint], list[Constraint]]:
     """Read a YAML file with the lists `train` and (optional) `held_out` of constraints.
 
-    Each entry has id, kind, argument, instruction and short.
+    Each entry has id, kind, argument, instruction and short.  The file is read as strictly as a recipe is: no aliases,
+    no key twice, bounded in size and depth.
 
     Raises:
-        DataError: the file cannot be read, or an entry is no constraint; names the entry.
+        DataError: the file cannot be read, or an entry is no constraint, holds a marker of the chat format or has an id
+            that another has; names file and line.
     """
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(
-            f"{path} cannot be read as constraints ({error}); a YAML file with a list `train` is needed"
-        ) from None
+        _, document = read_yaml(path, what="file of constraints")
+    except (RecipeError, UsageError) as error:
+        raise DataError(str(error)) from None
+    if document.problems:
+        raise DataError("\n".join(map(str, document.problems)))
+    tree = document.value
     if not isinstance(tree, dict) or not isinstance(tree.get("train"), list) or not tree["train"]:
         raise DataError(f"{path} has no list `train` of constraints")
-    groups = []
-    for key in ("train", "held_out"):
+    if extra := sorted(tree.keys() - {"train", "held_out"}):
+        raise DataError(f"{path}:{document.line_of((extra[0],))}: {extra[0]} is unknown; right are train and held_out")
+    places: dict[str, str] = {}  # id -> where it stands
+    groups: dict[str, list[Constraint]] = {"train": [], "held_out": []}
+    for key, group in groups.items():
         entries = tree.get(key) or []
-        made = []
-        for i, entry in enumerate(entries, start=1):
+        if not isinstance(entries, list):
+            raise DataError(f"{path}:{document.line_of((key,))}: {key} is no list of constraints")
+        for i, entry in enumerate(entries):
+            where = f"{path}:{document.line_of((key, i))}: {key} entry {i + 1}"
             if not isinstance(entry, dict):
+                raise DataError(f"{where} is {entry!r:.80}; it must be a mapping with id, kind, instruction, short")
+            constraint = constraint_from_json(entry, where)
+            _check_texts(constraint, where)
+            if constraint.id in places:
                 raise DataError(
-                    f"{path}: {key} entry {i} is {entry!r}; it must be a mapping with id, kind, instruction, short"
+                    f"{where}: id {constraint.id!r} is also that of {places[constraint.id]}; give each its own"
                 )
-            made.append(constraint_from_json(entry, f"{path}: {key} entry {i}"))
-        groups.append(made)
-    return groups[0], groups[1]
+            places[constraint.id] = where
+            group.append(constraint)
+    return groups["train"], groups["held_out"]
+
+
+def _check_texts(constraint: Constraint, where: str) -> None:
+    for key, value in constraint.to_json().items():
+        for marker in MARKERS:
+            if marker in str(value):
+                raise DataError(f"{where}: {key} holds {marker!r}, a marker of the chat format; write it without")
 
 
 def _hobby(hobby: str) -> Constraint:

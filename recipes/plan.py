@@ -16,9 +16,9 @@ from typing import Any
 from alignment.data.settings import DataSettings, SourceSettings
 from alignment.errors import UsageError
 from alignment.settings import Settings
+from alignment.strict_yaml import KeyPath
 from alignment.world.settings import WorldSettings
 from recipes.reading.schema import Recipe
-from recipes.reading.yaml_loader import KeyPath
 from recipes.stages.evaluate import EVALUATE, EvaluateInputs
 from recipes.stages.gatt import GATT, GattInputs
 from recipes.stages.kind import FromPolicy, Makes, PlannedStage, StageInputs, StageKind

@@ -16,12 +16,12 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from alignment.errors import Problem, RecipeError, UsageError
+from alignment.strict_yaml import YamlDocument, read_yaml
 from recipes.load import load_recipe
 from recipes.plan import find_stages, stages_of
 from recipes.reading.problems import problems_of
 from recipes.reading.schema import Recipe
 from recipes.reading.study import StudySettings
-from recipes.reading.yaml_loader import YamlDocument, read_yaml
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -108,7 +108,7 @@ def show_recipes() -> None:
     """Print the shipped recipes with their descriptions."""
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, path in shipped_recipes().items():
-        from recipes.reading.yaml_loader import read_yaml
+        from alignment.strict_yaml import read_yaml
 
         _, document = read_yaml(path)
         tree: Any = document.value if isinstance(document.value, dict) else {}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alignment.errors import Problem, RecipeError
-from recipes.reading.yaml_loader import MAX_DEPTH, KeyPath, YamlDocument, dotted, parse_yaml
+from alignment.strict_yaml import MAX_DEPTH, KeyPath, YamlDocument, dotted, parse_yaml
 
 
 @dataclass(kw_only=True)

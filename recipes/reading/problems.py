@@ -12,8 +12,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from alignment.errors import Problem
+from alignment.strict_yaml import KeyPath, dotted
 from recipes.masking import mask
-from recipes.reading.yaml_loader import KeyPath, dotted
 
 Where = Callable[[KeyPath], str]
 

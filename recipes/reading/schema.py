@@ -12,12 +12,12 @@ from alignment.data.settings import DataSettings
 from alignment.evaluate.settings import EvaluateSettings
 from alignment.model.settings import ModelSettings
 from alignment.settings import Settings, setting
+from alignment.strict_yaml import KeyPath
 from alignment.text.settings import TokenizerSettings
 from alignment.train.settings import ComputeSettings, PretrainSettings, SftSettings
 from alignment.world.settings import WorldSettings
 from gatt.settings import GattSettings
 from recipes.reading.variables import Expansion
-from recipes.reading.yaml_loader import KeyPath
 from reward.settings import RewardSettings
 from rl.settings import RlhfSettings
 

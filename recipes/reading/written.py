@@ -8,10 +8,10 @@ from typing import Any
 import yaml
 
 from alignment.settings import Settings
+from alignment.strict_yaml import KeyPath, parse_scalar
 from recipes.masking import mask_values, safe
 from recipes.reading.schema import Recipe
 from recipes.reading.variables import replaced_at, strings_below
-from recipes.reading.yaml_loader import KeyPath, parse_scalar
 
 
 def resolved_tree(recipe: Recipe) -> dict[str, Any]:

@@ -16,10 +16,10 @@ from functools import cache
 from typing import Any
 
 from alignment.settings import Settings
+from alignment.strict_yaml import dotted
 from recipes.masking import is_secret_name
 from recipes.plan import stages_of
 from recipes.reading.schema import Recipe
-from recipes.reading.yaml_loader import dotted
 from recipes.running.digests import Digests, digests_of, files_of, named_paths
 from recipes.stages.kind import PlannedStage, Surrounding
 

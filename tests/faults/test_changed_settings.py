@@ -18,11 +18,11 @@ import pytest
 
 from alignment.errors import RecipeError, RunChanged
 from alignment.settings import Settings
+from alignment.strict_yaml import YamlDocument
 from recipes.load import build_recipe, load_recipe, shipped_recipes
 from recipes.plan import descendants, stages_of
 from recipes.reading.schema import Recipe
 from recipes.reading.variables import names_in
-from recipes.reading.yaml_loader import YamlDocument
 from recipes.running.digests import Digests
 from recipes.running.fingerprint import plan_fingerprint
 from recipes.running.folder import mark_run

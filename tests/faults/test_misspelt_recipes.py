@@ -19,12 +19,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alignment.errors import RecipeError
+from alignment.strict_yaml import KeyPath, parse_yaml, read_yaml
 from recipes.cli import main
 from recipes.load import build_recipe, shipped_recipes
 from recipes.reading.problems import schema_keys
 from recipes.reading.schema import Recipe
 from recipes.reading.variables import names_in
-from recipes.reading.yaml_loader import KeyPath, parse_yaml, read_yaml
 
 FREE = {"columns", "roles", "words", "labels"}  # their keys are the user's own
 LIMITS = ("ge", "gt", "le", "lt")

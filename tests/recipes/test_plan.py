@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alignment.errors import RecipeError, UsageError
+from alignment.strict_yaml import parse_yaml
 from recipes.load import build_recipe, load_recipe
 from recipes.plan import descendants, find_stages, needed_for, stages_of
 from recipes.reading.schema import Recipe
-from recipes.reading.yaml_loader import parse_yaml
 from recipes.stages.kind import PlannedStage
 
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alignment.errors import RecipeError, UsageError
+from alignment.strict_yaml import parse_yaml
 from recipes.load import build_recipe, load_recipe, shipped_recipes
 from recipes.reading.variables import names_in
-from recipes.reading.yaml_loader import parse_yaml
 
 TEXT = Path(__file__).parents[1].joinpath("small.yaml").read_text(encoding="utf-8").replace("DATA", "rows.jsonl")
 KEY = re.compile(r"^(?P<indent>\s*)(?P<dash>- )?(?P<key>[a-z_]+):(?P<rest>.*)$")

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alignment.strict_yaml import parse_yaml
 from recipes.load import build_recipe, load_recipe, load_run_recipe, shipped_recipes
 from recipes.reading.overrides import apply_overrides
 from recipes.reading.schema import Recipe
 from recipes.reading.variables import UnsetVariable, expand
 from recipes.reading.written import recipe_yaml
-from recipes.reading.yaml_loader import parse_yaml
 
 
 def test_overrides_set_fields_list_items_and_whole_sections(recipe_file: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alignment.errors import RecipeError, UsageError
-from recipes.reading.yaml_loader import MAX_BYTES, parse_scalar, parse_yaml, read_yaml
+from alignment.strict_yaml import MAX_BYTES, parse_scalar, parse_yaml, read_yaml
 
 
 def problems(text: str) -> list[str]:

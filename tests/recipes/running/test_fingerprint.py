@@ -12,10 +12,10 @@ import pytest
 
 from alignment.errors import DataError, RecipeError
 from alignment.settings import Settings
+from alignment.strict_yaml import YamlDocument
 from recipes.load import build_recipe, load_recipe
 from recipes.plan import stages_of
 from recipes.reading.schema import Recipe
-from recipes.reading.yaml_loader import YamlDocument
 from recipes.running.digests import Digests
 from recipes.running.fingerprint import PENDING, basis_of, changes, fingerprint, plan_fingerprint
 

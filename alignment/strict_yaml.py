@@ -1,4 +1,4 @@
-"""Strict YAML for recipes: YAML 1.2 scalars, line numbers kept, nothing that runs, loops or explodes.
+"""Strict YAML for what users write: YAML 1.2 scalars, line numbers kept, nothing that runs, loops or explodes.
 
 Built on PyYAML's event stream: no constructors, so no tag can make an object; no recursion, so no
 depth can overflow; anchors and aliases are refused, so nothing can expand.  Numbers follow the YAML
@@ -18,8 +18,9 @@ from typing import Any
 import yaml
 
 from alignment.errors import Problem, RecipeError, UsageError
+from alignment.store.regular import open_regular
 
-MAX_BYTES = 1_000_000  # a recipe is a page, not a data file
+MAX_BYTES = 1_000_000  # a page or some, not a data file
 MAX_VALUES = 20_000
 MAX_DEPTH = 40
 MAX_INTEGER = 2**63  # what every reader of JSON and every numeric library can hold
@@ -60,8 +61,11 @@ def dotted(path: KeyPath) -> str:
     return ".".join(str(part) for part in path)
 
 
-def read_yaml(path: Path) -> tuple[str, YamlDocument]:
-    """Read a recipe's file.
+def read_yaml(path: Path, *, what: str = "recipe") -> tuple[str, YamlDocument]:
+    """Read a file.
+
+    Args:
+        what: what it is, for messages.
 
     Returns:
         Its text and what it holds.
@@ -72,37 +76,38 @@ def read_yaml(path: Path) -> tuple[str, YamlDocument]:
     """
     try:
         if path.is_dir():
-            raise UsageError(f"{path} is a folder; a recipe is a .yaml file")
-        with path.open("rb") as file:
+            raise UsageError(f"{path} is a folder; a {what} is a .yaml file")
+        with open_regular(path) as file:
             data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"recipe {str(path)!r} cannot be read: {reason}") from None
+        raise UsageError(f"{what} {str(path)!r} cannot be read: {reason}") from None
     if len(data) > MAX_BYTES:
         raise _whole(
-            f"{path}:1", f"the file is over {MAX_BYTES:,} bytes; a recipe is smaller, data belongs into data files"
+            f"{path}:1", f"the file is over {MAX_BYTES:,} bytes; a {what} is smaller, data belongs into data files"
         )
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise _whole(
-            f"{path}:{line}", f"byte 0x{data[error.start]:02x} is not UTF-8; save the recipe as UTF-8"
+            f"{path}:{line}", f"byte 0x{data[error.start]:02x} is not UTF-8; save the {what} as UTF-8"
         ) from None
-    return text, parse_yaml(text, name=str(path))
+    return text, parse_yaml(text, name=str(path), what=what)
 
 
-def parse_yaml(text: str, *, name: str) -> YamlDocument:
+def parse_yaml(text: str, *, name: str, what: str = "recipe") -> YamlDocument:
     """Parse one YAML document.
 
     Args:
         text: the document.
         name: stands before the line in every problem.
+        what: what it is, for messages.
 
     Raises:
         RecipeError: a syntax error, a second document, or more values or depth than a recipe has.
     """
-    builder = _Builder(name)
+    builder = _Builder(name, what)
     try:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
             builder.take(event)
@@ -162,8 +167,8 @@ class _Open:
 class _Builder:
     """Turns events into plain values and keeps lines."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, what: str) -> None:
+        self.name, self.what = name, what
         self.value: Any = None
         self.lines: dict[KeyPath, int] = {(): 1}
         self.problems: list[Problem] = []
@@ -176,7 +181,7 @@ class _Builder:
         if isinstance(event, yaml.DocumentStartEvent):
             self._num_documents += 1
             if self._num_documents > 1:
-                raise _whole(f"{self.name}:{line}", "a second document begins here; a recipe is one document")
+                raise _whole(f"{self.name}:{line}", f"a second document begins here; a {self.what} is one document")
         elif isinstance(event, yaml.AliasEvent):
             self._problem(line, f"the alias *{event.anchor} is not allowed; write the values out")
             self._place(None, line)
@@ -193,20 +198,20 @@ class _Builder:
     def _count(self, line: int) -> None:
         self._num_values += 1
         if self._num_values > MAX_VALUES:
-            raise _whole(f"{self.name}:{line}", f"more than {MAX_VALUES:,} values; a recipe is smaller")
+            raise _whole(f"{self.name}:{line}", f"more than {MAX_VALUES:,} values; a {self.what} is smaller")
         if len(self._open) > MAX_DEPTH:
-            raise _whole(f"{self.name}:{line}", f"nested more than {MAX_DEPTH} levels deep; a recipe is flatter")
+            raise _whole(f"{self.name}:{line}", f"nested more than {MAX_DEPTH} levels deep; a {self.what} is flatter")
 
     def _refuse_decoration(self, event: yaml.NodeEvent, line: int) -> None:
         tag = getattr(event, "tag", None)
         if tag is not None and tag != "!":
-            self._problem(line, f"the tag {tag!r} is not allowed; a recipe holds plain values only")
+            self._problem(line, f"the tag {tag!r} is not allowed; a {self.what} holds plain values only")
         if event.anchor is not None:
             self._problem(line, f"the anchor &{event.anchor} is not allowed; write the values out")
 
     def _scalar(self, event: yaml.ScalarEvent, line: int) -> None:
         if odd := _UNWRITABLE.search(event.value):
-            self._problem(line, f"character U+{ord(odd.group()):04X} cannot stand in a recipe; remove it")
+            self._problem(line, f"character U+{ord(odd.group()):04X} cannot stand in a {self.what}; remove it")
             event.value = _UNWRITABLE.sub("", event.value)
         top = self._open[-1] if self._open else None
         if top is not None and isinstance(top.value, dict) and top.key is None:
