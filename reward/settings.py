@@ -10,7 +10,7 @@ from alignment.train.settings import OptimizerSettings, PackedSettings
 
 
 class RewardSettings(PackedSettings):
-    """One reward model (Llama 2 paper, 3.2.2): 1 epoch, 512 pairs a step, lr 1e-5, margin by grade."""
+    """One reward model (Llama 2 paper, 3.2.2): 1 epoch, 512 pairs per step, lr 1e-5, margin by grade."""
 
     optimizer: OptimizerSettings = setting(
         OptimizerSettings(learning_rate=1e-5, warmup_fraction=0.03, warmup_steps=5), "AdamW and its schedule"
@@ -21,5 +21,5 @@ class RewardSettings(PackedSettings):
     context_length: int = setting(
         4096, "longest prompt and answer together, in tokens; longer pairs are left out", ge=8
     )
-    batch_size: int = setting(512, "pairs a step", ge=1)
+    batch_size: int = setting(512, "pairs per step", ge=1)
     epochs: float = setting(1.0, "passes over the pairs (the paper: more over-fits)", gt=0)

@@ -15,8 +15,8 @@ from alignment.train.report import curves, data_tables, figures
 
 _PPO_CURVES = (
     ("reward", "combined reward of rollouts, before whitening"),
-    ("kl", "KL to the start, nats an answer"),
-    ("answer_tokens", "tokens an answer"),
+    ("kl", "KL to the start, nats per answer"),
+    ("answer_tokens", "tokens per answer"),
     ("value_loss", "value loss"),
 )
 

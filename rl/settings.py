@@ -41,8 +41,8 @@ class PpoSettings(CadenceSettings):
     """PPO (Llama 2 paper, 3.2.3): batch 512, mini-batch 64, clip 0.2, beta 0.01, constant lr 1e-6."""
 
     iterations: int = setting(200, "PPO iterations (paper: 200 to 400)", ge=1)
-    batch_size: int = setting(512, "prompts an iteration, one answer each", ge=1)
-    minibatch_size: int = setting(64, "answers a gradient step; must divide the batch", ge=1)
+    batch_size: int = setting(512, "prompts per iteration, one answer each", ge=1)
+    minibatch_size: int = setting(64, "answers per gradient step; must divide the batch", ge=1)
     epochs: int = setting(1, "passes over an iteration's answers", ge=1)
     clip: float = setting(0.2, "the ratio is clipped to [1-clip, 1+clip]", gt=0, lt=1)
     kl_coefficient: float = setting(0.01, "beta: weight of the KL to the model at the start of PPO", ge=0)

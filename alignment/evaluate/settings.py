@@ -54,8 +54,8 @@ def address_fault(url: str) -> str:
 class EvaluateSettings(Settings):
     """Held-out prompts answered by every version and judged."""
 
-    num_prompts: int = setting(200, "held-out helpfulness prompts a version answers; 0: all", ge=0)
-    num_safety_prompts: int = setting(100, "held-out safety prompts a version answers; 0: all", ge=0)
+    num_prompts: int = setting(200, "held-out helpfulness prompts that each version answers; 0: all", ge=0)
+    num_safety_prompts: int = setting(100, "held-out safety prompts that each version answers; 0: all", ge=0)
     sampling: SamplingSettings = setting(
         SamplingSettings(temperature=0.0, top_p=1.0), "how the answers are drawn (greedy)"
     )

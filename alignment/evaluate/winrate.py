@@ -146,7 +146,7 @@ def fit_bradley_terry(points: np.ndarray, *, tolerance: float = 1e-10, max_steps
 def _scores(name: str, values: Sequence[float] | np.ndarray) -> np.ndarray:
     data = np.asarray(values, dtype=float)
     if data.ndim != 1 or not len(data):
-        raise UsageError(f"{name} has the shape {data.shape}; one score a prompt is needed, at least one")
+        raise UsageError(f"{name} has the shape {data.shape}; one score per prompt is needed, at least one")
     if not np.isfinite(data).all():
         at = int(np.flatnonzero(~np.isfinite(data))[0])
         raise UsageError(f"{name}[{at}] is {data[at]}; scores must be finite")

@@ -128,7 +128,7 @@ class VLLMSampler:
         if len(tokens) != len(log_probs):
             raise AlignmentError(
                 f"request {request.id!r}: the vLLM server gave {len(tokens)} tokens and {len(log_probs)} "
-                f"log-probabilities; there must be one a token"
+                f"log-probabilities; there must be one per token"
             )
         keep = None
         if settings.stop and self.decode is not None:

@@ -35,7 +35,7 @@ class Forest:
     def __post_init__(self) -> None:
         if len(self.lengths) != len(self.parents):
             raise ForestError(
-                f"a forest needs one parent a segment: {len(self.lengths)} lengths, {len(self.parents)} parents"
+                f"a forest needs one parent per segment: {len(self.lengths)} lengths, {len(self.parents)} parents"
             )
         for i, (length, parent) in enumerate(zip(self.lengths, self.parents, strict=True)):
             if length < 0:

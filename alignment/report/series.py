@@ -51,7 +51,7 @@ class Figure:
     """Series on shared axes.
 
     Attributes:
-        kind: line, bar (a group of bars a category), histogram, or heatmap (a row a series).
+        kind: line, bar (a group of bars per category), histogram, or heatmap (a row per series).
         categories: the bars' groups, or a heatmap's columns.
         y_scale: "log" for what spans orders of magnitude (line only).
     """

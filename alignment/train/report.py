@@ -44,7 +44,7 @@ def figures(result: Mapping[str, Any]) -> list[tuple[str, Cell]]:
     ]
 
 
-def curves(folder: Path, names: tuple[tuple[str, str], ...] = (("loss", "loss, nats a token"),)) -> list[Block]:
+def curves(folder: Path, names: tuple[tuple[str, str], ...] = (("loss", "loss, nats per token"),)) -> list[Block]:
     """One line figure for each named metric that `metrics.jsonl` holds, with its held-out points."""
     rows = read_journal(folder / "metrics.jsonl")
     blocks: list[Block] = []

@@ -14,7 +14,7 @@ class ComputeSettings(Settings):
     precision: Literal["auto", "fp32", "bf16"] = setting(
         "auto", "bf16 autocast with fp32 master weights where the hardware has fast bf16, else fp32"
     )
-    threads: int = setting(0, "CPU threads of torch; 0 takes one a core", ge=0)
+    threads: int = setting(0, "CPU threads of torch; 0 takes one per core", ge=0)
     attention: Literal["auto", "blocks", "sdpa", "flex", "dense"] = setting(
         "auto", "attention over forests: blocks on the CPU and sdpa on CUDA, where flex may be faster; dense is slow"
     )
@@ -67,7 +67,7 @@ class PackedSettings(LoopSettings):
 
     context_length: int = setting(4096, "longest dialogue, in tokens", ge=8)
     pack_length: int = setting(0, "tokens of one packed forest; 0: the context length", ge=0)
-    batch_size: int = setting(64, "packed forests a step", ge=1)
+    batch_size: int = setting(64, "packed forests per step", ge=1)
     epochs: float = setting(1.0, "passes over what is trained on", gt=0)
     max_steps: int | None = setting(None, "stop after this many steps, whatever the epochs say", ge=1)
 
@@ -80,7 +80,7 @@ class PretrainSettings(PackedSettings):
     )
     data: DataSettings = setting(..., "documents")
     context_length: int = setting(4096, "longest sequence, in tokens; longer documents are split", ge=8)
-    batch_size: int = setting(1024, "packed forests a step (paper: 4 M tokens)", ge=1)
+    batch_size: int = setting(1024, "packed forests per step (paper: 4 M tokens)", ge=1)
     epochs: float = setting(1.0, "passes over the documents", gt=0)
 
 

@@ -35,7 +35,7 @@ def _numbers(world: World) -> Iterator[str]:
     yield f"{bits.people:,.0f}, names {bits.names:,.0f}, shops {bits.shops:,.0f}); a biography given the town:"
     yield f"{bits.biography:.1f} bits."
     yield ""
-    yield "| split | documents | dialogues | preferences a campaign | prompts a kind | constraints |"
+    yield "| split | documents | dialogues | preferences per campaign | prompts per campaign | constraints |"
     yield "|---|---|---|---|---|---|"
     for split in SPLITS:
         n = counts(world.settings, split)

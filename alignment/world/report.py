@@ -33,7 +33,7 @@ def section(settings: WorldSettings) -> Section:
     )
     sizes = Table(
         title="Records",
-        columns=("split", "documents", "dialogues", "preferences a campaign", "prompts a kind"),
+        columns=("split", "documents", "dialogues", "preferences per campaign", "prompts per campaign"),
         rows=tuple(_sizes(settings, split) for split in SPLITS),
     )
     rows = tuple(_agreement(world, campaign) for campaign in _CAMPAIGNS)

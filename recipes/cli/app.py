@@ -170,7 +170,7 @@ def check(
     recipe: RecipeArgument,
     overrides: Overrides = None,
     rows: Annotated[
-        int, typer.Option("--rows", min=0, max=50, help="Sample rows shown token by token, a section.")
+        int, typer.Option("--rows", min=0, max=50, help="Sample rows shown token by token, per section.")
     ] = 2,
 ) -> None:
     """Everything short of training: read the data, count, and show rows with their loss mask.

@@ -122,11 +122,11 @@ class Size:
     max_steps: int | None = None
 
     def __str__(self) -> str:
-        """`400 prompts × 8 answers; 1 forests a step (2,048 tokens), 2.2 epochs`."""
+        """`400 prompts × 8 answers; 1 forests per step (2,048 tokens), 2.2 epochs`."""
         if not self.unit:
             return self.first
         tokens = f" ({self.tokens_per_step:,} tokens)" if self.tokens_per_step is not None else ""
-        training = f"{self.batch_size:,} {self.unit} a step{tokens}, {self._length()}"
+        training = f"{self.batch_size:,} {self.unit} per step{tokens}, {self._length()}"
         return f"{self.first}; {training}" if self.first else training
 
     def _length(self) -> str:

@@ -86,7 +86,7 @@ def choose_form(settings: SourceSettings, rows: Sequence[RawRow], kind: Kind, *,
     if form == "auto":
         form = "text" if is_text else _detect(settings, rows)
     if is_text != (form == "text"):
-        right = "text" if is_text else "document (one text a row)"
+        right = "text" if is_text else "document (one text per row)"
         raise DataError(f"{settings.label}: form was {form}, this file's is {right}")
     if form not in FORMS_OF[kind]:
         raise DataError(

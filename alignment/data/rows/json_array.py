@@ -88,7 +88,7 @@ def _read_array(file: str, text: str, at: int, settings: SourceSettings, damage:
                     excerpt=head,
                     cure=WHOLE_GZIP
                     if damage
-                    else f"mend {place} there, or save one object a line as .jsonl, where a bad row costs no other",
+                    else f"mend {place} there, or save one object per line as .jsonl, where a bad row costs no other",
                 )
                 return
             # the element is well formed, only not strict (or a number is too long): go on after it
@@ -134,7 +134,7 @@ def _after_list(file: str, text: str, start: int, line: int, number: int, settin
         reason="the file goes on after its list",
         detail=detail,
         excerpt=text[at : at + EXCERPT],
-        cure="put all rows into one list, or save one object a line as .jsonl",
+        cure="put all rows into one list, or save one object per line as .jsonl",
     )
 
 

@@ -82,7 +82,7 @@ def test_text_and_tables_are_not_read_as_one_another(tmp_path: Path) -> None:
     (tmp_path / "book.txt").write_text("Once.")
     path = write(tmp_path / "rows.jsonl", [{"text": "a"}])
     assert "this file's is text" in refused(tmp_path / "book.txt", load_documents, form="document")
-    assert "document (one text a row)" in refused(path, load_documents, form="text")
+    assert "document (one text per row)" in refused(path, load_documents, form="text")
     assert "as two sources" in refused(tmp_path / "*", load_documents)
 
 

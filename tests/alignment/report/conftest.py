@@ -120,7 +120,7 @@ def _training() -> tuple[Figure | Facts, ...]:
                 ),
             ),
             x_label="step",
-            y_label="nats a token",
+            y_label="nats per token",
             note="The band is the 95 % bootstrap interval over documents.",
         ),
         Figure(
@@ -131,7 +131,7 @@ def _training() -> tuple[Figure | Facts, ...]:
             y_label="learning rate",
             y_scale="log",
         ),
-        Facts(title="Corpus", items=(("documents", 12_400), ("entropy bound, nats a token", 1.371), ("people", 96))),
+        Facts(title="Corpus", items=(("documents", 12_400), ("entropy bound, nats per token", 1.371), ("people", 96))),
     )
 
 

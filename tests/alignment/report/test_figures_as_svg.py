@@ -66,7 +66,7 @@ def test_ids_are_unique_on_the_page_and_every_reference_has_one(page: Page) -> N
 def test_a_drawing_has_its_title_as_its_name_and_its_words_as_text(page: Page) -> None:
     drawings = [element for element in page.named("svg") if "drawing" in element.classes]
     assert [d.attributes["aria-label"] for d in drawings][:2] == ["Loss", "Learning rate"]
-    assert "nats a token" in drawings[0].text
+    assert "nats per token" in drawings[0].text
 
 
 def test_a_drawing_follows_the_colour_scheme(page: Page) -> None:
