@@ -30,7 +30,7 @@ real-small: $(RUN)  ## the same stages on the real data in $$ALIGNMENT_DATA
 	$(BIN)/align run real-small
 
 test: $(DEV)  ## the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 test-fast: $(DEV)  ## the tests but the slow ones, the faults, the browser and the whole runs: under a minute on two idle cores
 	$(BIN)/python -m pytest -n auto -m "not slow and not browser" --ignore=tests/faults --hypothesis-profile=fast
