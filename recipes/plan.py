@@ -27,7 +27,7 @@ from recipes.stages.pretrain import PRETRAIN, PretrainInputs
 from recipes.stages.rejection import REJECTION, RejectionInputs
 from recipes.stages.report import REPORT, ReportInputs
 from recipes.stages.reward import REWARD, RewardInputs
-from recipes.stages.rlhf_inputs import CampaignPrompts, RewardModels
+from recipes.stages.rlhf_inputs import CampaignPrompts, RewardModels, RewardSource
 from recipes.stages.sft import SFT, SftInputs
 from recipes.stages.table import STAGES
 from recipes.stages.tokenizer import TOKENIZER, TokenizerInputs
@@ -141,8 +141,12 @@ def _reward_models(plan: _Plan, chat: str | None, tokenizer: str) -> RewardModel
     recipe = plan.recipe
     if recipe.reward is None:
         return None
-    names = {}
+    sources: dict[str, RewardSource] = {}
     for role, settings in recipe.reward.by_role().items():
+        key = f"reward.{role}"
+        if settings.brought is not None:
+            sources[role] = RewardSource(key=key, brought=settings.brought)
+            continue
         # what a model of helpfulness notices is asked in the town, wherever its comparisons come from
         probes = role == "helpfulness"
         inputs = RewardInputs(
@@ -152,9 +156,10 @@ def _reward_models(plan: _Plan, chat: str | None, tokenizer: str) -> RewardModel
             probes_world=probes,
             **plan.start(chat),
         )
-        names[role] = plan.add(REWARD, f"reward-{role}", inputs, starts_from=chat, tokenizer=tokenizer)
+        name = plan.add(REWARD, f"reward-{role}", inputs, starts_from=chat, tokenizer=tokenizer)
+        sources[role] = RewardSource(key=key, stage=name)
     combination = recipe.rlhf.combination if recipe.rlhf is not None else CombinationSettings()
-    return RewardModels(helpfulness=names["helpfulness"], safety=names["safety"], combination=combination)
+    return RewardModels(helpfulness=sources["helpfulness"], safety=sources.get("safety"), combination=combination)
 
 
 def _versions(

@@ -6,7 +6,7 @@ checkpoints load there too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -20,6 +20,7 @@ from alignment.batch.render import answer_tree
 from alignment.batch.steps import pack
 from alignment.batch.tree import ForestBatch, make_batch
 from alignment.errors import CheckpointError
+from alignment.given import answered_dialogues
 from alignment.model.attention import AttentionPlan
 from alignment.model.checkpoint import read_llama, save_model
 from alignment.model.llama import LlamaBody, LlamaCore
@@ -28,11 +29,15 @@ from alignment.model.weight_files import require_plain_files
 from alignment.policy.pairing import require_fitting_config, require_recorded_tokenizer
 from alignment.policy.policy import Policy
 from alignment.randomness import named_seed
+from alignment.records import Answer, Dialogue
 from alignment.store.atomic import staged_folder
 from alignment.store.manifest import NAME as MANIFEST
 from alignment.store.manifest import Manifest, verify, write_manifest
+from alignment.text.chat import answer_ids, render_prompt
 from alignment.text.tokenizer import Tokenizer
-from alignment.train.compute import Compute
+from alignment.train.compute import Compute, resolve_compute
+from alignment.train.settings import ComputeSettings
+from reward.scorer import scores_by_prompt
 
 
 class LlamaReward(LlamaCore):
@@ -144,6 +149,21 @@ class RewardModel:
                     count = len(trees[i].segments) - 1
                     scores[i] = values[first + 1 : first + 1 + count].tolist()
         return scores
+
+    def score_answers(self, answers: Sequence[Answer], compute: Compute) -> list[float]:
+        """One score per sampled answer, in order; each prompt is computed once for all its answers."""
+        return scores_by_prompt(self.score_ids, answers, compute)
+
+    def score(self, dialogues: Iterable[Dialogue], compute: ComputeSettings | None = None) -> list[float]:
+        """Scores of dialogues that end with an answer, in order, before any sigmoid.
+
+        Raises:
+            UsageError: something is no dialogue, or ends with the user.
+        """
+        given = answered_dialogues(dialogues, "dialogues")
+        prompts = [render_prompt(dialogue.prompt(), self.tokenizer) for dialogue in given]
+        answers = [[answer_ids(dialogue.turns[-1].content, self.tokenizer)] for dialogue in given]
+        return [score for (score,) in self.score_ids(prompts, answers, resolve_compute(compute or ComputeSettings()))]
 
 
 def segment_scores(model: LlamaReward, batch: ForestBatch) -> Tensor:

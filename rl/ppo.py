@@ -41,7 +41,7 @@ from rl.objective import (
 )
 from rl.result import HeldOut, PpoResult
 from rl.roles import Roles, open_roles
-from rl.rollout import Rollout, score_rollouts
+from rl.rollout import Rollout, mean_scores, score_rollouts
 from rl.settings import PpoSettings
 from rl.value import answers_as_rows
 
@@ -194,8 +194,7 @@ def held_out(
     return HeldOut(
         iteration=loop.done,
         reward=float(np.mean([rollout.combined[0] for rollout in rollouts])),
-        helpfulness=float(np.mean([rollout.helpfulness[0] for rollout in rollouts])),
-        safety=float(np.mean([rollout.safety[0] for rollout in rollouts])),
+        **mean_scores(rollouts),
     )
 
 
@@ -261,8 +260,7 @@ def figures_of(rollouts: Sequence[Rollout], raw: Tensor, cut: Tensor, experience
     spread = returns[now.mask].var(correction=0).clamp_min(1e-8)
     return {
         "reward": float(raw.mean()),
-        "helpfulness": float(np.mean([rollout.helpfulness[0] for rollout in rollouts])),
-        "safety": float(np.mean([rollout.safety[0] for rollout in rollouts])),
+        **mean_scores(rollouts),
         "kl": float(kl),
         "kl_nonnegative": float(positive_kl),
         "answer_tokens": float(now.mask.sum() / max(len(rollouts), 1)),

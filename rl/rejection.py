@@ -43,7 +43,7 @@ class Kept:
     answer: str
     version: int
     helpfulness: float
-    safety: float
+    safety: float | None  # None where there is no safety model
     combined: float
 
 
@@ -142,7 +142,7 @@ def best_of(rollout: Rollout, version: int) -> Kept | None:
         answer=rollout.texts[k],
         version=version,
         helpfulness=rollout.helpfulness[k],
-        safety=rollout.safety[k],
+        safety=rollout.safety[k] if rollout.safety is not None else None,
         combined=rollout.combined[k],
     )
 

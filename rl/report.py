@@ -65,6 +65,7 @@ def ppo_section(folder: Path, *, stage: str, result: Mapping[str, Any]) -> Secti
             series=tuple(
                 Series(name=name, x=iterations, y=tuple(float(entry[key]) for entry in held_out))
                 for key, name in (("reward", "combined"), ("helpfulness", "helpfulness"), ("safety", "safety"))
+                if all(entry[key] is not None for entry in held_out)
             ),
             x_label="iteration",
             y_label="mean score before the sigmoid",

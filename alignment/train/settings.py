@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-from alignment.data.settings import DataSettings
 from alignment.settings import Settings, setting
 
 
@@ -78,7 +77,6 @@ class PretrainSettings(PackedSettings):
     optimizer: OptimizerSettings = setting(
         OptimizerSettings(learning_rate=3e-4, warmup_steps=2000), "AdamW and its schedule"
     )
-    data: DataSettings = setting(..., "documents")
     context_length: int = setting(4096, "longest sequence, in tokens; longer documents are split", ge=8)
     batch_size: int = setting(1024, "packed forests per step (paper: 4 M tokens)", ge=1)
     epochs: float = setting(1.0, "passes over the documents", gt=0)
@@ -87,7 +85,6 @@ class PretrainSettings(PackedSettings):
 class SftSettings(PackedSettings):
     """Supervised fine-tuning (Llama 2 paper, 3.1): lr 2e-5, weight decay 0.1, batch 64, 4,096 tokens, 2 epochs."""
 
-    data: DataSettings = setting(..., "dialogues that end with an answer")
     epochs: float = setting(2.0, "passes over the dialogues", gt=0)
     too_long: Literal["truncate", "drop", "split"] = setting(
         "truncate", "dialogues over the context: cut the end, leave out, or split between turn pairs"

@@ -16,7 +16,14 @@ from recipes.running.telling import Display, duration
 
 
 def run_and_tell(
-    recipe: str, overrides: Sequence[str], *, out: Path | None, redo: bool, until: tuple[str, ...], quiet: bool
+    recipe: str,
+    overrides: Sequence[str],
+    *,
+    out: Path | None,
+    redo: bool,
+    until: tuple[str, ...],
+    quiet: bool,
+    allow_code: bool = False,
 ) -> None:
     """Run a recipe (to a stage) with progress on the terminal."""
     console = Console(highlight=False)
@@ -28,6 +35,7 @@ def run_and_tell(
         out=folder,
         redo=redo,
         until=until,
+        allow_code=allow_code,
         display=display,
         before_work=lambda: print_header(loaded, folder, display),
     )

@@ -37,8 +37,9 @@ from recipes.running.shared import take_over
 from recipes.running.signals import stopping_at_signals
 from recipes.running.survey import Surveyed, check_unchanged, current_basis, survey
 from recipes.running.telling import Display, Quiet
-from recipes.stages.context import StageContext
+from recipes.stages.context import StageContext, refused_code
 from recipes.stages.kind import PlannedStage, StageInputs, Surrounding
+from reward.function import module_file
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 # kind -> what is called in its place
@@ -86,6 +87,7 @@ def run(
     redo: bool = False,
     until: str | tuple[str, ...] | None = None,
     stages: StageTable | None = None,
+    allow_code: bool = False,
     display: Display | None = None,
     stop: StopFlag | None = None,
     before_work: Callable[[], None] = lambda: None,
@@ -98,13 +100,15 @@ def run(
         redo: put aside (never delete) stages whose recipe, data or code changed, and do them again.
         until: a stage's name or kind; only what it needs is run.
         stages: kind -> what is called in place of each kind's own function.
+        allow_code: let functions that the recipe names (`reward.*.function`) run; whoever says so has read them.
         display: told what happens.
         stop: a flag of the caller's; without one, SIGINT and SIGTERM are handled here.
         before_work: called once before the first stage that runs.
         siblings: other runs, from which stages that rest on the same are taken over instead of run.
 
     Raises:
-        UsageError: the folder cannot be a run; there is no such stage.
+        UsageError: the folder cannot be a run; there is no such stage; the recipe names code that is not allowed or not
+            there.
         RunLocked: another process works on it.
         RunChanged: finished or begun work rests on something else than what is asked now.
         Interrupted: a signal asked to stop; the same call goes on.
@@ -117,6 +121,7 @@ def run(
     needed = needed_for(plan, targets)
     folder = Path(out) if out is not None else recipe.run_folder
     run_folder.check_run_folder(folder)
+    _check_code(needed, allowed=allow_code)
     check_inputs(recipe, needed)  # before anything is made
     run_folder.make_run_folder(folder)
     display = display or Quiet()
@@ -126,7 +131,7 @@ def run(
         handled = stopping_at_signals(stop, quiet=isinstance(display, Quiet))
     with handled:
         try:
-            return _locked(recipe, folder, plan, needed, redo, stages, display, stop, before_work, siblings)
+            return _locked(recipe, folder, plan, needed, redo, stages, allow_code, display, stop, before_work, siblings)
         except OSError as error:  # a stage's own are told by the stage
             kind = DiskFull if error.errno in _NO_SPACE else UsageError
             raise kind(f"{mask(str(folder))} cannot be worked in: {error.strerror or error}") from error
@@ -139,6 +144,7 @@ def _locked(
     needed: tuple[PlannedStage, ...],
     redo: bool,
     stages: StageTable | None,
+    allow_code: bool,
     display: Display,
     stop: StopFlag,
     before_work: Callable[[], None],
@@ -160,7 +166,9 @@ def _locked(
         run_folder.mark_run(folder, recipe.name)
         _write_if_new(folder / run_folder.RECIPE, recipe_yaml(recipe))
         try:
-            outcomes = _walk(recipe, folder, needed, surveyed, digests, stages, display, stop, before_work, siblings)
+            outcomes = _walk(
+                recipe, folder, needed, surveyed, digests, stages, allow_code, display, stop, before_work, siblings
+            )
         finally:
             display.close()
     return RunSummary(folder=folder, stages=outcomes, replaced=replaced)
@@ -173,6 +181,7 @@ def _walk(
     surveyed: Surveyed,
     digests: Digests,
     stages: StageTable | None,
+    allow_code: bool,
     display: Display,
     stop: StopFlag,
     before_work: Callable[[], None],
@@ -199,7 +208,9 @@ def _walk(
                     # another busy process spin each other to a crawl; not at all, and an idle machine loses a third
                     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
                 before_work()
-            record = _run_stage(recipe, folder, stage, basis, stages, display, stop, (position, len(needed)))
+            record = _run_stage(
+                recipe, folder, stage, basis, stages, allow_code, display, stop, (position, len(needed))
+            )
         done[stage.name] = record.digest
         outcomes.append(StageOutcome(name=stage.name, worked=worked, seconds=record.seconds, result=record.result))
     return tuple(outcomes)
@@ -211,6 +222,7 @@ def _run_stage(
     stage: PlannedStage,
     basis: tuple[dict[str, Any], str],
     stages: StageTable | None,
+    allow_code: bool,
     display: Display,
     stop: StopFlag,
     place: tuple[int, int],
@@ -250,6 +262,7 @@ def _run_stage(
         session=session,
         folders={other.name: run / other.folder for other in stages_of(recipe) if other.name in stage.parents},
         write_page=lambda: _page(run),
+        allow_code=allow_code,
     )
     began = time.monotonic()
 
@@ -288,6 +301,16 @@ def _run_stage(
         spoiled("failed", error=sentence)
         kind = DiskFull if isinstance(error, OSError) and error.errno in _NO_SPACE else AlignmentError
         raise kind(f"{sentence}; {log}") from error
+
+
+def _check_code(stages: tuple[PlannedStage, ...], *, allowed: bool) -> None:
+    """Refuse a recipe's own functions unless they are allowed, and functions whose module is not there."""
+    functions = {key: name for stage in stages for key, name in stage.inputs.code().items()}
+    if functions and not allowed:
+        raise UsageError(refused_code(functions))
+    for key, name in functions.items():
+        if module_file(name) is None:
+            raise UsageError(f"{key}: there is no module for {name} on Python's path or in {mask(str(Path.cwd()))}")
 
 
 def _page(run: Path) -> str:

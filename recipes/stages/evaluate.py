@@ -47,7 +47,15 @@ class EvaluateInputs(FromPolicy):
             found["rlhf.combination"] = self.judges.combination if self.judges is not None else None
         elif self.demonstrations is not None:
             found["sft.data"] = self.demonstrations
-        return found
+        return found | (self.judges.reads() if self.judges is not None else {})
+
+    def code(self) -> Mapping[str, str]:
+        """Functions that score."""
+        return self.judges.code() if self.judges is not None else {}
+
+    def facts(self) -> Mapping[str, str]:
+        """What scores."""
+        return self.judges.facts() if self.judges is not None else {}
 
     def data(self) -> tuple[DataSet[Any], ...]:
         """Prompts by campaign, or demonstrations."""

@@ -26,9 +26,17 @@ class PpoInputs(FromPolicy):
     judges: RewardModels
 
     def reads(self) -> Reads:
-        """Prompts, combination and the section."""
+        """Prompts, what scores, combination and the section."""
         own = {"rlhf.combination": self.judges.combination, "rlhf.ppo": self.settings}
-        return {**super().reads(), **self.prompts.reads(), **own}
+        return {**super().reads(), **self.prompts.reads(), **self.judges.reads(), **own}
+
+    def code(self) -> Mapping[str, str]:
+        """Functions that score."""
+        return self.judges.code()
+
+    def facts(self) -> Mapping[str, str]:
+        """What scores."""
+        return self.judges.facts()
 
     def data(self) -> tuple[DataSet[Dialogue], ...]:
         """The prompts by campaign."""

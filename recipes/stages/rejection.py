@@ -40,10 +40,18 @@ class RejectionInputs(FromPolicy):
     mixed_in: DataSettings | None = None
 
     def reads(self) -> Reads:
-        """Prompts, combination, the section, and what is mixed in."""
+        """Prompts, what scores, combination, the section, and what is mixed in."""
         own = {"rlhf.combination": self.judges.combination, "rlhf.rejection": self.settings}
         mixed = {"sft.data": self.mixed_in} if self.mixed_in is not None else {}
-        return {**super().reads(), **self.prompts.reads(), **own, **mixed}
+        return {**super().reads(), **self.prompts.reads(), **self.judges.reads(), **own, **mixed}
+
+    def code(self) -> Mapping[str, str]:
+        """Functions that score."""
+        return self.judges.code()
+
+    def facts(self) -> Mapping[str, str]:
+        """What scores."""
+        return self.judges.facts()
 
     def data(self) -> tuple[DataSet[Any], ...]:
         """The prompts by campaign, then the demonstrations to mix in."""

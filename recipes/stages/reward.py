@@ -13,8 +13,8 @@ from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Read
 if TYPE_CHECKING:
     from alignment.records import LabelledAnswer, Preference
     from alignment.report.blocks import Section
+    from recipes.reading.schema import RewardStageSettings
     from recipes.stages.context import StageContext
-    from reward.settings import RewardSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class RewardInputs(FromPolicy):
     """
 
     role: str
-    settings: RewardSettings
+    settings: RewardStageSettings
     probes_world: bool = False
 
     def reads(self) -> Reads:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from alignment.data.settings import DataSettings
     from alignment.generate.settings import SamplingSettings
     from recipes.stages.context import StageContext
+    from reward.settings import BroughtReward
     from rl.judges import RewardJudges
     from rl.settings import CombinationSettings
 
@@ -67,13 +68,53 @@ class CampaignPrompts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RewardModels:
-    """The stages whose reward models judge, and how the two scores become one."""
+class RewardSource:
+    """Where one role's scores come from: a stage of the run, or what the user brings.
 
-    helpfulness: str
-    safety: str
+    Attributes:
+        key: the recipe's dotted key of the section.
+        stage: that trains the model.
+        brought: a finished checkpoint, or a function.
+    """
+
+    key: str
+    stage: str | None = None
+    brought: BroughtReward | None = None
+
+    def __str__(self) -> str:
+        if self.brought is None:
+            return f"stage {self.stage}"
+        allowed = ", run because of --allow-code" if self.brought.function is not None else ""
+        return f"brought: {self.brought.named}{allowed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardModels:
+    """What judges, role by role, and how the two scores become one; without a safety model there is one score."""
+
+    helpfulness: RewardSource
+    safety: RewardSource | None
     combination: CombinationSettings
 
+    def by_role(self) -> dict[str, RewardSource]:
+        """Role -> where its scores come from; the safety branch only where it is there."""
+        roles = {"helpfulness": self.helpfulness, "safety": self.safety}
+        return {role: source for role, source in roles.items() if source is not None}
+
+    def reads(self) -> Reads:
+        """The sections of what is brought; a stage of the run is told by its parents."""
+        return {source.key: source.brought for source in self.by_role().values() if source.brought is not None}
+
+    def code(self) -> dict[str, str]:
+        """Functions that scoring runs: the recipe's key -> module:name."""
+        functions = {s.key: s.brought.function for s in self.by_role().values() if s.brought is not None}
+        return {f"{key}.function": name for key, name in functions.items() if name is not None}
+
+    def facts(self) -> dict[str, str]:
+        """What the page says of them."""
+        told = {f"{role} score": str(source) for role, source in self.by_role().items()}
+        return told if self.safety is not None else {**told, "safety score": "none: helpfulness alone is the reward"}
+
     def open(self, stage: StageContext) -> RewardJudges:
-        """Load both."""
-        return stage.judges(self.helpfulness, self.safety, safety_threshold=self.combination.safety_threshold)
+        """Load them all."""
+        return stage.judges(self)
