@@ -101,7 +101,8 @@ def given_comparisons(
                 raise DataError(f"{_place(argument, i, record)} has the same text as chosen and rejected; leave it out")
             if record.grade is not None and record.grade not in GRADES:
                 raise DataError(
-                    f"{_place(argument, i, record)} has the grade {record.grade!r}; right are {', '.join(GRADES)}, or None"
+                    f"{_place(argument, i, record)} has the grade {record.grade!r}; "
+                    f"right are {', '.join(GRADES)}, or None"
                 )
     return records
 

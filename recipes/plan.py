@@ -109,6 +109,7 @@ def stages_of(recipe: Recipe) -> tuple[PlannedStage, ...]:
                 model=recipe.model,
                 settings=recipe.evaluate,
                 versions=tuple(models),
+                with_start=recipe.sft is None,
                 prompts=prompts,
                 demonstrations=demonstrations if prompts is None else None,
                 judges=judges,
@@ -144,7 +145,7 @@ def _reward_models(plan: _Plan, chat: str | None, tokenizer: str) -> RewardModel
     sources: dict[str, RewardSource] = {}
     for role, settings in recipe.reward.by_role().items():
         key = f"reward.{role}"
-        if settings.brought is not None:
+        if settings.data is None:
             sources[role] = RewardSource(key=key, brought=settings.brought)
             continue
         # what a model of helpfulness notices is asked in the town, wherever its comparisons come from
@@ -153,6 +154,7 @@ def _reward_models(plan: _Plan, chat: str | None, tokenizer: str) -> RewardModel
             world=plan.world(settings.data, judged=probes),
             role=role,
             settings=settings,
+            comparisons=settings.data,
             probes_world=probes,
             **plan.start(chat),
         )

@@ -79,8 +79,8 @@ def require_agreeing_tokenizer(folder: Path, what: str, tokenizer: Tokenizer) ->
         return
     if not (folder / _JSON_FILE).exists():
         raise TokenizerError(
-            f"{what} holds neither {MODEL_FILE} nor {_JSON_FILE}; whether it was trained with the run's tokenizer cannot "
-            f"be told, so put the tokenizer's file beside its weights"
+            f"{what} holds neither {MODEL_FILE} nor {_JSON_FILE}; whether it was trained with the run's tokenizer "
+            f"cannot be told; put the tokenizer's file beside its weights"
         )
     try:
         other = FastTokenizer.from_file(str(folder / _JSON_FILE))

@@ -1,7 +1,7 @@
 """A Python function as a reward: the one place where code that a recipe names is imported.  No torch.
 
-A recipe says `reward.helpfulness.function: module:name`; whoever runs it must allow that (`--allow-code`).  The function
-takes a list of dialogues that end with the answer and returns one number each, higher is better.
+A recipe says `reward.helpfulness.function: module:name`; whoever runs it must allow that (`--allow-code`).  The
+function takes a list of dialogues that end with the answer and returns one number for each, higher is better.
 """
 
 from __future__ import annotations

@@ -127,7 +127,7 @@ def _overview(recipe: Recipe, plan: Sequence[PlannedStage], records: Mapping[str
                 ("training FLOPs (6 N D)", total_flops),
                 ("minutes", round(total_seconds / 60, 2)),
                 ("seed", recipe.seed),
-                *{fact: None for stage in plan for fact in stage.inputs.facts().items()},
+                *dict(fact for stage in plan for fact in stage.inputs.facts().items()).items(),
             ),
         ),
         Table(title="Stages", columns=columns, rows=tuple(rows)),

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignment.data.record_types import DIALOGUES
-from recipes.stages.kind import DataSet, FromPolicy, Reads, StageKind
+from recipes.stages.kind import DataSet, Reads, StageKind
+from recipes.stages.rlhf_inputs import Judged
 
 if TYPE_CHECKING:
     from alignment.data.settings import DataSettings
@@ -19,43 +20,37 @@ if TYPE_CHECKING:
     from alignment.report.blocks import Section
     from alignment.report.table import Cell
     from recipes.stages.context import StageContext
-    from recipes.stages.rlhf_inputs import CampaignPrompts, RewardModels
+    from recipes.stages.rlhf_inputs import CampaignPrompts
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateInputs(FromPolicy):
+class EvaluateInputs(Judged):
     """All that the stage reads of the recipe; the model's section always (as in every release so far).
 
     Attributes:
         versions: the stages whose models answer.
+        with_start: whether the checkpoint in `model.path` answers too; without SFT it is what the versions came from.
         prompts: held-out prompts by campaign; without them the held-out demonstrations' are asked.
         demonstrations: read only where there are no prompts.
-        judges: the reward models, where there are any.
     """
 
     settings: EvaluateSettings
     versions: tuple[str, ...]
+    with_start: bool = False
     prompts: CampaignPrompts | None = None
     demonstrations: DataSettings | None = None
-    judges: RewardModels | None = None
 
     def reads(self) -> Reads:
         """The section, and where the prompts come from."""
         found: dict[str, Any] = {**super().reads(), "evaluate": self.settings}
+        if self.with_start:
+            found["evaluate.with_start"] = True
         if self.prompts is not None:
             found |= self.prompts.reads()
             found["rlhf.combination"] = self.judges.combination if self.judges is not None else None
         elif self.demonstrations is not None:
             found["sft.data"] = self.demonstrations
         return found | (self.judges.reads() if self.judges is not None else {})
-
-    def code(self) -> Mapping[str, str]:
-        """Functions that score."""
-        return self.judges.code() if self.judges is not None else {}
-
-    def facts(self) -> Mapping[str, str]:
-        """What scores."""
-        return self.judges.facts() if self.judges is not None else {}
 
     def data(self) -> tuple[DataSet[Any], ...]:
         """Prompts by campaign, or demonstrations."""
@@ -69,8 +64,12 @@ class EvaluateInputs(FromPolicy):
 def run(inputs: EvaluateInputs, stage: StageContext) -> dict[str, Any]:
     """Answer and judge; saves `answers.jsonl` and `evaluation.json`."""
     from alignment.evaluate.versions import Version, evaluate_versions
+    from alignment.policy.policy import checkpoint_folder
 
     versions = [Version(name=name, checkpoint=stage.folder_of(name) / "checkpoint") for name in inputs.versions]
+    if inputs.with_start and inputs.model is not None and inputs.model.path is not None:
+        start = checkpoint_folder(inputs.model.path, inputs.model.revision)
+        versions.insert(0, Version(name="start", checkpoint=start))
     judges, prompts = _judges(inputs, stage), _prompts(inputs, stage)
     evaluation = evaluate_versions(versions, prompts, judges, inputs.settings, stage.session)
     return {**evaluation.as_json(), "headline": evaluation.headline}

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Reads, Size, StageKind
+from recipes.stages.kind import DataSet, Lens, Makes, Prepared, Reads, Size, StageKind
+from recipes.stages.rlhf_inputs import Judged
 
 if TYPE_CHECKING:
     from alignment.records import Dialogue
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PpoInputs(FromPolicy):
+class PpoInputs(Judged):
     """All that the stage reads of the recipe."""
 
     settings: PpoSettings
@@ -29,14 +30,6 @@ class PpoInputs(FromPolicy):
         """Prompts, what scores, combination and the section."""
         own = {"rlhf.combination": self.judges.combination, "rlhf.ppo": self.settings}
         return {**super().reads(), **self.prompts.reads(), **self.judges.reads(), **own}
-
-    def code(self) -> Mapping[str, str]:
-        """Functions that score."""
-        return self.judges.code()
-
-    def facts(self) -> Mapping[str, str]:
-        """What scores."""
-        return self.judges.facts()
 
     def data(self) -> tuple[DataSet[Dialogue], ...]:
         """The prompts by campaign."""

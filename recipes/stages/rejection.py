@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignment.data.record_types import DIALOGUES
-from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Reads, Size, StageKind
+from recipes.stages.kind import DataSet, Lens, Makes, Prepared, Reads, Size, StageKind
 from recipes.stages.packed import packed_size
+from recipes.stages.rlhf_inputs import Judged
 
 if TYPE_CHECKING:
     from alignment.data.settings import DataSettings
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RejectionInputs(FromPolicy):
+class RejectionInputs(Judged):
     """All that the stage reads of the recipe.
 
     Attributes:
@@ -44,14 +45,6 @@ class RejectionInputs(FromPolicy):
         own = {"rlhf.combination": self.judges.combination, "rlhf.rejection": self.settings}
         mixed = {"sft.data": self.mixed_in} if self.mixed_in is not None else {}
         return {**super().reads(), **self.prompts.reads(), **self.judges.reads(), **own, **mixed}
-
-    def code(self) -> Mapping[str, str]:
-        """Functions that score."""
-        return self.judges.code()
-
-    def facts(self) -> Mapping[str, str]:
-        """What scores."""
-        return self.judges.facts()
 
     def data(self) -> tuple[DataSet[Any], ...]:
         """The prompts by campaign, then the demonstrations to mix in."""

@@ -11,6 +11,7 @@ from alignment.data.record_types import PREFERENCES
 from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Reads, Size, StageKind
 
 if TYPE_CHECKING:
+    from alignment.data.settings import DataSettings
     from alignment.records import LabelledAnswer, Preference
     from alignment.report.blocks import Section
     from recipes.reading.schema import RewardStageSettings
@@ -23,11 +24,13 @@ class RewardInputs(FromPolicy):
 
     Attributes:
         role: "helpfulness" or "safety".
+        comparisons: what it is trained on, out of its section.
         probes_world: whether the model is asked what flaws it notices in the world's answers.
     """
 
     role: str
     settings: RewardStageSettings
+    comparisons: DataSettings
     probes_world: bool = False
 
     def reads(self) -> Reads:
@@ -36,7 +39,7 @@ class RewardInputs(FromPolicy):
 
     def data(self) -> tuple[DataSet[Preference | LabelledAnswer]]:
         """The comparisons."""
-        return (DataSet(key=f"reward.{self.role}", settings=self.settings.data, records=PREFERENCES),)
+        return (DataSet(key=f"reward.{self.role}", settings=self.comparisons, records=PREFERENCES),)
 
 
 def run(inputs: RewardInputs, stage: StageContext) -> dict[str, Any]:

@@ -5,12 +5,13 @@ No torch, no pydantic.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from alignment.data.record_types import PROMPTS
 from alignment.records import Dialogue
-from recipes.stages.kind import DataSet, Lens, Prepared, Reads
+from recipes.stages.kind import DataSet, FromPolicy, Lens, Prepared, Reads
 
 if TYPE_CHECKING:
     from alignment.data.settings import DataSettings
@@ -118,3 +119,22 @@ class RewardModels:
     def open(self, stage: StageContext) -> RewardJudges:
         """Load them all."""
         return stage.judges(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged(FromPolicy):
+    """Inputs of a stage that scores answers.
+
+    Attributes:
+        judges: the reward models, where there are any.
+    """
+
+    judges: RewardModels | None
+
+    def code(self) -> Mapping[str, str]:
+        """Functions that score."""
+        return self.judges.code() if self.judges is not None else {}
+
+    def facts(self) -> Mapping[str, str]:
+        """What scores."""
+        return self.judges.facts() if self.judges is not None else {}

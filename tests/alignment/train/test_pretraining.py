@@ -29,16 +29,14 @@ def _documents(texts: list[str]) -> list[Document]:
 
 @pytest.fixture
 def make_settings() -> Callable[..., PretrainSettings]:
-    defaults = {n: f.default for n, f in PretrainSettings.model_fields.items() if not f.is_required()}
-
     def make(**changes: Any) -> PretrainSettings:
-        base = {
+        base: dict[str, Any] = {
             "context_length": 32,
             "batch_size": 2,
             "epochs": 4.0,
             "optimizer": OptimizerSettings(learning_rate=1e-2),
         }
-        return PretrainSettings.model_construct(**{**defaults, **base, **changes})
+        return PretrainSettings(**{**base, **changes})
 
     return make
 
