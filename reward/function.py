@@ -96,7 +96,7 @@ def module_file(named: str) -> Path | None:
     if loaded is not None:
         return Path(loaded)
     inner = module.replace(".", "/")
-    for place in (*sys.path, ""):
+    for place in (*sys.path, Path.cwd()):
         for file in (Path(place) / inner / "__init__.py", Path(place) / f"{inner}.py"):
             if file.is_file():
                 return file

@@ -76,7 +76,11 @@ class RewardStageSettings(RewardSettings):
             raise ValueError(
                 f"exactly one of data, path and function says where the scores come from, got {given or 'none'}"
             )
-        unread = sorted(self.model_fields_set - {"data", "path", "function", "revision"})
+        fields = type(
+            self
+        ).model_fields  # a resolved recipe says every one: what differs from its default was asked for
+        own = {name for name in fields if getattr(self, name) != fields[name].default}
+        unread = sorted(own - {"data", "path", "function", "revision"})
         if given != ["data"] and unread:
             raise ValueError(f"{', '.join(unread)} say how a model is trained; with {given[0]} nothing is: leave out")
         if self.revision is not None and self.path is None:
