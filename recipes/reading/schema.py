@@ -76,9 +76,7 @@ class RewardStageSettings(RewardSettings):
             raise ValueError(
                 f"exactly one of data, path and function says where the scores come from, got {given or 'none'}"
             )
-        fields = type(
-            self
-        ).model_fields  # a resolved recipe says every one: what differs from its default was asked for
+        fields = type(self).model_fields  # a resolved recipe says every one: what is no default was asked for
         own = {name for name in fields if getattr(self, name) != fields[name].default}
         unread = sorted(own - {"data", "path", "function", "revision"})
         if given != ["data"] and unread:
