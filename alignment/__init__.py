@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from alignment.process import set_environment
+
 if TYPE_CHECKING:
     from alignment.evaluate.versions import evaluate_versions as evaluate_versions
     from alignment.policy.policy import Policy as Policy
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from alignment.train.sft import sft as sft
     from alignment.version import __version__ as __version__
     from alignment.world import World as World
+
+set_environment()  # before anything below loads torch
 
 _HOMES = {
     "load_policy": "alignment.policy.policy",

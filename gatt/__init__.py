@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import alignment as alignment  # before torch: it says how long waiting threads spin
+
 if TYPE_CHECKING:
     from gatt.evaluate import consistency_by_turn as consistency_by_turn
     from gatt.settings import GattSettings as GattSettings

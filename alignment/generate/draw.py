@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from alignment.generate.engine import Engine
 from alignment.generate.sampler import Sample, Sampler, SampleRequest
 from alignment.generate.settings import SamplingSettings
 from alignment.model.modes import evaluating
 from alignment.policy.policy import Policy
+from alignment.process import settle
 from alignment.randomness import named_seed
 from alignment.records import Answer, Dialogue
 from alignment.store.journal import Journal
@@ -24,6 +27,8 @@ def make_sampler(policy: Policy) -> Sampler:
     """The engine for the core, transformers' `generate` for other architectures."""
     from alignment.model.llama import LlamaPolicy
 
+    if policy.model.device.type == "cpu":
+        settle(torch.get_num_threads())
     if isinstance(policy.model, LlamaPolicy):
         return Engine(policy.model, eos_ids=[policy.tokenizer.eos_id], decode=policy.tokenizer.decode)
     from alignment.generate.fallback import GenerateSampler

@@ -71,6 +71,7 @@ def machine_line(recipe: Recipe) -> str:
     """Device, precision, threads and library versions as they were resolved; imports torch."""
     import torch
 
+    from alignment.process import settle
     from alignment.train.compute import resolve_compute
 
     compute = resolve_compute(recipe.compute)
@@ -79,7 +80,9 @@ def machine_line(recipe: Recipe) -> str:
     how = " (auto)" if asked == "auto" else ""
     threads = f"{torch.get_num_threads()} threads" + (" (auto)" if not recipe.compute.threads else "")
     name = f" {torch.cuda.get_device_name(compute.device)}" if compute.device.type == "cuda" else ""
-    return f"machine: {compute.device}{name}, precision {precision}{how}, {threads}, torch {torch.__version__}"
+    waiting = settle(torch.get_num_threads()).value if torch.get_num_threads() > 1 else "not"
+    machine = f"machine: {compute.device}{name}, precision {precision}{how}, {threads}, torch {torch.__version__}"
+    return f"{machine}; waiting threads spin {waiting}"
 
 
 def summary_lines(summary: RunSummary) -> list[str]:

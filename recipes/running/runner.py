@@ -203,10 +203,6 @@ def _walk(
             if not prepared:
                 prepared = True
                 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-                if "OMP_WAIT_POLICY" not in os.environ:
-                    # read when torch loads: how long a waiting thread spins.  Long (the default), and threads beside
-                    # another busy process spin each other to a crawl; not at all, and an idle machine loses a third
-                    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
                 before_work()
             record = _run_stage(
                 recipe, folder, stage, basis, stages, allow_code, display, stop, (position, len(needed))
