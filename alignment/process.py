@@ -29,9 +29,7 @@ class Waiting(enum.Enum):
     SAID = "as the environment says"
     SET = f"for a moment ({SPIN_VARIABLE}={SPIN_COUNT}, set by `import alignment`)"
     HELD = "for a moment (torch was loaded before alignment; sleeping threads are held, so that none spins for long)"
-    LONG = (
-        f"for long: torch was loaded before alignment; import alignment first, or export {SPIN_VARIABLE}={SPIN_COUNT}"
-    )
+    LONG = f"for long: torch was loaded first; import alignment before it, or export {SPIN_VARIABLE}={SPIN_COUNT}"
 
 
 _waiting = Waiting.LONG
