@@ -45,23 +45,16 @@ def given_records(values: Iterable[R], argument: str, *kinds: type[R]) -> list[R
 
 
 def given_prompts(values: Iterable[Dialogue], argument: str) -> list[Dialogue]:
-    """Dialogues that end with the user, each of an id of its own.
+    """Dialogues that end with the user.
 
     Raises:
         UsageError: as `given_records`.
-        DataError: one ends with an answer, or two share an id, so that they would share one draw.
+        DataError: one ends with an answer.
     """
     prompts = given_records(values, argument, Dialogue)
-    seen: dict[str, int] = {}
     for i, prompt in enumerate(prompts):
         if not prompt.is_prompt:
-            raise DataError(
-                f"{_place(argument, i, prompt)} ends with an answer; a prompt ends with the user (.prompt())"
-            )
-        if (first := seen.setdefault(prompt.id, i)) != i:
-            raise DataError(
-                f"{_place(argument, i, prompt)} has the id of {argument}[{first}], {prompt.id!r}; ids differ"
-            )
+            raise DataError(f"{_place(argument, i, prompt)} ends with an answer; .prompt() is without it")
     return prompts
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import alignment as alignment  # before torch: it says how long waiting threads spin
 
 if TYPE_CHECKING:
+    from gatt.constraints import builtin_constraints as builtin_constraints
     from gatt.evaluate import consistency_by_turn as consistency_by_turn
     from gatt.settings import GattSettings as GattSettings
     from gatt.synthesize import synthesize_gatt as synthesize_gatt
@@ -18,8 +19,9 @@ _HOMES = {
     "train_gatt": "gatt.train",
     "consistency_by_turn": "gatt.evaluate",
     "GattSettings": "gatt.settings",
+    "builtin_constraints": "gatt.constraints",
 }
-__all__ = ["GattSettings", "consistency_by_turn", "synthesize_gatt", "train_gatt"]
+__all__ = ["GattSettings", "builtin_constraints", "consistency_by_turn", "synthesize_gatt", "train_gatt"]
 
 
 def __getattr__(name: str) -> Any:

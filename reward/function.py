@@ -93,7 +93,7 @@ def module_file(named: str) -> Path | None:
     """The file of a function's module, by its name alone: nothing is imported; None if there is none."""
     module = named.partition(":")[0]
     loaded = getattr(sys.modules.get(module), "__file__", None)
-    if loaded is not None:
+    if isinstance(loaded, str):
         return Path(loaded)
     inner = module.replace(".", "/")
     for place in (*sys.path, Path.cwd()):

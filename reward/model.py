@@ -112,12 +112,12 @@ class RewardModel:
         require_fitting_config(tokenizer, model.config, str(folder))
         return RewardModel(model=model, tokenizer=tokenizer)
 
-    def save(self, folder: Path, *, meta: Mapping[str, Any]) -> Manifest:
+    def save(self, folder: Path | str, *, meta: Mapping[str, Any] | None = None) -> Manifest:
         """Write model, tokenizer and manifest; the folder appears as a whole."""
-        with staged_folder(folder, replace=True) as aside:
+        with staged_folder(Path(folder), replace=True) as aside:
             save_model(self.model, aside)
             self.tokenizer.save(aside)
-            return write_manifest(aside, kind="reward", meta={"tokenizer": self.tokenizer.sha256, **meta})
+            return write_manifest(aside, kind="reward", meta={"tokenizer": self.tokenizer.sha256, **(meta or {})})
 
     def score_ids(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 
 import torch
@@ -47,6 +48,26 @@ class RewardJudges:
     safety_threshold: float = 0.15
     compute: ComputeSettings = field(default_factory=ComputeSettings)
     name: str = "reward"
+
+    @staticmethod
+    def load(
+        helpfulness: Path | str,
+        safety: Path | str | None = None,
+        *,
+        safety_threshold: float = 0.15,
+        compute: ComputeSettings | None = None,
+    ) -> RewardJudges:
+        """Reward models of ours from their folders; one will do.
+
+        Raises:
+            CheckpointError, TokenizerError: as `RewardModel.load`.
+        """
+        return RewardJudges(
+            helpfulness=RewardModel.load(helpfulness),
+            safety=RewardModel.load(safety) if safety is not None else None,
+            safety_threshold=safety_threshold,
+            compute=compute or ComputeSettings(),
+        )
 
     @property
     def independent(self) -> bool:

@@ -18,9 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from alignment.batch.render import answer_tree
+from alignment.data.corpus import Loaded
 from alignment.errors import DataError, NonFiniteError, UsageError
 from alignment.generate.draw import JOURNALS, draw_samples, fitting_prompts
 from alignment.generate.settings import SamplingSettings
+from alignment.given import given_prompts
 from alignment.policy.policy import Policy, save_policy
 from alignment.randomness import named_generator
 from alignment.records import Dialogue
@@ -57,13 +59,18 @@ class PromptSplit:
 
 
 def train_ppo(
-    policy: Policy, judges: RewardJudges, prompts: PromptSplit, settings: PpoSettings, session: Session
+    policy: Policy,
+    judges: RewardJudges,
+    prompts: PromptSplit | Loaded[Dialogue],
+    settings: PpoSettings,
+    session: Session,
 ) -> PpoResult:
     """Run PPO and save the best model to `checkpoint/`; goes on where an earlier call stopped.
 
     Args:
         policy: trained in place; as it is now it is the reference.
         judges: the reward models; the value function starts from the helpfulness model.
+        prompts: as `load_prompts` gives them, or a `PromptSplit`.
 
     Returns:
         Iterations run and the held-out rewards by iteration; also in `ppo.json`.
@@ -81,8 +88,8 @@ def train_ppo(
             f"ppo.minibatch_size {settings.minibatch_size} does not divide ppo.batch_size {settings.batch_size}"
         )
     roles = open_roles(policy, judges, settings, session)  # pi, pi_0, V and two optimizers, on their devices
-    train, left_out = fitting_prompts(prompts.train, policy, settings.sampling)
-    test, _ = fitting_prompts(prompts.held_out, policy, settings.sampling)
+    train, left_out = fitting_prompts(given_prompts(prompts.train, "prompts.train"), policy, settings.sampling)
+    test, _ = fitting_prompts(given_prompts(prompts.held_out, "prompts.held_out"), policy, settings.sampling)
     if not train or not test:
         raise DataError(f"PPO has {len(train)} fitting prompts and {len(test)} held-out ones; both are needed")
     best = Best(policy.model)

@@ -11,7 +11,8 @@ import torch
 from transformers import GenerationConfig, PreTrainedModel
 
 from alignment.errors import CheckpointError, TokenizerError
-from alignment.model.checkpoint import load_model, save_model
+from alignment.model.checkpoint import load_model, new_model, save_model
+from alignment.model.settings import ModelSettings, SizeName
 from alignment.model.weight_files import require_plain_files
 from alignment.policy.foreign.meta import is_meta_checkpoint, read_meta_checkpoint
 from alignment.policy.pairing import require_fitting_config, require_recorded_tokenizer
@@ -33,13 +34,19 @@ class Policy:
     model: PreTrainedModel
     tokenizer: Tokenizer
 
+    @staticmethod
+    def fresh(size: SizeName | ModelSettings, tokenizer: Tokenizer, *, seed: int = 0) -> Policy:
+        """An untrained policy of a named size, or of a shape of one's own, with the tokenizer's vocabulary."""
+        shape = size if isinstance(size, ModelSettings) else ModelSettings(size=size)
+        return Policy(model=new_model(shape, tokenizer.vocab_size, seed=seed), tokenizer=tokenizer)
 
-def save_policy(policy: Policy, folder: Path, *, meta: Mapping[str, Any] | None = None) -> Manifest:
+
+def save_policy(policy: Policy, folder: Path | str, *, meta: Mapping[str, Any] | None = None) -> Manifest:
     """Write model, tokenizer and manifest; the folder appears as a whole.
 
     Every tool that loads a Llama checkpoint loads the folder.
     """
-    with staged_folder(folder, replace=True) as aside:
+    with staged_folder(Path(folder), replace=True) as aside:
         save_model(policy.model, aside)
         policy.tokenizer.save(aside)
         GenerationConfig(bos_token_id=1, eos_token_id=2, temperature=0.6, top_p=0.9, do_sample=True).save_pretrained(

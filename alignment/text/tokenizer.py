@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from alignment.errors import TokenizerError
+from alignment.records import Dialogue, Document
 from alignment.store.atomic import staged_folder, write_bytes
 from alignment.store.manifest import write_manifest
 from alignment.text.settings import TokenizerSettings
@@ -108,17 +109,19 @@ class Tokenizer:
                 f"{self.vocab_size} pieces; they must be the ones that were trained together"
             )
 
-    def save(self, folder: Path) -> None:
-        """Write `tokenizer.model` and transformers' files beside it."""
+    def save(self, folder: Path | str) -> None:
+        """Write `tokenizer.model` and transformers' files beside it; the folder is made if it is not there."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
         write_bytes(folder / MODEL_FILE, self.model_bytes)
         to_transformers(self).save_pretrained(folder)
 
 
-def train_tokenizer(texts: Iterable[str], settings: TokenizerSettings) -> Tokenizer:
+def train_tokenizer(texts: Iterable[str | Document | Dialogue], settings: TokenizerSettings) -> Tokenizer:
     """Train a BPE model with LLaMA's settings (recovered from the published model file).
 
     Args:
-        texts: the documents; cut into sentences of at most 4,192 bytes.
+        texts: or documents, or dialogues as the chat format writes them; cut into sentences of at most 4,192 bytes.
 
     Raises:
         TokenizerError: too little text for so many pieces.
@@ -128,7 +131,7 @@ def train_tokenizer(texts: Iterable[str], settings: TokenizerSettings) -> Tokeni
     model = io.BytesIO()
     try:
         SentencePieceTrainer.train(
-            sentence_iterator=_sentences(texts, settings.max_characters),
+            sentence_iterator=_sentences(map(_text_of, texts), settings.max_characters),
             model_writer=model,
             model_type="bpe",
             vocab_size=settings.vocab_size,
@@ -221,6 +224,14 @@ def _merges(proto: Any) -> list[tuple[str, str]]:
         ways = [(text[:i], text[i:]) for i in range(1, len(text)) if text[:i] in scores and text[i:] in scores]
         merges += sorted(ways, key=lambda way: (order[way[0]], order[way[1]]))
     return merges
+
+
+def _text_of(record: str | Document | Dialogue) -> str:
+    from alignment.text.chat import dialogue_text
+
+    if isinstance(record, Dialogue):
+        return dialogue_text(record)
+    return record.text if isinstance(record, Document) else record
 
 
 def _sentences(texts: Iterable[str], max_characters: int) -> Iterator[str]:

@@ -50,7 +50,7 @@ class EvaluateInputs(Judged):
             found["rlhf.combination"] = self.judges.combination if self.judges is not None else None
         elif self.demonstrations is not None:
             found["sft.data"] = self.demonstrations
-        return found | (self.judges.reads() if self.judges is not None else {})
+        return {**found, **(self.judges.reads() if self.judges is not None else {})}
 
     def data(self) -> tuple[DataSet[Any], ...]:
         """Prompts by campaign, or demonstrations."""
