@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tokenizers import Tokenizer as FastTokenizer
-from transformers import LlamaConfig
+from transformers import LlamaConfig, PreTrainedConfig
 
 from alignment.errors import CheckpointError, TokenizerError
 from alignment.model.checkpoint import read_config, read_llama
@@ -63,6 +63,29 @@ def open_reward_model(path: Path | str, tokenizer: Tokenizer, *, revision: str |
     if (folder / MODEL_FILE).exists():
         return RewardModel.load(folder)
     return RewardModel(model=read_llama(folder, LlamaReward), tokenizer=tokenizer)
+
+
+def require_fitting_reward(folder: Path, what: str, tokenizer: Tokenizer) -> PreTrainedConfig:
+    """Refuse a checkpoint that cannot score the run's answers, before its weights are read.
+
+    Returns:
+        Its configuration.
+
+    Raises:
+        CheckpointError, TokenizerError: as `open_reward_model`.
+    """
+    require_plain_files(folder)
+    config = read_config(folder)
+    if config.num_labels != 1:
+        raise CheckpointError(
+            f"{what} has {config.num_labels} labels in its config.json; a reward model has one (num_labels: 1)"
+        )
+    require_agreeing_tokenizer(folder, what, tokenizer)
+    if config.vocab_size < tokenizer.vocab_size:
+        raise TokenizerError(
+            f"{what} has a vocabulary of {config.vocab_size}, the run's tokenizer has {tokenizer.vocab_size} pieces"
+        )
+    return config
 
 
 def require_agreeing_tokenizer(folder: Path, what: str, tokenizer: Tokenizer) -> None:

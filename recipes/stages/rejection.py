@@ -83,7 +83,8 @@ def run(inputs: RejectionInputs, stage: StageContext) -> dict[str, Any]:
 
 
 def prepare(inputs: RejectionInputs, lens: Lens) -> tuple[Prepared, ...]:
-    """Prompts that leave room for an answer, as they are drawn."""
+    """Prompts that leave room for an answer, as they are drawn; brought reward models are looked at."""
+    inputs.judges.require_fit(lens.tokenizer)
     return inputs.prompts.prepare(lens, inputs.settings.sampling)
 
 

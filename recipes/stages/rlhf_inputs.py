@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from alignment.data.record_types import PROMPTS
@@ -16,6 +17,7 @@ from recipes.stages.kind import DataSet, FromPolicy, Lens, Prepared, Reads
 if TYPE_CHECKING:
     from alignment.data.settings import DataSettings
     from alignment.generate.settings import SamplingSettings
+    from alignment.text.tokenizer import Tokenizer
     from recipes.stages.context import StageContext
     from reward.settings import BroughtReward
     from rl.judges import RewardJudges
@@ -115,6 +117,18 @@ class RewardModels:
         """What the page says of them."""
         told = {f"{role} score": str(source) for role, source in self.by_role().items()}
         return told if self.safety is not None else {**told, "safety score": "none: helpfulness alone is the reward"}
+
+    def require_fit(self, tokenizer: Tokenizer) -> None:
+        """Look at brought checkpoints that are here, as scoring will; functions are not imported.
+
+        Raises:
+            CheckpointError, TokenizerError: one is no reward model for this tokenizer; begins with its key.
+        """
+        from reward.brought import require_fitting_reward
+
+        for key, brought in ((s.key, s.brought) for s in self.by_role().values() if s.brought is not None):
+            if brought.path is not None and Path(brought.path).is_dir():
+                require_fitting_reward(Path(brought.path), f"{key}.path: {brought.path}", tokenizer)
 
     def open(self, stage: StageContext) -> RewardJudges:
         """Load them all."""

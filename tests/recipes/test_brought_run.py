@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from alignment import TokenizerSettings, train_tokenizer
 from alignment.policy.policy import Policy, save_policy
 from recipes.load import load_recipe
+from recipes.running.check import check
 from recipes.running.runner import run
 from reward.model import RewardModel
 
@@ -75,3 +77,13 @@ def test_it_runs_from_the_checkpoint_to_the_page(home: Path, safety: str, senten
     evaluation = json.loads((home / "run" / "04-evaluate" / "evaluation.json").read_text())
     assert [row["version"] for row in evaluation["versions"] if not row["task"]] == ["start", "rlhf-v1"]
     assert ("reward.safety" in evaluation["versions"][0]["figures"]) == bool(safety)
+
+
+def test_check_tells_a_reward_model_of_another_tokenizer_and_imports_no_function(home: Path) -> None:
+    train_tokenizer(["the mill grinds flour"] * 9, TokenizerSettings(vocab_size=300)).save(home / "mine")
+    safety = "safety: {function: 'brief_answers:brief'}"
+    (home / "brief_answers.py").write_text("raise SystemExit('imported')")
+    text = RECIPE.replace("CHAT", str(home / "chat")).replace("REWARD", str(home / "mine")).replace("SAFETY", safety)
+    (home / "brought.yaml").write_text(text)
+    found = check(load_recipe(home / "brought.yaml"), home / "checked")
+    assert any("reward.helpfulness.path" in problem and "300 pieces" in problem for problem in found.problems)
