@@ -47,17 +47,7 @@ def open_reward_model(path: Path | str, tokenizer: Tokenizer, *, revision: str |
         TokenizerError: it reads token ids as other texts; names a piece or a text that differs.
     """
     folder = checkpoint_folder(path, revision)
-    require_plain_files(folder)
-    config = read_config(folder)
-    if config.num_labels != 1:
-        raise CheckpointError(
-            f"{path} has {config.num_labels} labels in its config.json; a reward model has one (num_labels: 1)"
-        )
-    require_agreeing_tokenizer(folder, str(path), tokenizer)
-    if config.vocab_size < tokenizer.vocab_size:
-        raise TokenizerError(
-            f"{path} has a vocabulary of {config.vocab_size}, the run's has {tokenizer.vocab_size} pieces"
-        )
+    config = require_fitting_reward(folder, str(path), tokenizer)
     if not isinstance(config, LlamaConfig):
         return ForeignReward.load(folder, tokenizer)
     if (folder / MODEL_FILE).exists():
