@@ -114,9 +114,11 @@ class RewardModels:
         return {f"{key}.function": name for key, name in functions.items() if name is not None}
 
     def facts(self) -> dict[str, str]:
-        """What the page says of them."""
+        """What the page says of them; nothing where the run trains both."""
         told = {f"{role} score": str(source) for role, source in self.by_role().items()}
-        return told if self.safety is not None else {**told, "safety score": "none: helpfulness alone is the reward"}
+        if self.safety is None:
+            return {**told, "safety score": "none: helpfulness alone is the reward"}
+        return told if any(source.brought is not None for source in self.by_role().values()) else {}
 
     def require_fit(self, tokenizer: Tokenizer) -> None:
         """Look at brought checkpoints that are here, as scoring will; functions are not imported.

@@ -32,6 +32,7 @@ from recipes.running.survey import check_unchanged, current_basis, survey
 KeyPath = tuple[str | int, ...]
 # the keys that decide which stages there are and what they stand on: told by the stages, not by themselves
 SHAPE = {"rlhf.versions", "rlhf.ppo_from", "gatt.after", "rlhf.rejection.pool", "rlhf.rejection.start_from"}
+SHAPE |= {f"reward.{role}.{key}" for role in ("helpfulness", "safety") for key in ("path", "revision", "function")}
 SECTIONS = {"world", "pretrain", "sft", "reward", "rlhf", "gatt"}
 # a key -> the first stage whose result it decides; the longest fitting beginning counts
 OWNERS = {
@@ -54,6 +55,7 @@ VALUES += [
     "user",
     "assistant",
     "better",
+    "json:loads",  # a function
     "rlhf-v1",  # a stage with records
     "slightly",
     ["x"],
@@ -71,6 +73,8 @@ TOGETHER: dict[str, dict[str, Any]] = {
     "path": {"world": None, "hub": None},
     "data": {"path": "x.model"},
     "hub": {"world": None, "path": None},
+    "revision": {"path": "x"},
+    "function": {"path": None},
     "form": {"world": None, "hub": None, "path": "x.jsonl"},
     "columns": {"world": None, "hub": None, "path": "x.jsonl"},
     **dict.fromkeys(("width", "layers", "heads", "kv_heads", "size"), CUSTOM),
@@ -153,7 +157,10 @@ def changed_at(recipe: Recipe, tree: dict[str, Any], path: KeyPath, value: Any, 
             spot: Any = other
             for part in path[:-1]:
                 spot = spot[part]
-            if isinstance(spot, dict):
+            if together and path[0] == "reward" and len(path) == 3:  # brought: nothing is said of training
+                spot.clear()
+                spot |= {path[-1]: None} if path[-1] in ("path", "function") else {"path": "x", path[-1]: None}
+            elif isinstance(spot, dict):
                 spot.update({name: new for name, new in together.items() if name in spot})
             if len(path) > 1 and path[-1] == "world" and other["world"] is None:
                 other["world"] = {}  # a source that reads the world needs one
