@@ -1,4 +1,4 @@
-"""The two reward models as one judge (Llama 2 paper, 3.2.3): helpfulness, safety and the combined reward of answers."""
+"""One reward model or two as one judge (Llama 2 paper, 3.2.3): helpfulness, safety and the combined reward."""
 
 from __future__ import annotations
 

@@ -80,9 +80,10 @@ def machine_line(recipe: Recipe) -> str:
     how = " (auto)" if asked == "auto" else ""
     threads = f"{torch.get_num_threads()} threads" + (" (auto)" if not recipe.compute.threads else "")
     name = f" {torch.cuda.get_device_name(compute.device)}" if compute.device.type == "cuda" else ""
-    waiting = settle(torch.get_num_threads()).value if torch.get_num_threads() > 1 else "not"
     machine = f"machine: {compute.device}{name}, precision {precision}{how}, {threads}, torch {torch.__version__}"
-    return f"{machine}; waiting threads spin {waiting}"
+    if compute.device.type == "cpu" and torch.get_num_threads() > 1:
+        machine += f"; waiting threads spin {settle(torch.get_num_threads()).value}"
+    return machine
 
 
 def summary_lines(summary: RunSummary) -> list[str]:
