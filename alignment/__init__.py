@@ -5,8 +5,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from alignment.process import set_environment
-
 if TYPE_CHECKING:
     from alignment.data.corpus import load_dialogues, load_documents, load_preferences, load_prompts
     from alignment.data.settings import DataSettings, SourceSettings
@@ -49,8 +47,6 @@ __all__ += ["ModelSettings", "OptimizerSettings", "Policy", "Preference", "Pretr
 __all__ += ["Session", "SftSettings", "SourceSettings", "Tokenizer", "TokenizerSettings", "World", "__version__"]
 __all__ += ["evaluate_versions", "load_dialogues", "load_documents", "load_policy", "load_preferences", "load_prompts"]
 __all__ += ["pretrain", "save_policy", "sft", "train_tokenizer"]
-
-set_environment()  # before anything loads torch
 
 
 def __getattr__(name: str) -> Any:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-import alignment as alignment  # before torch: it says how long waiting threads spin
-
 if TYPE_CHECKING:
     from gatt.constraints import builtin_constraints as builtin_constraints
     from gatt.evaluate import consistency_by_turn as consistency_by_turn

@@ -5,8 +5,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-import alignment as alignment  # before torch: it says how long waiting threads spin
-
 if TYPE_CHECKING:
     from reward.brought import open_reward_model as open_reward_model
     from reward.function import FunctionReward as FunctionReward
