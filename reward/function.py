@@ -96,8 +96,8 @@ def module_file(named: str) -> Path | None:
     if isinstance(loaded, str):
         return Path(loaded)
     inner = module.replace(".", "/")
-    for place in (*sys.path, Path.cwd()):
-        for file in (Path(place) / inner / "__init__.py", Path(place) / f"{inner}.py"):
+    for place in (*map(Path, sys.path), Path.cwd()):
+        for file in (place / inner / "__init__.py", place / f"{inner}.py"):
             if file.is_file():
                 return file
     return None
