@@ -57,9 +57,14 @@ class LlamaReward(LlamaCore):
         return SequenceClassifierOutput(logits=self.score(hidden))
 
     def token_scores(self, token_ids: Tensor, plan: AttentionPlan) -> Tensor:
-        """Scores [T] of a forest's tokens [T], in fp32 (fp64 stays)."""
-        scores = self.score(self.model.flat(token_ids, plan)).squeeze(-1)
-        return scores if scores.dtype == torch.float64 else scores.float()
+        """Scores [T] of a forest's tokens [T], in fp32 (fp64 stays).
+
+        The head is computed in fp32 whatever the body's precision: in bf16 many answers to one prompt tie.
+        """
+        hidden = self.model.flat(token_ids, plan)
+        wide = torch.promote_types(hidden.dtype, torch.float32)
+        with torch.autocast(hidden.device.type, enabled=False):
+            return nn.functional.linear(hidden.to(wide), self.score.weight.to(wide)).squeeze(-1)
 
     def get_input_embeddings(self) -> nn.Embedding:
         return self.model.embed_tokens

@@ -53,8 +53,9 @@ def prepare(inputs: PpoInputs, lens: Lens) -> tuple[Prepared, ...]:
 def size(inputs: PpoInputs) -> Size:
     """Iterations, answers, new tokens."""
     settings = inputs.settings
-    limit = settings.iterations * settings.batch_size * settings.sampling.max_new_tokens
-    answers = f"{settings.iterations:,} iterations × {settings.batch_size:,} answers"
+    iterations = settings.value_iterations + settings.iterations
+    limit = iterations * settings.batch_size * settings.sampling.max_new_tokens
+    answers = f"{iterations:,} iterations × {settings.batch_size:,} answers"
     return Size(first=f"{answers} (at most {limit:,} new tokens)")
 
 
@@ -74,4 +75,5 @@ PPO = StageKind(
     prepare=prepare,
     shown=("best_reward",),
     makes=frozenset({Makes.POLICY}),
+    revision=2,  # 1, release 0.1.0: the value function was the reward model itself, learning from the first iteration on
 )

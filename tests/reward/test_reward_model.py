@@ -13,12 +13,12 @@ from alignment.policy.policy import Policy
 from alignment.records import Dialogue, LabelledAnswer, Preference, Source, Turn
 from alignment.train.compute import resolve_compute
 from alignment.train.session import Session
-from alignment.train.settings import ComputeSettings, OptimizerSettings
+from alignment.train.settings import ComputeSettings
 from reward.evaluate import evaluate_reward
 from reward.loss import ranking_loss
 from reward.model import RewardModel, segment_scores
 from reward.preferences import PairExample, make_pair_batch, prepare_pairs
-from reward.settings import RewardSettings
+from reward.settings import RewardOptimizerSettings, RewardSettings
 from reward.train import pair_loss, train_reward
 from tests.tolerances import FP32_SAME_CODE
 
@@ -49,6 +49,15 @@ def preferences(count: int) -> list[Preference]:
 @pytest.fixture
 def reward_model(policy: Policy) -> RewardModel:
     return RewardModel.from_policy(policy, seed=0, name="helpfulness")
+
+
+def test_the_head_is_computed_in_fp32_where_the_body_is_in_bf16(reward_model: RewardModel) -> None:
+    prompts, answers = [[1, 5, 6, 7]], [[[token, 2] for token in range(10, 40)]]
+    half = resolve_compute(ComputeSettings(precision="bf16", threads=1))
+    (scores,) = reward_model.score_ids(prompts, answers, half)
+    rounded = torch.tensor(scores).bfloat16().float().tolist()
+    assert sum(score == short for score, short in zip(scores, rounded, strict=True)) < 3  # bf16 would round all
+    assert len(set(scores)) == len(scores)
 
 
 def test_answers_that_share_a_prompt_score_as_they_do_alone(reward_model: RewardModel) -> None:
@@ -175,7 +184,7 @@ def test_a_learnable_preference_is_learnt(policy: Policy, session: Session) -> N
         context_length=256,
         batch_size=8,
         epochs=3,
-        optimizer=OptimizerSettings(learning_rate=3e-3),
+        optimizer=RewardOptimizerSettings(learning_rate=3e-3),
     )
     result = train_reward(policy, preferences(32), settings, session, held_out=preferences(12), name="helpfulness")
     assert result.evaluation.accuracy["all"].value > 0.9

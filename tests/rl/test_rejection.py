@@ -16,9 +16,9 @@ from alignment.train.session import Session
 from rl.judges import RewardJudges
 from rl.rejection import Kept, best_of, best_of_pool, choose_prompts, read_kept, rejection_sample
 from rl.rollout import Rollout
-from rl.settings import RejectionSettings
+from rl.settings import CandidateSettings, RejectionSettings
 
-SAMPLING = SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=6)
+SAMPLING = CandidateSettings(max_new_tokens=6)
 
 
 def rollout(prompt: Dialogue, *options: tuple[str, str, float]) -> Rollout:
