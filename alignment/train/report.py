@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from alignment.errors import CheckpointError
 from alignment.report.figure import Figure, Series
 from alignment.report.page import Block, Facts, Section
 from alignment.report.table import Cell, Table
@@ -50,7 +51,11 @@ def curves(folder: Path, names: tuple[tuple[str, str], ...] = (("loss", "loss, n
     blocks: list[Block] = []
     for name, label in names:
         series = [
-            Series(name=title, x=tuple(float(row["step"]) for row in found), y=tuple(float(row[key]) for row in found))
+            Series(
+                name=title,
+                x=tuple(_number(row, "step", folder) for row in found),
+                y=tuple(_number(row, key, folder) for row in found),
+            )
             for key, title in ((name, "training"), (f"held_out_{name}", "held out"))
             if (found := [row for row in rows if key in row])
         ]
@@ -97,3 +102,10 @@ def data_tables(folder: Path) -> list[Block]:
         heads = ("source", "reason", "rows")
         blocks.append(Table(title="Rows set aside", columns=heads, rows=tuple(reasons), note=note))
     return blocks
+
+
+def _number(row: Mapping[str, Any], key: str, folder: Path) -> float:
+    value = row.get(key)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise CheckpointError(f"{folder / 'metrics.jsonl'}: {key} is {value!r} in a row; a number is needed")
+    return float(value)

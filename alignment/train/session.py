@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -72,6 +72,7 @@ class Session:
         folder: the stage's own folder; it writes nowhere else.
         seed: the run's seed; every draw is named below it.
         fingerprint: identifies settings and inputs; a checkpoint of another fingerprint is not resumed from.
+        before_save: called before a checkpoint is written; raises where the folder is not the stage's any more.
     """
 
     folder: Path
@@ -80,3 +81,4 @@ class Session:
     compute: ComputeSettings = field(default_factory=ComputeSettings)
     progress: Progress = field(default_factory=Silent)
     stop: StopFlag = field(default_factory=StopFlag)
+    before_save: Callable[[], None] = lambda: None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from alignment.data.record_types import DIALOGUES
 from alignment.errors import UsageError
-from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Reads, Size, StageKind
+from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Processes, Reads, Size, StageKind
 from recipes.stages.packed import packed_size
 
 if TYPE_CHECKING:
@@ -114,6 +114,7 @@ GATT = StageKind(
     section=section,
     size=size,
     prepare=prepare,
+    processes=Processes.ONE,
     makes=frozenset({Makes.POLICY}),
     revision=2,  # 1, release 0.1.0: another draw of the SFT dialogues that are mixed in
 )

@@ -44,6 +44,14 @@ class Surrounding(enum.Enum):
     VERSIONS = "versions"
 
 
+class Processes(enum.Enum):
+    """What the processes of one launch do in a stage."""
+
+    ALL = "all of them train, each on its share"
+    FIRST = "the first works, the others wait"
+    ONE = "it cannot be shared by several yet"
+
+
 @dataclass(frozen=True, kw_only=True)
 class DataSet(Generic[R]):
     """One data set that a stage reads.
@@ -222,6 +230,7 @@ class StageKind(Generic[In, R]):
             brings a `headline`.
         makes: what others may take from it.
         surroundings: which of seed, compute settings and versions it rests on.
+        processes: what several processes of one launch do in it.
         only: values of the verb's `--only`: the stage `NAME-VALUE` alone.
         revision: raised by the commit that changes this kind's results, so that finished runs are not taken for equal.
     """
@@ -238,6 +247,7 @@ class StageKind(Generic[In, R]):
     shown: tuple[str, ...] = ()
     makes: frozenset[Makes] = frozenset()
     surroundings: frozenset[Surrounding] = frozenset(Surrounding)
+    processes: Processes = Processes.FIRST
     only: tuple[str, ...] = ()
     revision: int = 1
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Reads, Size, StageKind
+from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Processes, Reads, Size, StageKind
 
 if TYPE_CHECKING:
     from alignment.records import Dialogue
@@ -74,6 +74,7 @@ PPO = StageKind(
     size=size,
     prepare=prepare,
     shown=("best_reward",),
+    processes=Processes.ONE,
     makes=frozenset({Makes.POLICY}),
-    revision=2,  # 1, release 0.1.0: the value function was the reward model itself, learning from the first iteration on
+    revision=2,  # 1, release 0.1.0: the value function was the reward model itself and never learnt alone
 )

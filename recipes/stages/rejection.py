@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignment.data.record_types import DIALOGUES
-from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Reads, Size, StageKind
+from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Processes, Reads, Size, StageKind
 from recipes.stages.packed import packed_size
 
 if TYPE_CHECKING:
@@ -108,5 +108,6 @@ REJECTION = StageKind(
     size=size,
     prepare=prepare,
     shown=("kept_reward",),
+    processes=Processes.ONE,
     makes=frozenset({Makes.POLICY, Makes.RECORDS}),
 )
