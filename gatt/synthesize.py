@@ -23,6 +23,8 @@ from alignment.train.session import Session
 from gatt.result import Synthesis
 from gatt.settings import GattSettings
 
+_CONSTRAINT = "gatt-constraint"  # of a dialogue's meta: the instruction that it was made to keep
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -178,5 +180,10 @@ def _training_dialogue(plan: Plan, answers: Sequence[str]) -> Dialogue:
         turns += [Turn(role="user", content=user), Turn(role="assistant", content=answer)]
     system = plan.constraint.short if plan.terse else plan.constraint.instruction
     return Dialogue(
-        turns=tuple(turns), source=plan.source, id=plan.id, system=system, meta={"constraint": plan.constraint.id}
+        turns=tuple(turns), source=plan.source, id=plan.id, system=system, meta={_CONSTRAINT: plan.constraint.id}
     )
+
+
+def is_synthesised(dialogue: Dialogue) -> bool:
+    """Whether a dialogue was made here."""
+    return _CONSTRAINT in dialogue.meta

@@ -317,6 +317,13 @@ def section_problems(recipe: Recipe) -> list[tuple[KeyPath, str]]:
         if recipe.gatt.after > versions:
             absent = f"there are {versions} versions" if versions else "there is no section rlhf"
             need(("gatt", "after"), f"is {recipe.gatt.after}; {absent}, 0 means the last model")
+        anew = recipe.rlhf is not None and recipe.rlhf.rejection.start_from == "sft"
+        if anew and 0 < recipe.gatt.after < versions:
+            need(
+                ("gatt", "after"),
+                f"is {recipe.gatt.after} and rlhf.rejection.start_from is sft: version {recipe.gatt.after + 1} would "
+                f"start from the SFT model and lose what Ghost Attention taught; say gatt.after: 0, or start_from: latest",
+            )
         if recipe.gatt.sft_share > 0 and recipe.sft is None:
             need(("gatt", "sft_share"), "mixes in SFT dialogues; add the section sft or set it to 0")
     if recipe.world is None:

@@ -116,5 +116,5 @@ GATT = StageKind(
     prepare=prepare,
     processes=Processes.ONE,
     makes=frozenset({Makes.POLICY}),
-    revision=2,  # 1, release 0.1.0: another draw of the SFT dialogues that are mixed in
+    revision=2,  # 1, release 0.1.0: another draw of the SFT dialogues mixed in, and loss on their last answer only
 )
