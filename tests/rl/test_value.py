@@ -34,8 +34,8 @@ def test_a_value_is_the_score_of_the_state_before_each_target_on_the_rewards_sca
     value.set_scale(torch.tensor([1.0, 3.0]))
     assert (value.shift, value.scale) == (2.0, 1.0)
     value.shift, value.scale = 0.75, 4.0
-    scores = judges.helpfulness.model(torch.tensor([tokens])).logits[0, :, 0]
-    expected = (scores[2:5] - 0.75) / 4.0
+    ends = [judges.helpfulness.model(torch.tensor([tokens[:n]])).logits[0, 0] for n in (3, 4, 5)]
+    expected = (torch.stack(ends) - 0.75) / 4.0
     torch.testing.assert_close(value(batch), expected, rtol=1e-5, atol=1e-6)
 
 
