@@ -322,7 +322,7 @@ def section_problems(recipe: Recipe) -> list[tuple[KeyPath, str]]:
             need(
                 ("gatt", "after"),
                 f"is {recipe.gatt.after} and rlhf.rejection.start_from is sft: version {recipe.gatt.after + 1} would "
-                f"start from the SFT model and lose what Ghost Attention taught; say gatt.after: 0 or start_from: latest",
+                f"start from the SFT model and lose what Ghost Attention taught; say gatt.after: 0, or latest",
             )
         if recipe.gatt.sft_share > 0 and recipe.sft is None:
             need(("gatt", "sft_share"), "mixes in SFT dialogues; add the section sft or set it to 0")

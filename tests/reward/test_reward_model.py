@@ -66,7 +66,7 @@ def test_answers_that_share_a_prompt_score_as_they_do_alone(reward_model: Reward
     together = reward_model.score_ids(prompts, answers, COMPUTE)
     for p, options, scores in zip(prompts, answers, together, strict=True):
         for option, score in zip(options, scores, strict=True):
-            alone = reward_model.model(torch.tensor([p + option])).logits[0, -1, 0].item()
+            alone = reward_model.model(torch.tensor([p + option])).logits[0, 0].item()
             assert score == pytest.approx(alone, abs=FP32_SAME_CODE)
 
 
@@ -78,7 +78,7 @@ def test_the_pair_loss_on_a_forest_equals_the_pairs_run_one_by_one(reward_model:
         assert isinstance(example, PairExample)
         prompt, *answers = (segment.tolist() for segment in example.tree.segments)
         ids = [[*prompt, *answer] for answer in answers]
-        chosen, rejected = (reward_model.model(torch.tensor([row])).logits[0, -1, 0] for row in ids)
+        chosen, rejected = (reward_model.model(torch.tensor([row])).logits[0, 0] for row in ids)
         expected += ranking_loss(chosen[None], rejected[None], torch.tensor([example.margin])).item()
         right += int(chosen > rejected)
     assert loss.item() == pytest.approx(expected, rel=FP32_SAME_CODE)
@@ -140,9 +140,9 @@ def test_a_saved_model_scores_the_same_and_loads_in_transformers(reward_model: R
 
     reward_model.save(tmp_path / "checkpoint", meta={})
     ids = torch.tensor([[1, 5, 6, 7, 2]])
-    score = reward_model.model(ids).logits[0, -1, 0].item()
+    score = reward_model.model(ids).logits[0, 0].item()
     again = RewardModel.load(tmp_path / "checkpoint")
-    assert again.model(ids).logits[0, -1, 0].item() == score
+    assert again.model(ids).logits[0, 0].item() == score
     theirs = AutoModelForSequenceClassification.from_pretrained(tmp_path / "checkpoint")
     theirs.config.pad_token_id = 0
     assert theirs(ids).logits[0, 0].item() == pytest.approx(score, abs=1e-5)

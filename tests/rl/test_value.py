@@ -34,8 +34,8 @@ def test_a_value_is_the_heads_figure_of_the_state_before_each_target(judges: Rew
     batch = make_batch([Tree.sequence(tokens, [False, False, False, True, True, True])])
     value = ValueModel(judges.helpfulness)
     value.scorer.score.load_state_dict(judges.helpfulness.model.score.state_dict())
-    scores = judges.helpfulness.model(torch.tensor([tokens])).logits[0, :, 0]
-    torch.testing.assert_close(value(batch), scores[2:5], rtol=1e-5, atol=1e-6)
+    ends = [judges.helpfulness.model(torch.tensor([tokens[:n]])).logits[0, 0] for n in (3, 4, 5)]
+    torch.testing.assert_close(value(batch), torch.stack(ends), rtol=1e-5, atol=1e-6)
 
 
 def test_the_value_function_learns_and_its_reward_model_stays(judges: RewardJudges) -> None:
