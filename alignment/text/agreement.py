@@ -1,0 +1,86 @@
+"""Do two files of one folder give the same ids?  One of them trains the model, the other one serves it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from alignment.errors import TokenizerError
+from alignment.text.probe import probe_texts
+
+
+class Pieces(Protocol):
+    """What is compared of a tokenizer."""
+
+    @property
+    def vocab_size(self) -> int: ...
+
+    def encode(self, text: str) -> list[int]: ...
+
+    def piece(self, token_id: int) -> str: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """The first piece in which two tokenizers differ.
+
+    Attributes:
+        text: the text that was cut, in which `at` ids are the same.
+        ours, theirs: id and piece of each (None where the text has ended).
+    """
+
+    text: str
+    at: int
+    ours: tuple[int, str] | None
+    theirs: tuple[int, str] | None
+
+
+def first_difference(tokenizer: Pieces, other: Any) -> Difference | None:
+    """The first piece of the probe texts that another tokenizer cuts differently, or None.
+
+    Args:
+        other: a tokenizer of the `tokenizers` library.
+    """
+    texts = probe_texts(tokenizer.vocab_size, tokenizer.piece)
+    encoded = other.encode_batch(texts, add_special_tokens=False)
+    for text, their in zip(texts, encoded, strict=True):
+        ours, theirs = tokenizer.encode(text), list(their.ids)
+        if ours == theirs:
+            continue
+        at = len(os.path.commonprefix([ours, theirs]))
+        return Difference(
+            text=text,
+            at=at,
+            ours=(ours[at], tokenizer.piece(ours[at])) if at < len(ours) else None,
+            theirs=(theirs[at], str(other.id_to_token(theirs[at]))) if at < len(theirs) else None,
+        )
+    return None
+
+
+def require_agreement(tokenizer: Pieces, other: Any, folder: Path) -> None:
+    """Refuse a folder whose `tokenizer.model` and `tokenizer.json` cut a text differently.
+
+    Args:
+        tokenizer: of the `tokenizer.model`.
+        other: the `tokenizer.json`, read by the `tokenizers` library.
+
+    Raises:
+        TokenizerError: with the first differing piece, and which file gives what.
+    """
+    found = first_difference(tokenizer, other)
+    if found is not None:
+        raise TokenizerError(
+            f"{folder} holds two tokenizers that give other ids: at piece {found.at + 1} of {_short(found.text)} "
+            f"tokenizer.model has {_said(found.ours)}, tokenizer.json has {_said(found.theirs)}; a model trained with "
+            f"one would be served with the other, so leave the one there that it was trained with"
+        )
+
+
+def _said(piece: tuple[int, str] | None) -> str:
+    return "no piece" if piece is None else f"{piece[1]!r} (id {piece[0]})"
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 60 else f"{text[:59]}…")
