@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Protocol
 
 from alignment.errors import TokenizerError
+from alignment.text.json_codec import JSON_FILE, raw_encoder
 from alignment.text.probe import probe_texts
 
 
 class Pieces(Protocol):
     """What is compared of a tokenizer."""
+
+    file_name: str
 
     @property
     def vocab_size(self) -> int: ...
@@ -49,7 +52,7 @@ def first_difference(tokenizer: Pieces, other: Any) -> Difference | None:
         ours, theirs = tokenizer.encode(text), list(their.ids)
         if ours == theirs:
             continue
-        at = len(os.path.commonprefix([ours, theirs]))
+        at = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(ours, theirs, strict=False)))
         return Difference(
             text=text,
             at=at,
@@ -59,17 +62,26 @@ def first_difference(tokenizer: Pieces, other: Any) -> Difference | None:
     return None
 
 
-def require_agreement(tokenizer: Pieces, other: Any, folder: Path) -> None:
-    """Refuse a folder whose `tokenizer.model` and `tokenizer.json` cut a text differently.
+def same_ids(one: Pieces, other: Pieces) -> bool:
+    """Whether two tokenizers have as many pieces and cut the probe texts alike."""
+    texts = probe_texts(one.vocab_size, one.piece)
+    return one.vocab_size == other.vocab_size and all(one.encode(text) == other.encode(text) for text in texts)
+
+
+def require_agreement(tokenizer: Pieces, folder: Path) -> None:
+    """Refuse a folder whose `tokenizer.json` cuts a text differently than the tokenizer that was read from it.
+
+    The file itself is what counts: other programs than transformers read it too.
 
     Args:
-        tokenizer: of the `tokenizer.model`.
-        other: the `tokenizer.json`, read by the `tokenizers` library.
+        tokenizer: of the folder's `tokenizer.model`, or of the `tokenizer.json` where that is all.
 
     Raises:
         TokenizerError: with the first differing piece, and which file gives what.
     """
-    found = first_difference(tokenizer, other)
+    if tokenizer.file_name == JSON_FILE or not (folder / JSON_FILE).exists():
+        return
+    found = first_difference(tokenizer, raw_encoder(folder / JSON_FILE))
     if found is not None:
         raise TokenizerError(
             f"{folder} holds two tokenizers that give other ids: at piece {found.at + 1} of {_short(found.text)} "

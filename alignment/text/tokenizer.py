@@ -16,7 +16,7 @@ from alignment.store.atomic import staged_folder, write_bytes
 from alignment.store.manifest import write_manifest
 from alignment.text.agreement import require_agreement
 from alignment.text.codec import Codec
-from alignment.text.json_codec import JSON_FILE, JsonCodec, raw_encoder, read_tokenizer_json
+from alignment.text.json_codec import JSON_FILE, JsonCodec, read_tokenizer_json
 from alignment.text.sentencepiece_codec import SentencePieceCodec
 from alignment.text.settings import TokenizerSettings
 from alignment.text.twin import write_twin
@@ -56,8 +56,11 @@ class Tokenizer:
         return tokenizer
 
     @staticmethod
-    def load(path: Path | str) -> Tokenizer:
+    def load(path: Path | str, *, compare: bool = True) -> Tokenizer:
         """Read a `.model` file, or a checkpoint's folder: its `tokenizer.model`, or `tokenizer.json` where that is all.
+
+        Args:
+            compare: whether a folder that holds both files must give the same ids by both.
 
         Raises:
             TokenizerError: there is none, it is no SentencePiece model or of another type than LLaMA's, or the
@@ -75,8 +78,8 @@ class Tokenizer:
                 f"needed"
             )
         tokenizer = Tokenizer(_read(model_file), origin=str(model_file))
-        if json_file.exists():
-            require_agreement(tokenizer, raw_encoder(json_file), path)
+        if compare:
+            require_agreement(tokenizer, path)
         return tokenizer
 
     @property
