@@ -78,7 +78,7 @@ def merge_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
     merged: PreTrainedModel = wrapped.merge_and_unload()
     merged.requires_grad_(True)  # peft freezes what it adapts
     align_weights(merged)
-    require_finite(merged, f"{folder}, merged into its base,")
+    require_finite(merged, f"{folder}, merged into its base")
     return merged
 
 

@@ -105,12 +105,19 @@ def render_prompt(dialogue: Dialogue, tokenizer: Encoder) -> list[int]:
     return ids
 
 
-def answer_ids(answer: str, tokenizer: Encoder) -> list[int]:
+def answer_ids(answer: str, tokenizer: Encoder, where: str = "an answer") -> list[int]:
     """Tokens of one answer with its EOS.
 
     The text before it ends in "]", and no piece crosses into a space, so encoding the answer alone (its
     dummy prefix is the space) gives the tokens that encoding the whole exchange gives.
+
+    Args:
+        where: how an error names the answer.
+
+    Raises:
+        DataError: it holds a marker.
     """
+    _require_no_marker(answer, tokenizer, where)
     return [*tokenizer.encode(answer.strip() + " "), tokenizer.eos_id]
 
 
@@ -160,10 +167,13 @@ def check_dialogue(dialogue: Dialogue, tokenizer: Encoder | None = None) -> None
             raise DataError(f"{dialogue.source}: turn {i + 1} is the {turn.role}'s; roles alternate, the user first")
     texts = [dialogue.system or "", *(turn.content for turn in dialogue.turns)]
     for i, text in enumerate(texts):
-        if (marker := marker_in(text, tokenizer)) is not None:
-            where = f"turn {i}" if i else "the system message"
-            how = "" if marker in text else ", once the tokenizer has normalised the text"
-            raise DataError(f"{dialogue.source}: {where} holds {marker!r}, a marker of the chat format{how}")
+        _require_no_marker(text, tokenizer, f"{dialogue.source}: {f'turn {i}' if i else 'the system message'}")
+
+
+def _require_no_marker(text: str, tokenizer: Encoder | None, where: str) -> None:
+    if (marker := marker_in(text, tokenizer)) is not None:
+        how = "" if marker in text else ", once the tokenizer has normalised the text"
+        raise DataError(f"{where} holds {marker!r}, a marker of the chat format{how}")
 
 
 def _prompt_ids(dialogue: Dialogue, turn: int, tokenizer: Encoder) -> list[int]:

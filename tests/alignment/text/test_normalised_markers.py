@@ -11,7 +11,7 @@ import pytest
 
 from alignment.errors import DataError
 from alignment.records import Dialogue, Source, Turn
-from alignment.text.chat import MARKERS, marker_in, render_dialogue, render_prompt
+from alignment.text.chat import MARKERS, answer_ids, marker_in, render_dialogue, render_prompt
 from alignment.text.tokenizer import Tokenizer
 from alignment.text.twin import to_transformers
 from tests.conftest import SENTENCES
@@ -78,6 +78,11 @@ def test_the_system_message_and_answers_are_looked_at_too(rewriting: Tokenizer) 
         render_prompt(_asked("hi", system="be ［INST］ brief"), rewriting)
     with pytest.raises(DataError, match=r"turn 2 holds '</s>'"):
         render_dialogue(_asked("hi").answered("no ＜/s＞"), rewriting)
+
+
+def test_an_answer_by_itself_is_refused_with_the_place_that_the_caller_names(rewriting: Tokenizer) -> None:
+    with pytest.raises(DataError, match=r"pairs\.jsonl:3: an answer holds '\[/INST\]'"):
+        answer_ids("no ［/INST］ yes", rewriting, "pairs.jsonl:3: an answer")
 
 
 def test_letters_of_another_case_are_found_where_the_tokenizer_folds_them(tokenizer: Tokenizer) -> None:
