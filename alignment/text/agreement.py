@@ -86,7 +86,7 @@ def require_agreement(tokenizer: Pieces, folder: Path) -> None:
         raise TokenizerError(
             f"{folder} holds two tokenizers that give other ids: at piece {found.at + 1} of {_short(found.text)} "
             f"tokenizer.model has {_said(found.ours)}, tokenizer.json has {_said(found.theirs)}; a model trained with "
-            f"one would be served with the other, so leave the one there that it was trained with"
+            f"one would be served with the other, so remove the file that it was not trained with (and a manifest.json)"
         )
 
 

@@ -30,13 +30,16 @@ class JsonCodec:
         fast = _read(text, origin)
         fast.encode_special_tokens = True
         vocab: dict[str, int] = fast.get_vocab(with_added_tokens=True)
-        self._fast = fast
+        self._fast, self._made_of = fast, (text, origin)
         self._bytes = {vocab[piece] for piece in BYTE_PIECES}
         self._size = max(vocab.values()) + 1
         self.special_ids = (vocab.get(UNK, -1), vocab.get(BOS, -1), vocab.get(EOS, -1))
         specials = {token.content: i for i, token in fast.get_added_tokens_decoder().items() if token.special}
         self.pad_id = specials.get(PAD, self.special_ids[0])
         self._require_llama_cuts({**specials, UNK: 0, BOS: 1, EOS: 2}, origin)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return JsonCodec, self._made_of  # the library's own copies read special tokens in texts again
 
     def size(self) -> int:
         return self._size

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -72,6 +74,13 @@ def test_texts_that_look_like_special_tokens_are_cut_into_pieces(folder: Path) -
         ids = read.encode(text)
         assert not {0, 1, 2} & set(ids), text
         assert ids == theirs(text, add_special_tokens=False)["input_ids"], text
+
+
+def test_a_copy_keeps_that_guard(folder: Path) -> None:
+    read = Tokenizer.load(folder)
+    for copied in (copy.deepcopy(read), pickle.loads(pickle.dumps(read))):  # noqa: S301
+        assert [copied.encode(text) for text in SPECIALS] == [read.encode(text) for text in SPECIALS]
+        assert copied.sha256 == read.sha256
 
 
 def test_a_message_with_a_marker_is_refused_as_ever(folder: Path) -> None:
