@@ -29,7 +29,7 @@ def _adapt(model: torch.nn.Module, folder: Path, **changes: Any) -> torch.Tensor
     wanted = {"r": 4, "target_modules": ["q_proj", "down_proj"], "init_lora_weights": False}
     torch.manual_seed(0)
     wrapped = peft.get_peft_model(deepcopy(model), peft.LoraConfig(task_type="CAUSAL_LM", **{**wanted, **changes}))
-    wrapped.save_pretrained(folder)
+    wrapped.save_pretrained(folder, save_embedding_layers=model.config.vocab_size > 400)
     return _logits(wrapped)
 
 
@@ -127,10 +127,11 @@ def _with_a_new_token(policy: Policy, folder: Path, **changes: Any) -> torch.Ten
     return expected
 
 
+@pytest.mark.parametrize("changes", [{}, {"modules_to_save": ["embed_tokens", "lm_head"]}], ids=["beside", "trained"])
 def test_a_token_that_was_added_before_training_comes_with_the_adapter(
-    policy: Policy, adapter: Path, tmp_path: Path
+    changes: dict[str, Any], policy: Policy, adapter: Path, tmp_path: Path
 ) -> None:
-    expected = _with_a_new_token(policy, tmp_path / "grown", modules_to_save=["embed_tokens", "lm_head"])
+    expected = _with_a_new_token(policy, tmp_path / "grown", **changes)
     loaded = load_policy(tmp_path / "grown", base=tmp_path / "base")
     assert (loaded.tokenizer.vocab_size, loaded.model.config.vocab_size) == (401, 401)
     torch.testing.assert_close(_logits(loaded.model), expected, rtol=FP32_SAME_CODE, atol=FP32_SAME_CODE)
