@@ -18,7 +18,7 @@ from alignment.generate.settings import SamplingSettings
 from alignment.policy.policy import Policy
 from alignment.randomness import named_generator
 from alignment.records import Dialogue, Source, Turn
-from alignment.text.chat import MARKERS
+from alignment.text.chat import marker_in
 from alignment.train.session import Session
 from gatt.result import Synthesis
 from gatt.settings import GattSettings
@@ -116,7 +116,7 @@ def hold_dialogues(
         )
         for (prompt, _), options in zip(fitting, samples, strict=True):
             text = policy.tokenizer.decode(options[0].token_ids).strip()
-            if not any(marker in text for marker in MARKERS):  # else the dialogue ends here
+            if marker_in(text, policy.tokenizer) is None:  # else the dialogue ends here
                 answers[places[prompt.id]].append(text)
         session.progress.step(turn + 1, {})
         session.stop.check()

@@ -6,6 +6,7 @@ checkpoints load there too.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from alignment.model.hf_forward import refuse_unknown, wants
 from alignment.model.llama import LlamaBody, LlamaCore
 from alignment.model.modes import evaluating
 from alignment.model.weight_files import require_plain_files
-from alignment.policy.pairing import require_fitting_config, require_recorded_tokenizer
+from alignment.policy.pairing import checkpoint_tokenizer, require_fitting_config
 from alignment.policy.policy import Policy
 from alignment.randomness import named_seed
 from alignment.store.atomic import staged_folder
@@ -112,6 +113,12 @@ class LlamaReward(LlamaCore):
         with torch.autocast(hidden.device.type, enabled=False):
             return nn.functional.linear(hidden.to(wide), self.score.weight.to(wide)).squeeze(-1)
 
+    def save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **options: Any) -> None:
+        """transformers' own, with the class name in `config.json` that other programs know."""
+        super().save_pretrained(save_directory, *args, **options)
+        self.config.architectures = ["LlamaForSequenceClassification"]
+        self.config.save_pretrained(save_directory)
+
     def get_input_embeddings(self) -> nn.Embedding:
         return self.model.embed_tokens
 
@@ -150,8 +157,7 @@ class RewardModel:
         if not folder.is_dir():
             raise CheckpointError(f"{folder} is no folder; a reward model's checkpoint is needed")
         require_plain_files(folder)
-        tokenizer = Tokenizer.load(folder)
-        require_recorded_tokenizer(folder, tokenizer)
+        tokenizer = checkpoint_tokenizer(folder)
         if (folder / MANIFEST).exists():
             verify(folder, kind="reward")
         model = read_llama(folder, LlamaReward)
@@ -160,6 +166,7 @@ class RewardModel:
 
     def save(self, folder: Path, *, meta: Mapping[str, Any]) -> Manifest:
         """Write model, tokenizer and manifest; the folder appears as a whole."""
+        self.model.config.pad_token_id = self.tokenizer.pad_id  # transformers reads the score at the last other token
         with staged_folder(folder, replace=True) as aside:
             save_model(self.model, aside)
             self.tokenizer.save(aside)

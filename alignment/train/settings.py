@@ -16,7 +16,7 @@ class ComputeSettings(Settings):
     """How the machine is used.  `auto` is resolved at the start and printed in the run's header."""
 
     precision: Literal["auto", "fp32", "bf16"] = setting(
-        "auto", "bf16 autocast with fp32 master weights where the hardware has fast bf16, else fp32"
+        "auto", "bf16 autocast with fp32 master weights where that was measured to be faster, else fp32"
     )
     threads: int = setting(0, "CPU threads of torch; 0 takes one per core", ge=0)
     attention: Literal["auto", "blocks", "sdpa", "flex", "dense"] = setting(

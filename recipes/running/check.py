@@ -224,7 +224,9 @@ def _tokenizer(recipe: Recipe, plan: Sequence[PlannedStage], sections: Sequence[
             raise TokenizerError(
                 f"the tokenizer of {model} comes with the checkpoint, which is not here; lengths are not counted"
             )
-        return Tokenizer.load(model), model
+        from alignment.policy.policy import load_tokenizer
+
+        return load_tokenizer(model), model
     stage = next(stage for stage in plan if stage.makes(Makes.TOKENIZER))
     by_key = {section.key: section for section in sections}
     texts: list[str] = []

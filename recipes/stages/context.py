@@ -124,6 +124,8 @@ class StageContext:
             policy = self.policy_of(parent)
         elif inputs.model is not None and inputs.model.path is not None:
             policy = load_policy(inputs.model.path, revision=inputs.model.revision)
+            for note in policy.notes:
+                self.session.progress.note(note)
         else:
             raise UsageError(
                 f"stage {self.stage.name} has no model to start from; say model.path or add a stage before"

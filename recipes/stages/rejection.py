@@ -59,7 +59,8 @@ class RejectionInputs(FromPolicy):
 def run(inputs: RejectionInputs, stage: StageContext) -> dict[str, Any]:
     """Make one version; saves `checkpoint/`, `kept.jsonl`, `records.jsonl`, `rejection.json`."""
     from alignment.data.rows.written import RECORDS_FILE, write_records
-    from rl.rejection import KEPT_FILE, read_kept, rejection_sample
+    from rl.kept import KEPT_FILE, read_kept
+    from rl.rejection import rejection_sample
 
     prompts = stage.load_campaigns(inputs.prompts.data())
     start = stage.start()
@@ -109,5 +110,6 @@ REJECTION = StageKind(
     prepare=prepare,
     shown=("kept_reward",),
     processes=Processes.ONE,
+    revision=2,  # 1, release 0.1.0: kept answers were cut into tokens anew before they were trained on
     makes=frozenset({Makes.POLICY, Makes.RECORDS}),
 )

@@ -113,6 +113,7 @@ def test_a_checkpoint_without_a_manifest_and_a_tokenizer_of_another_size_is_refu
     save(_policy(tokenizer), tmp_path / "checkpoint")
     _drop_manifest(tmp_path / "checkpoint")
     load(tmp_path / "checkpoint")
+    (tmp_path / "checkpoint" / "tokenizer.json").unlink()
     (tmp_path / "checkpoint" / MODEL_FILE).write_bytes(larger.model_bytes)
     with pytest.raises(TokenizerError, match=rf"vocabulary of 400, the tokenizer .*{larger.sha256[:12]}.* 310 pieces"):
         load(tmp_path / "checkpoint")
