@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TypeGuard
 
-from alignment.data.identity import Record, normalised, prompt_key
+from alignment.data.identity import Record, prompt_key
 from alignment.data.rows.quarantine import BadRow
 from alignment.records import Preference
 
@@ -35,12 +35,11 @@ def set_aside(records: Sequence[Record], bad: list[BadRow]) -> tuple[list[Record
     kept: list[Record] = []
     counts: Counter[str] = Counter()
     for record in records:
-        reason = _reason(record, directions) if _is_users(record) else None
-        if reason is None:
-            kept.append(record)
-        else:
+        if _is_users(record) and (reason := _reason(record, directions)) is not None:
             counts[reason] += 1
             bad.append(_entry(record, reason))
+        else:
+            kept.append(record)
     return kept, dict(counts)
 
 

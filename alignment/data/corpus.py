@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
-from alignment.data.forms.readers import Kind
 from alignment.data.comparisons import set_aside
+from alignment.data.forms.readers import Kind
 from alignment.data.held_out import HeldOut
 from alignment.data.identity import Record, content_key, prompt_key
 from alignment.data.record_types import RecordType
@@ -239,7 +239,8 @@ def _put_together(read: _Read, settings: DataSettings, split: Split | None, repo
     report.overlap = len(divided.train) - len(train)
     if split is not None:
         rest, moved = (
-            [record for record in part if not split.held_out.repeated_by(record)] for part in (train, divided.validation)
+            [record for record in part if not split.held_out.repeated_by(record)]
+            for part in (train, divided.validation)
         )
         report.repeated = len(train) - len(rest) + len(divided.validation) - len(moved)
         train, divided.validation = rest, moved
@@ -335,7 +336,7 @@ def read_held_out(
     """What a run holds out by name, from the files that its data sets' held-out sources name.
 
     Args:
-        data: data sets with held-out sources; the town's and other stages' records are not read, they are split already.
+        data: data sets with held-out sources; the town's and other stages' records are split already and not read.
         searched: data sets whose rows that the split holds out are looked for in texts.
         split: tells which they are.
 

@@ -40,6 +40,9 @@ class Passages:
         self._starts.add(words[0])
         self._by_head.setdefault(words[: self.shortest], []).append(words)
 
+    def __len__(self) -> int:
+        return len(self._known)
+
     def in_words(self, words: Sequence[str]) -> bool:
         """Whether one of the texts stands among normalised words."""
         for at, word in enumerate(words):
@@ -75,9 +78,9 @@ class HeldOut:
 
     def repeated_by(self, record: Record) -> bool:
         """Whether a training record asks a held-out prompt, or is a text in which a held-out row stands."""
-        if not self._asked.isdisjoint(asked_keys(record)):
+        if self._asked and not self._asked.isdisjoint(asked_keys(record)):
             return True
-        if not isinstance(record, Document):
+        if not isinstance(record, Document) or not (self._questions or self._answers):
             return False
         words = normalised(record.text).split()
         # a text made of a dialogue stands where its opening does; an answer that it shares with another row is its own

@@ -1,4 +1,4 @@
-"""How records are divided: what is trained on, what a stage measures itself by, and what nobody looks at before the end.
+"""How records are divided: what is trained on, what a stage measures itself by, what nobody looks at before the end.
 
 A prompt's place in [0, 1) is a hash of its text, so that every stage of a run puts it on the same side:
 
@@ -85,9 +85,7 @@ def divide(records: Sequence[Record], settings: DataSettings, split: Split | Non
     rule = split or Split(test=0.0, validation=fraction)
     keys = [prompt_key(record, by) for record in records]
     dialogues = [split is None or not isinstance(r, Document) or r.opening is not None for r in records]
-    parts = {
-        key: rule.part(key, fraction, dialogue=dialogue) for key, dialogue in zip(keys, dialogues, strict=True)
-    }
+    parts = {key: rule.part(key, fraction, dialogue=dialogue) for key, dialogue in zip(keys, dialogues, strict=True)}
     divided = Divided()
     named = bool(settings.held_out) and split is not None  # held-out sources of its own serve a handful as well
     wanted: list[Part] = []

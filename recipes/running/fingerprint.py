@@ -52,6 +52,8 @@ def read_settings(recipe: Recipe, stage: PlannedStage) -> dict[str, Any]:
     found |= stage.inputs.reads()
     if stage.inputs.world is not None:
         found["world"] = stage.inputs.world
+    if stage.inputs.apart is not None:
+        found |= stage.inputs.apart.reads()
     return found
 
 
