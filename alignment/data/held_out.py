@@ -76,15 +76,20 @@ class HeldOut:
         for answer in _answers(record):
             self._answers.add(answer)
 
+    def asked_by(self, record: Record) -> bool:
+        """Whether a record asks a prompt that is held out by name."""
+        return bool(self._asked) and not self._asked.isdisjoint(asked_keys(record))
+
     def repeated_by(self, record: Record) -> bool:
-        """Whether a training record asks a held-out prompt, or is a text in which a held-out row stands."""
-        if self._asked and not self._asked.isdisjoint(asked_keys(record)):
-            return True
-        if not isinstance(record, Document) or not (self._questions or self._answers):
+        """Whether a training record asks such a prompt, or is a text in which a held-out row stands."""
+        return self.asked_by(record) or (isinstance(record, Document) and self._stands_in(record))
+
+    def _stands_in(self, document: Document) -> bool:
+        if not (self._questions or self._answers):
             return False
-        words = normalised(record.text).split()
+        words = normalised(document.text).split()
         # a text made of a dialogue stands where its opening does; an answer that it shares with another row is its own
-        return self._questions.in_words(words) or (record.opening is None and self._answers.in_words(words))
+        return self._questions.in_words(words) or (document.opening is None and self._answers.in_words(words))
 
 
 def _answers(record: Record) -> Iterator[str]:

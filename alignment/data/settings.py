@@ -210,7 +210,7 @@ class SplitSettings(Settings):
     validation: float | None = setting(
         None,
         "the share of prompts that stages measure themselves by while they train, and PPO chooses its best iteration "
-        "by; null, or less than that: the largest held_out_fraction of the recipe",
+        "by; null, or less than that: the largest held_out_fraction of the recipe's dialogues, pairs and prompts",
         ge=0,
         lt=1,
     )

@@ -116,7 +116,8 @@ class Recipe(Settings):
     @property
     def shares(self) -> tuple[float, float]:
         """The shares of prompts that the run keeps for its test and its validation part."""
-        own = [settings.held_out_fraction for settings, _ in self.data_sections.values()]
+        # a fraction of texts is no matter of other stages, which have none
+        own = [data.held_out_fraction for data, records in self.data_sections.values() if records is not DOCUMENTS]
         validation = max([self.split.validation or 0.0, *own])
         return validation if self.split.test is None else self.split.test, validation
 
