@@ -238,10 +238,8 @@ def _put_together(read: _Read, settings: DataSettings, split: Split | None, repo
     train = [record for record in divided.train if prompt_key(record, settings.split_by) not in held]
     report.overlap = len(divided.train) - len(train)
     if split is not None:
-        rest, moved = (
-            [record for record in part if not split.held_out.repeated_by(record)]
-            for part in (train, divided.validation)
-        )
+        rest = [record for record in train if not split.held_out.repeated_by(record)]
+        moved = [record for record in divided.validation if not split.held_out.asked_by(record)]
         report.repeated = len(train) - len(rest) + len(divided.validation) - len(moved)
         train, divided.validation = rest, moved
     report.moved = len(divided.validation)
