@@ -28,17 +28,17 @@ class Passages:
     def __init__(self, shortest: int) -> None:
         self.shortest = shortest
         self._starts: set[str] = set()
-        self._by_head: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
+        # first words -> lengths of the texts that begin so; many instructions begin alike
+        self._lengths: dict[tuple[str, ...], set[int]] = {}
         self._known: set[tuple[str, ...]] = set()
 
     def add(self, text: str) -> None:
         """Look for this text too, unless it is too short."""
         words = tuple(normalised(text).split())
-        if len(words) < self.shortest or words in self._known:
-            return
-        self._known.add(words)
-        self._starts.add(words[0])
-        self._by_head.setdefault(words[: self.shortest], []).append(words)
+        if len(words) >= self.shortest:
+            self._known.add(words)
+            self._starts.add(words[0])
+            self._lengths.setdefault(words[: self.shortest], set()).add(len(words))
 
     def __len__(self) -> int:
         return len(self._known)
@@ -47,8 +47,8 @@ class Passages:
         """Whether one of the texts stands among normalised words."""
         for at, word in enumerate(words):
             if word in self._starts:
-                for found in self._by_head.get(tuple(words[at : at + self.shortest]), ()):
-                    if tuple(words[at : at + len(found)]) == found:
+                for length in self._lengths.get(tuple(words[at : at + self.shortest]), ()):
+                    if tuple(words[at : at + length]) in self._known:
                         return True
         return False
 
