@@ -95,6 +95,7 @@ class _Plan:
             searched=tuple(s for s in later if s.reads_files)
             if texts and self.recipe.split.search_texts and test + validation
             else (),
+            unsearched=texts and not self.recipe.split.search_texts,
             compares=any(data.records is PREFERENCES for data in files),
         )
         return found if found else None

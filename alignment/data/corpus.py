@@ -12,7 +12,6 @@ from typing import Any, Generic, TypeVar, cast
 
 from alignment.data.comparisons import set_aside
 from alignment.data.forms.readers import Kind
-from alignment.data.held_out import HeldOut
 from alignment.data.identity import Record, content_key, prompt_key
 from alignment.data.record_types import RecordType
 from alignment.data.rows.quarantine import BadRow, write_quarantine
@@ -101,6 +100,7 @@ def load_documents(
     quarantine: Path | None,
     world: WorldLike | None = None,
     stage_folder: StageFolder | None = None,
+    split: Split | None = None,
 ) -> Loaded[Document]:
     """Texts to pretrain on; dialogues are taken as texts, one paragraph a turn.
 
@@ -109,12 +109,14 @@ def load_documents(
         quarantine: the JSON Lines file for rows set aside (written even if this raises); None writes none.
         world: the embedded world, where a source is a part of it.
         stage_folder: from a stage's name to its folder, where a source is a stage's records.
+        split: one for all data sets that are trained on, so that none trains on what another holds out; None goes by
+            the data set's own `held_out_fraction` and makes no test part.
 
     Raises:
         DataError: a source cannot be read or nothing is left.
         TooManyBadRows: a source has more bad rows than allowed.
     """
-    return cast(Loaded[Document], _load("documents", settings, seed, quarantine, world, stage_folder))
+    return cast(Loaded[Document], _load("documents", settings, seed, quarantine, world, stage_folder, split))
 
 
 def load_dialogues(
@@ -124,12 +126,13 @@ def load_dialogues(
     quarantine: Path | None,
     world: WorldLike | None = None,
     stage_folder: StageFolder | None = None,
+    split: Split | None = None,
 ) -> Loaded[Dialogue]:
     """Demonstrations: dialogues that end with the assistant; of a preference, the chosen one.
 
     Args and errors: see `load_documents`.
     """
-    return cast(Loaded[Dialogue], _load("dialogues", settings, seed, quarantine, world, stage_folder))
+    return cast(Loaded[Dialogue], _load("dialogues", settings, seed, quarantine, world, stage_folder, split))
 
 
 def load_preferences(
@@ -139,13 +142,15 @@ def load_preferences(
     quarantine: Path | None,
     world: WorldLike | None = None,
     stage_folder: StageFolder | None = None,
+    split: Split | None = None,
 ) -> Loaded[Preference | LabelledAnswer]:
     """Pairs of answers, and single answers with a safety label.
 
     Args and errors: see `load_documents`.
     """
     return cast(
-        "Loaded[Preference | LabelledAnswer]", _load("preferences", settings, seed, quarantine, world, stage_folder)
+        "Loaded[Preference | LabelledAnswer]",
+        _load("preferences", settings, seed, quarantine, world, stage_folder, split),
     )
 
 
@@ -156,12 +161,13 @@ def load_prompts(
     quarantine: Path | None,
     world: WorldLike | None = None,
     stage_folder: StageFolder | None = None,
+    split: Split | None = None,
 ) -> Loaded[Dialogue]:
     """Prompts that end with the user, each once: what stands before the last answer of whatever a source has.
 
     Args and errors: see `load_documents`.
     """
-    return cast(Loaded[Dialogue], _load("prompts", settings, seed, quarantine, world, stage_folder))
+    return cast(Loaded[Dialogue], _load("prompts", settings, seed, quarantine, world, stage_folder, split))
 
 
 def _load(
@@ -316,56 +322,8 @@ def load_records(
     """Records of a type; `load_documents` … `load_prompts` for a type that is known only when it runs.
 
     Args:
-        split: the run's, so that all its stages hold out the same prompts; None goes by the data set's own fraction.
         with_test: read a town's test part too; without it `test` has none of the town.
 
     The other args and errors: see `load_documents`.
     """
     return cast("Loaded[R]", _load(record_type.name, settings, seed, quarantine, world, stage_folder, split, with_test))
-
-
-def read_held_out(
-    data: Sequence[tuple[RecordType[Any], DataSettings]],
-    searched: Sequence[tuple[RecordType[Any], DataSettings]],
-    split: Split,
-    *,
-    seed: int,
-) -> HeldOut:
-    """What a run holds out by name, from the files that its data sets' held-out sources name.
-
-    Args:
-        data: data sets with held-out sources; the town's and other stages' records are split already and not read.
-        searched: data sets whose rows that the split holds out are looked for in texts.
-        split: tells which they are.
-
-    Raises:
-        DataError: a source cannot be read.
-        TooManyBadRows: a source has more bad rows than allowed.
-    """
-    found = HeldOut()
-    for record_type, settings in data:
-        for source in settings.held_out:
-            for record in _rows(record_type, source, settings, seed):
-                found.add(record)
-    for record_type, settings in searched:
-        for source in settings.train:
-            for record in _rows(record_type, source, settings, seed):
-                if split.keeps(record):
-                    found.look_for(record)
-    return found
-
-
-def _rows(record_type: RecordType[Any], source: SourceSettings, settings: DataSettings, seed: int) -> list[Record]:
-    if source.world or source.stage:
-        return []
-    records, _ = read_source(
-        source,
-        kind=record_type.name,
-        part="train",
-        seed=seed,
-        world=None,
-        max_bad_fraction=settings.max_bad_fraction,
-        bad=[],
-        quarantine=None,
-    )
-    return records

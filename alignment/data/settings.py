@@ -204,6 +204,7 @@ class SplitSettings(Settings):
         None,
         "the share of prompts that no stage looks at before the evaluation and Ghost Attention's; "
         "null: as large as validation's",
+        added=True,
         ge=0,
         lt=1,
     )
@@ -211,6 +212,7 @@ class SplitSettings(Settings):
         None,
         "the share of prompts that stages measure themselves by while they train, and PPO chooses its best iteration "
         "by; null, or less than that: the largest held_out_fraction of the recipe's dialogues, pairs and prompts",
+        added=True,
         ge=0,
         lt=1,
     )
@@ -218,6 +220,7 @@ class SplitSettings(Settings):
         True,
         "look in the pretraining texts for what later stages hold out; false: only for their held_out sources, so that "
         "pretraining does not rest on what later stages train on",
+        added=True,
     )
 
     @model_validator(mode="after")

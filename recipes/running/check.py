@@ -24,6 +24,7 @@ from recipes.stages.kind import DataSet, Lens, Makes, PlannedStage, Prepared
 if TYPE_CHECKING:
     from alignment.data.corpus import DataReport
     from alignment.data.sources import WorldLike
+    from alignment.data.split import Split
     from alignment.text.tokenizer import Tokenizer
 
 _TEXT_SAMPLE = 2_000  # records a section whose pieces are counted for the tokenizer's fit
@@ -89,9 +90,10 @@ def check(recipe: Recipe, folder: Path, say: Callable[[str], None] = lambda text
     """
     found, plan = RecipeCheck(), stages_of(recipe)
     world = _world(recipe)
+    opened: dict[int, Split] = {}  # by the identity of what a stage keeps apart
     for data, apart in data_sets(plan):
         say(f"reading {data.key}")
-        found.sections.append(_read(data, apart, recipe.seed, folder, world))
+        found.sections.append(_read(data, apart, opened, recipe.seed, folder, world))
     found.problems += [f"{section.key}: {section.error}" for section in found.sections if section.error is not None]
     say("the tokenizer")
     try:
@@ -184,13 +186,17 @@ def record_texts(record: Any) -> list[str]:
     return texts + ([dialogue.system] if dialogue.system else [])
 
 
-def _read(data: DataSet[Any], apart: Apart | None, seed: int, folder: Path, world: WorldLike | None) -> DataCheck:
+def _read(
+    data: DataSet[Any], apart: Apart | None, opened: dict[int, Split], seed: int, folder: Path, world: WorldLike | None
+) -> DataCheck:
     from alignment.data.corpus import load_records
 
     section = DataCheck(key=data.key, kind=data.records.name)
     quarantine = folder / f"{data.key}.jsonl"
     try:
-        split = apart.open(seed) if apart is not None else None
+        if apart is not None and id(apart) not in opened:
+            opened[id(apart)] = apart.open(seed)
+        split = opened[id(apart)] if apart is not None else None
         loaded = load_records(data.records, data.settings, seed=seed, quarantine=quarantine, world=world, split=split)
         section.report, section.train = loaded.report, loaded.train
         section.held_out = [*loaded.held_out, *loaded.test]

@@ -48,13 +48,15 @@ class Apart:
         test, validation: shares of the prompts; 0 where the recipe holds nothing out.
         named: sections with held-out sources of their own.
         searched: sections whose held-out rows are looked for in the stage's texts.
-        compares: whether the stage reads comparisons of files: those that teach nothing are set aside since 0.2.
+        unsearched: whether the recipe says that none are looked for there.
+        compares: whether the stage reads comparisons of files: some were kept in 0.1.0 that are set aside now.
     """
 
     test: float
     validation: float
     named: tuple[Section, ...] = ()
     searched: tuple[Section, ...] = ()
+    unsearched: bool = False
     compares: bool = False
 
     def __bool__(self) -> bool:
@@ -69,7 +71,9 @@ class Apart:
             found[f"{section.key}.held_out"] = section.settings.held_out
         for section in self.searched:
             found[section.key] = section.settings
-        return {**found, "comparisons": "those that teach nothing are set aside"} if self.compares else found
+        if self.unsearched:
+            found["split.search_texts"] = False
+        return found
 
     def open(self, seed: int) -> Split:
         """Read what is held out by name.
@@ -77,7 +81,7 @@ class Apart:
         Raises:
             DataError: a held-out source cannot be read.
         """
-        from alignment.data.corpus import read_held_out
+        from alignment.data.held_out_sources import read_held_out
         from alignment.data.split import Split
 
         bare = Split(test=self.test, validation=self.validation)

@@ -282,6 +282,11 @@ class PlannedStage:
         """Its folder's name in the run."""
         return f"{self.number:02d}-{self.name}"
 
+    @property
+    def revision(self) -> int:
+        """Its kind's, one more where it reads comparisons of files: their reading has changed, a town's has not."""
+        return self.kind.revision + (self.inputs.apart is not None and self.inputs.apart.compares)
+
     def makes(self, what: Makes) -> bool:
         """Whether others may take this from it."""
         return what in self.kind.makes

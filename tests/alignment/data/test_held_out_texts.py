@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from alignment.data.corpus import Loaded, load_records, read_held_out
+from alignment.data.corpus import Loaded, load_records
 from alignment.data.held_out import Passages
+from alignment.data.held_out_sources import read_held_out
 from alignment.data.record_types import DIALOGUES, DOCUMENTS
 from alignment.data.settings import DataSettings, SourceSettings
 from alignment.data.split import Split

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from alignment.data.corpus import Loaded, load_records, read_held_out
+from alignment.data.corpus import Loaded, load_records
+from alignment.data.held_out_sources import read_held_out
 from alignment.data.record_types import DIALOGUES, DOCUMENTS, PREFERENCES, PROMPTS, RecordType
 from alignment.data.settings import DataSettings, SourceSettings, SplitSettings
 from alignment.data.split import Split
