@@ -158,6 +158,21 @@ def test_a_stage_rests_on_the_split_and_on_what_others_hold_out_by_name(shared: 
     assert "reward.safety.data" not in basis
 
 
+def test_a_reward_model_of_files_of_an_earlier_reading_is_trained_anew_and_a_towns_stands(
+    shared: Callable[..., Recipe],
+) -> None:
+    def revisions(recipe: Recipe) -> set[int]:
+        return {stage.revision - stage.kind.revision for stage in stages_of(recipe) if stage.kind.name == "reward"}
+
+    assert revisions(shared()) == {1}
+    assert revisions(load_recipe("quickstart")) == {0}
+
+
+def test_a_town_rests_on_no_split() -> None:
+    recipe = load_recipe("quickstart", ["split={test: 0.1, validation: 0.1}"])
+    assert all("split.test" not in read_settings(recipe, stage) for stage in stages_of(recipe))
+
+
 def test_pretraining_rests_on_later_data_only_while_it_is_looked_for_in_the_texts(
     shared: Callable[..., Recipe],
 ) -> None:
