@@ -87,14 +87,27 @@ def data_tables(folder: Path) -> list[Block]:
             )
             rows.append(row)
             reasons += [(source["name"], reason, count) for reason, count in source["quarantined"].items()]
-        totals.append((part, report["train"], report["held_out"], report["duplicates"], report["overlap"]))
+        # what is said of the split is not there in runs of 0.1.0
+        reasons += [(part, reason, count) for reason, count in report.get("set_aside", {}).items()]
+        kept = report["held_out"], report.get("test", 0), report.get("apart", 0)
+        repeats = report["overlap"] + report.get("repeated", 0)
+        totals.append((part, report["train"], *kept, report["duplicates"], repeats))
     columns = ("set", "source", "part", "rows read", "records", "quarantined", "skipped")
     blocks: list[Block] = [
         Table(title="Data, source by source", columns=columns, rows=tuple(rows)),
         Table(
             title="Data after cleaning",
-            columns=("set", "train", "held out", "duplicates dropped", "overlap with held-out dropped"),
+            columns=(
+                "set",
+                "train",
+                "held out",
+                "test",
+                "kept apart",
+                "duplicates dropped",
+                "held-out repeats dropped",
+            ),
             rows=tuple(totals),
+            note="Kept apart: prompts that other stages measure themselves by, so that no stage trains on them.",
         ),
     ]
     if reasons:

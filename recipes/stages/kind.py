@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from alignment.report.table import Cell
     from alignment.text.tokenizer import Tokenizer
     from alignment.world.settings import WorldSettings
+    from recipes.stages.apart import Apart
     from recipes.stages.context import StageContext
 
 In = TypeVar("In", bound="StageInputs")  # a kind's inputs
@@ -75,9 +76,11 @@ class StageInputs:
 
     Attributes:
         world: the embedded world, where the stage reads its records or judges by it.
+        apart: what the run keeps from training, where the stage reads files.
     """
 
     world: WorldSettings | None = None
+    apart: Apart | None = None
 
     # keys below `reads` that the plan has read already: they say where the stage stands, and its parents tell that
     told_by_parents = frozenset[str]()
@@ -288,6 +291,11 @@ class PlannedStage:
     def folder(self) -> str:
         """Its folder's name in the run."""
         return f"{self.number:02d}-{self.name}"
+
+    @property
+    def revision(self) -> int:
+        """Its kind's, one more where it reads comparisons of files: their reading has changed, a town's has not."""
+        return self.kind.revision + (self.inputs.apart is not None and self.inputs.apart.compares)
 
     def makes(self, what: Makes) -> bool:
         """Whether others may take this from it."""

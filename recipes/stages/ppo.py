@@ -40,7 +40,7 @@ def run(inputs: PpoInputs, stage: StageContext) -> dict[str, Any]:
     from rl.ppo import PromptSplit, train_ppo
 
     prompts = stage.load_campaigns(inputs.data())
-    split = PromptSplit(train=prompts.train, held_out=prompts.held_out)
+    split = PromptSplit(train=prompts.train, held_out=prompts.validation)
     result = train_ppo(stage.start(), inputs.judges.open(stage), split, inputs.settings, stage.session)
     return result.as_json()
 

@@ -72,7 +72,7 @@ def test_a_pool_of_all_versions_reads_their_folders_and_a_pool_of_one_does_not(r
 
 
 def test_a_stage_that_reads_anothers_records_has_it_as_a_parent(recipe_file: Path) -> None:
-    stages = plan(recipe_file, "gatt.data.train.0={stage: rlhf-v1}")
+    stages = plan(recipe_file, "gatt.data.train.0={stage: rlhf-v1}", "gatt.data.held_out=[{world: dialogues}]")
     assert "rlhf-v1" in stages["gatt"].parents
     assert "rlhf-v1" not in plan(recipe_file)["gatt"].parents
 
@@ -90,7 +90,7 @@ def test_a_source_that_names_no_earlier_stage_with_records_is_refused(
     recipe_file: Path, section: str, name: str, why: str
 ) -> None:
     with pytest.raises(RecipeError, match=why) as caught:
-        plan(recipe_file, f"{section}.data.train.0={{stage: {name}}}")
+        plan(recipe_file, f"{section}.data.train.0={{stage: {name}}}", "gatt.data.held_out=[{world: dialogues}]")
     assert f"{section}.data.train.0.stage" in str(caught.value)
 
 
