@@ -52,6 +52,10 @@ class UsageError(AlignmentError):
     exit_code = 2
 
 
+class ArgumentError(UsageError, TypeError, ValueError):
+    """A model's forward was given an argument that it cannot obey; what knows transformers expects a Python error."""
+
+
 class DataError(AlignmentError):
     """A data file is missing, unreadable or does not hold what its recipe says."""
 

@@ -40,11 +40,16 @@ class Turn:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Document:
-    """A text to pretrain on."""
+    """A text to pretrain on.
+
+    `opening` is the first user message where the text was made of a dialogue: such a text stands on the side of the
+    split on which every stage has the dialogue.
+    """
 
     text: str
     source: Source
     meta: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+    opening: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

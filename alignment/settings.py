@@ -25,7 +25,11 @@ class NamesFile:
 
 
 class Settings(BaseModel):
-    """A frozen group of settings; unknown keys are refused."""
+    """A frozen group of settings; unknown keys are refused.
+
+    A group with other defaults in one place than elsewhere is a subclass of its own there, so that a key that is left
+    out has that place's default.
+    """
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True, protected_namespaces=()

@@ -15,10 +15,9 @@ from pathlib import Path
 
 from reward_model import COMPUTE, TOWN, chat_model, train_on
 
-from alignment import OptimizerSettings, SamplingSettings, Session, World
-from rl import PpoSettings, PromptSplit, RejectionSettings, RewardJudges, rejection_sample, train_ppo
-
-SAMPLING = SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=32)
+from alignment import OptimizerSettings, Session, World
+from rl import PromptSplit, RewardJudges, rejection_sample, train_ppo
+from rl.settings import CandidateSettings, PpoOptimizerSettings, PpoSettings, RejectionSettings, RolloutSettings
 
 
 def main() -> None:
@@ -45,7 +44,7 @@ def main() -> None:
     rejection = RejectionSettings(
         samples_per_prompt=4,
         prompts_per_version=args.prompts,
-        sampling=SAMPLING,
+        sampling=CandidateSettings(max_new_tokens=32),
         context_length=256,
         pack_length=1024,
         batch_size=1,
@@ -62,10 +61,10 @@ def main() -> None:
         batch_size=64,
         minibatch_size=16,
         kl_coefficient=0.02,
-        sampling=SAMPLING,
+        sampling=RolloutSettings(max_new_tokens=32),
         evaluate_every=3,
         value_learning_rate=1e-3,
-        optimizer=OptimizerSettings(learning_rate=5e-4, schedule="constant"),
+        optimizer=PpoOptimizerSettings(learning_rate=5e-4),
     )
     split = PromptSplit(train=prompts, held_out=held_out)
     result = train_ppo(policy, judges, split, ppo, Session(args.out / "rlhf-v2", compute=COMPUTE))

@@ -36,6 +36,7 @@ from alignment.records import GRADES
 from alignment.world import WorldSettings
 from reward import RewardSettings, train_reward
 from reward.result import Share
+from reward.settings import RewardOptimizerSettings
 
 TOWN = WorldSettings(size="seconds", num_people=24, biographies_per_person=20)
 COMPUTE = ComputeSettings(precision="fp32", threads=1)  # a model this small is slower on several threads
@@ -96,7 +97,7 @@ def train_on(
         pack_length=2048,
         batch_size=16,
         epochs=2,
-        optimizer=OptimizerSettings(learning_rate=2e-3, warmup_steps=5),
+        optimizer=RewardOptimizerSettings(learning_rate=2e-3),
     )
     session = Session(folder, compute=COMPUTE)
     result = train_reward(policy, pairs, settings, session, held_out, name=folder.name)

@@ -11,6 +11,7 @@ from alignment.report.figure import Figure, Series
 from alignment.report.page import Block, Exchange, Facts, Section, SideBySide
 from alignment.report.table import Interval, Table
 from alignment.train.report import curves, data_tables, figures
+from gatt.result import TurnShare, last_common_turn
 
 
 def section(folder: Path, *, stage: str, result: Mapping[str, Any]) -> Section:
@@ -47,9 +48,8 @@ def section(folder: Path, *, stage: str, result: Mapping[str, Any]) -> Section:
     blocks += curves(folder)
     blocks += data_tables(folder)
     first, last = found["before"]["seen"]["turns"], found["after"]["seen"]["turns"]
-    summary = (
-        f"at turn {last[-1]['turn']}: {first[-1]['value']:.0%} → {last[-1]['value']:.0%}" if first and last else ""
-    )
+    pair = last_common_turn([TurnShare(**row) for row in first], [TurnShare(**row) for row in last])
+    summary = f"at turn {pair[0].turn}: {pair[0].value:.0%} → {pair[1].value:.0%}" if pair else ""
     return Section(id=stage, title="Ghost Attention", blocks=tuple(blocks), summary=summary)
 
 

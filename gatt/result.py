@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -69,6 +69,12 @@ class Synthesis:
         return {name: float(value) for name, value in asdict(self).items()}
 
 
+def last_common_turn(before: Sequence[TurnShare], after: Sequence[TurnShare]) -> tuple[TurnShare, TurnShare] | None:
+    """The last turn that both reached, before and after; None if none."""
+    later = {share.turn: share for share in after}
+    return next(((share, later[share.turn]) for share in reversed(before) if share.turn in later), None)
+
+
 @dataclass(frozen=True, kw_only=True)
 class GattResult:
     """A finished GAtt stage.
@@ -86,10 +92,10 @@ class GattResult:
     @property
     def headline(self) -> str:
         """The one figure that a table shows."""
-        before, after = self.before["seen"].turns, self.after["seen"].turns
-        if not before or not after:
+        pair = last_common_turn(self.before["seen"].turns, self.after["seen"].turns)
+        if pair is None:
             return self.training.headline
-        return f"instruction kept at turn {after[-1].turn}: {before[-1].value:.0%} -> {after[-1].value:.0%}"
+        return f"instruction kept at turn {pair[0].turn}: {pair[0].value:.0%} -> {pair[1].value:.0%}"
 
     def evaluation_as_json(self) -> dict[str, Any]:
         """What `gatt.json` holds: all but the fine-tuning."""

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from alignment.generate.settings import SamplingSettings
 from alignment.settings import setting
-from alignment.train.settings import PackedSettings
+from alignment.train.settings import MOST_EPOCHS, PackedSettings
 
 
 def _is_yaml(text: str) -> bool:
     return text.endswith((".yaml", ".yml"))
+
+
+class GattSamplingSettings(SamplingSettings):
+    """How synthesised answers are drawn (ours: the paper does not say)."""
+
+    temperature: float = setting(0.7, "divides the logits; 0 takes the most likely token (greedy)", ge=0.0, le=10.0)
+    top_p: float = setting(
+        0.95, "nucleus: smallest set of tokens whose probability reaches it; 1 keeps all", gt=0.0, le=1.0
+    )
 
 
 class GattSettings(PackedSettings):
@@ -26,8 +35,8 @@ class GattSettings(PackedSettings):
     keep_only_satisfied: bool = setting(
         True, "keep a dialogue only if its last answer follows the instruction (our check; the paper has none)"
     )
-    sampling: SamplingSettings = setting(SamplingSettings(temperature=0.7, top_p=0.95), "how the answers are drawn")
+    sampling: GattSamplingSettings = setting(GattSamplingSettings(), "how the answers are drawn")
     evaluation_dialogues: int = setting(64, "held-out dialogues for consistency by turn", ge=1)
     evaluation_turns: int = setting(6, "user turns of an evaluation dialogue", ge=2)
-    epochs: float = setting(1.0, "passes over the dialogues", gt=0)
+    epochs: float = setting(1.0, "passes over the dialogues", gt=0, le=MOST_EPOCHS)
     sft_share: float = setting(0.0, "SFT dialogues mixed in, as a share of the GAtt dialogues", ge=0)

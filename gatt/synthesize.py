@@ -18,10 +18,12 @@ from alignment.generate.settings import SamplingSettings
 from alignment.policy.policy import Policy
 from alignment.randomness import named_generator
 from alignment.records import Dialogue, Source, Turn
-from alignment.text.chat import MARKERS
+from alignment.text.chat import marker_in
 from alignment.train.session import Session
 from gatt.result import Synthesis
 from gatt.settings import GattSettings
+
+_CONSTRAINT = "gatt-constraint"  # of a dialogue's meta: the instruction that it was made to keep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +116,7 @@ def hold_dialogues(
         )
         for (prompt, _), options in zip(fitting, samples, strict=True):
             text = policy.tokenizer.decode(options[0].token_ids).strip()
-            if not any(marker in text for marker in MARKERS):  # else the dialogue ends here
+            if marker_in(text, policy.tokenizer) is None:  # else the dialogue ends here
                 answers[places[prompt.id]].append(text)
         session.progress.step(turn + 1, {})
         session.stop.check()
@@ -178,5 +180,10 @@ def _training_dialogue(plan: Plan, answers: Sequence[str]) -> Dialogue:
         turns += [Turn(role="user", content=user), Turn(role="assistant", content=answer)]
     system = plan.constraint.short if plan.terse else plan.constraint.instruction
     return Dialogue(
-        turns=tuple(turns), source=plan.source, id=plan.id, system=system, meta={"constraint": plan.constraint.id}
+        turns=tuple(turns), source=plan.source, id=plan.id, system=system, meta={_CONSTRAINT: plan.constraint.id}
     )
+
+
+def is_synthesised(dialogue: Dialogue) -> bool:
+    """Whether a dialogue was made here."""
+    return _CONSTRAINT in dialogue.meta

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from alignment.batch.render import TrainOn
 from alignment.constraint import Constraint
 from alignment.data.mixing import mix_in
 from alignment.errors import DataError
@@ -16,7 +17,12 @@ from alignment.train.sft import fine_tune
 from gatt.evaluate import consistency_by_turn
 from gatt.result import GattResult
 from gatt.settings import GattSettings
-from gatt.synthesize import synthesize_gatt
+from gatt.synthesize import is_synthesised, synthesize_gatt
+
+
+def _answers_to_train_on(dialogue: Dialogue) -> TrainOn:
+    """A synthesised dialogue's last answer (the paper zeroes the loss of the others), a demonstration's every one."""
+    return "last" if is_synthesised(dialogue) else "all"
 
 
 def train_gatt(
@@ -72,7 +78,7 @@ def train_gatt(
         session,
         name="gatt",
         too_long="drop",
-        train_on="last",
+        train_on=_answers_to_train_on,
     )
     after = {
         kind: consistency_by_turn(policy, held_out, group, settings, session, name=f"after-{kind}")

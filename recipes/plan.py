@@ -9,19 +9,22 @@ after its version, and the next version starts from its model (Llama 2 paper, 3.
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from alignment.data.record_types import DOCUMENTS, PREFERENCES
 from alignment.data.settings import DataSettings, SourceSettings
 from alignment.errors import UsageError
 from alignment.settings import Settings
 from alignment.strict_yaml import KeyPath
 from alignment.world.settings import WorldSettings
 from recipes.reading.schema import Recipe
+from recipes.stages.apart import Apart, Section
 from recipes.stages.evaluate import EVALUATE, EvaluateInputs
 from recipes.stages.gatt import GATT, GattInputs
-from recipes.stages.kind import FromPolicy, Makes, PlannedStage, StageInputs, StageKind
+from recipes.stages.kind import DataSet, FromPolicy, Makes, PlannedStage, StageInputs, StageKind
 from recipes.stages.ppo import PPO, PpoInputs
 from recipes.stages.pretrain import PRETRAIN, PretrainInputs
 from recipes.stages.rejection import REJECTION, RejectionInputs
@@ -40,6 +43,10 @@ class _Plan:
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         self.stages: list[PlannedStage] = []
+        self.sections = [
+            Section(key=key, settings=settings, records=records)
+            for key, (settings, records) in recipe.data_sections.items()
+        ]
 
     def add(
         self,
@@ -57,7 +64,7 @@ class _Plan:
             PlannedStage(
                 name=name,
                 kind=kind,
-                inputs=inputs,
+                inputs=dataclasses.replace(inputs, apart=self.apart(inputs.data())),
                 number=len(self.stages) + 1,
                 parents=unique,
                 starts_from=starts_from,
@@ -72,6 +79,26 @@ class _Plan:
         if parent is None:
             return {"model": model}
         return {"gradient_checkpointing": model.gradient_checkpointing}
+
+    def apart(self, read: Sequence[DataSet[Any]]) -> Apart | None:
+        """What the run keeps from the training of a stage that reads files; None where there is nothing to keep."""
+        files = [data for data in read if _reads_files(data.settings)]
+        if not files:
+            return None
+        texts = any(data.records is DOCUMENTS for data in files)
+        later = [section for section in self.sections if section.records is not DOCUMENTS]
+        test, validation = self.recipe.shares
+        found = Apart(
+            test=test,
+            validation=validation,
+            named=tuple(section for section in later if section.names_held_out),
+            searched=tuple(s for s in later if s.reads_files)
+            if texts and self.recipe.split.search_texts and test + validation
+            else (),
+            unsearched=texts and not self.recipe.split.search_texts,
+            compares=any(data.records is PREFERENCES for data in files),
+        )
+        return found if found else None
 
     def world(self, *read: DataSettings | None, judged: bool = False) -> WorldSettings | None:
         """The embedded world for a stage that reads it, or judges by it."""
@@ -234,6 +261,16 @@ def _gatt(plan: _Plan, policy: str | None, tokenizer: str, models: list[str]) ->
     return models[-1]
 
 
+def _reads_files(data: DataSettings) -> bool:
+    """Whether the run's split holds for a data set: a town's records and other stages' are split already."""
+    return bool(data.held_out_fraction) or any(source.path or source.hub for source in data.sources)
+
+
+def _holds_out(data: DataSettings, test: float) -> bool:
+    """Whether a data set has a test part: sources of its own, a town's, or a share of its prompts."""
+    return bool(data.held_out or any(source.world for source in data.train) or (test and _reads_files(data)))
+
+
 def _prompts(recipe: Recipe) -> CampaignPrompts | None:
     if recipe.rlhf is None:
         return None
@@ -324,8 +361,17 @@ def section_problems(recipe: Recipe) -> list[tuple[KeyPath, str]]:
         if recipe.gatt.after > versions:
             absent = f"there are {versions} versions" if versions else "there is no section rlhf"
             need(("gatt", "after"), f"is {recipe.gatt.after}; {absent}, 0 means the last model")
+        anew = recipe.rlhf is not None and recipe.rlhf.rejection.start_from == "sft"
+        if anew and 0 < recipe.gatt.after < versions:
+            need(
+                ("gatt", "after"),
+                f"is {recipe.gatt.after} and rlhf.rejection.start_from is sft: version {recipe.gatt.after + 1} would "
+                f"start from the SFT model and lose what Ghost Attention taught; say gatt.after: 0, or latest",
+            )
         if recipe.gatt.sft_share > 0 and recipe.sft is None:
             need(("gatt", "sft_share"), "mixes in SFT dialogues; add the section sft or set it to 0")
+    if recipe.gatt is not None and not _holds_out(recipe.gatt.data, recipe.shares[0]):
+        need(("gatt", "data"), "holds nothing out to measure with; add held_out sources, or a share for it: split.test")
     if recipe.world is None:
         for key in _sources(recipe, (), "world"):
             need(key, "reads the embedded world; add the section `world: {}`")

@@ -6,6 +6,7 @@ checkpoints load there too.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,19 +15,20 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from transformers import LlamaConfig
-from transformers.modeling_outputs import SequenceClassifierOutput
+from transformers.modeling_outputs import SequenceClassifierOutputWithPast
 
 from alignment.batch.render import answer_tree
 from alignment.batch.steps import pack
 from alignment.batch.tree import ForestBatch, make_batch
-from alignment.errors import CheckpointError
+from alignment.errors import ArgumentError, CheckpointError
 from alignment.given import answered_dialogues
 from alignment.model.attention import AttentionPlan
 from alignment.model.checkpoint import read_llama, save_model
+from alignment.model.hf_forward import refuse_unknown, wants
 from alignment.model.llama import LlamaBody, LlamaCore
 from alignment.model.modes import evaluating
 from alignment.model.weight_files import require_plain_files
-from alignment.policy.pairing import require_fitting_config, require_recorded_tokenizer
+from alignment.policy.pairing import checkpoint_tokenizer, require_fitting_config
 from alignment.policy.policy import Policy
 from alignment.randomness import named_seed
 from alignment.records import Answer, Dialogue
@@ -44,27 +46,83 @@ class LlamaReward(LlamaCore):
     """Body and scalar head."""
 
     def __init__(self, config: LlamaConfig) -> None:
+        config.num_labels = 1  # what transformers' class makes its head from
         super().__init__(config)
         self.model = LlamaBody(config)
         self.score = nn.Linear(config.hidden_size, 1, bias=False)
+        self.loss_type = "ForSequenceClassification"
         self.post_init()
 
     def forward(
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
-        forest_plan: AttentionPlan | None = None,
-        **_: Any,
-    ) -> SequenceClassifierOutput:
-        """A score at every token, [B, N, 1]; `segment_scores` picks the ends."""
-        hidden = self.model(input_ids, attention_mask, position_ids, forest_plan).last_hidden_state
-        return SequenceClassifierOutput(logits=self.score(hidden))
+        past_key_values: Any = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        use_cache: bool | None = None,
+        return_dict: bool | None = None,
+        **options: Any,
+    ) -> SequenceClassifierOutputWithPast | tuple[Any, ...]:
+        """The score at each row's last token, [B, 1]: transformers' call; forests go by `segment_scores`.
+
+        The last token is the mask's last one, or without a mask the last that is no padding token.  `labels` [B] give
+        the squared error, or as numbers 0 and 1 with the problem type "multi_label_classification" the cross-entropy.
+
+        Raises:
+            ArgumentError: as `hf_forward.body_forward`, or labels of one class.
+        """
+        states, named = wants(cast(LlamaConfig, self.config), options, return_dict=return_dict)
+        refuse_unknown(options)
+        out = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            use_cache=False if labels is not None and use_cache is None else use_cache,
+            output_hidden_states=states,
+            return_dict=True,
+        )
+        rows = torch.arange(len(out.last_hidden_state), device=out.last_hidden_state.device)
+        last = out.last_hidden_state[rows, self._last_places(input_ids, attention_mask, out.last_hidden_state.shape[1])]
+        logits, loss = self.score(last), None
+        if labels is not None:
+            if self.config.problem_type == "single_label_classification":
+                raise ArgumentError("problem_type is single_label_classification; a scalar head has no classes")
+            loss = self.loss_function(logits=logits, labels=labels, pooled_logits=logits, config=self.config)
+        result = SequenceClassifierOutputWithPast(
+            loss=loss, logits=logits, past_key_values=out.past_key_values, hidden_states=out.hidden_states
+        )
+        return result if named else result.to_tuple()
+
+    def _last_places(self, input_ids: Tensor | None, attention_mask: Tensor | None, length: int) -> Tensor | int:
+        """Where each row's last token stands, [B]."""
+        padding = self.config.pad_token_id
+        if attention_mask is not None and attention_mask.ndim == 2:
+            real = attention_mask[:, -length:].bool()
+        elif input_ids is not None and padding is not None:
+            real = input_ids != padding
+        else:
+            return -1
+        return (torch.arange(length, device=real.device) * real).argmax(-1)
 
     def token_scores(self, token_ids: Tensor, plan: AttentionPlan) -> Tensor:
-        """Scores [T] of a forest's tokens [T], in fp32 (fp64 stays)."""
-        scores = self.score(self.model.flat(token_ids, plan)).squeeze(-1)
-        return scores if scores.dtype == torch.float64 else scores.float()
+        """Scores [T] of a forest's tokens [T], in fp32 (fp64 stays).
+
+        The head is computed in fp32 whatever the body's precision: in bf16 many answers to one prompt tie.
+        """
+        hidden = self.model.flat(token_ids, plan)
+        wide = torch.promote_types(hidden.dtype, torch.float32)
+        with torch.autocast(hidden.device.type, enabled=False):
+            return nn.functional.linear(hidden.to(wide), self.score.weight.to(wide)).squeeze(-1)
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **options: Any) -> None:
+        """transformers' own, with the class name in `config.json` that other programs know."""
+        super().save_pretrained(save_directory, *args, **options)
+        self.config.architectures = ["LlamaForSequenceClassification"]
+        self.config.save_pretrained(save_directory)
 
     def get_input_embeddings(self) -> nn.Embedding:
         return self.model.embed_tokens
@@ -104,8 +162,7 @@ class RewardModel:
         if not folder.is_dir():
             raise CheckpointError(f"{folder} is no folder; a reward model's checkpoint is needed")
         require_plain_files(folder)
-        tokenizer = Tokenizer.load(folder)
-        require_recorded_tokenizer(folder, tokenizer)
+        tokenizer = checkpoint_tokenizer(folder)
         if (folder / MANIFEST).exists():
             verify(folder, kind="reward")
         model = read_llama(folder, LlamaReward)
@@ -114,6 +171,7 @@ class RewardModel:
 
     def save(self, folder: Path | str, *, meta: Mapping[str, Any] | None = None) -> Manifest:
         """Write model, tokenizer and manifest; the folder appears as a whole."""
+        self.model.config.pad_token_id = self.tokenizer.pad_id  # transformers reads the score at the last other token
         with staged_folder(Path(folder), replace=True) as aside:
             save_model(self.model, aside)
             self.tokenizer.save(aside)

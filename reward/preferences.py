@@ -162,7 +162,7 @@ def prepare_pairs(
     for record in records:
         prompt, source = render_prompt(record.prompt, tokenizer), _source_name(record.source.file)
         texts = (record.chosen, record.rejected) if isinstance(record, Preference) else (record.answer,)
-        answers = [answer_ids(text, tokenizer) for text in texts]
+        answers = [answer_ids(text, tokenizer, f"{record.source}: an answer") for text in texts]
         if len(prompt) + max(len(answer) for answer in answers) > context_length:
             continue
         tree = answer_tree(prompt, answers, row=str(record.source))

@@ -6,22 +6,28 @@ from typing import Literal
 
 from alignment.model.settings import names_folder
 from alignment.settings import Settings, setting
-from alignment.train.settings import OptimizerSettings, PackedSettings
+from alignment.train.settings import MOST_EPOCHS, OptimizerSettings, PackedSettings
+
+
+class RewardOptimizerSettings(OptimizerSettings):
+    """AdamW of a reward model (Llama 2 paper, 3.2.2): peak 1e-5, warm-up 3 % of the steps and at least 5."""
+
+    learning_rate: float = setting(1e-5, "peak learning rate", gt=0, le=1.0)
+    warmup_steps: int = setting(5, "steps of linear warm-up", ge=0)
+    warmup_fraction: float = setting(0.03, "warm-up as a share of all steps; the longer of the two counts", ge=0, lt=1)
 
 
 class RewardSettings(PackedSettings):
     """One reward model (Llama 2 paper, 3.2.2): 1 epoch, 512 pairs per step, lr 1e-5, margin by grade."""
 
-    optimizer: OptimizerSettings = setting(
-        OptimizerSettings(learning_rate=1e-5, warmup_fraction=0.03, warmup_steps=5), "AdamW and its schedule"
-    )
+    optimizer: RewardOptimizerSettings = setting(RewardOptimizerSettings(), "AdamW and its schedule")
     margin: Literal["none", "small", "large"] = setting("large", "the margin table of the paper (table 27)")
     safety_weight: float = setting(0.0, "weight of the safety classification term (the paper gives none: ours)", ge=0)
     context_length: int = setting(
         4096, "longest prompt and answer together, in tokens; longer pairs are left out", ge=8
     )
     batch_size: int = setting(512, "pairs per step", ge=1)
-    epochs: float = setting(1.0, "passes over the pairs (the paper: more over-fits)", gt=0)
+    epochs: float = setting(1.0, "passes over the pairs (the paper: more over-fits)", gt=0, le=MOST_EPOCHS)
 
 
 class BroughtReward(Settings):

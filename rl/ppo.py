@@ -2,24 +2,23 @@
 
 B answers of an iteration, N tokens of the longest one.
 
-Left open by the paper, ours here: the value function (a copy of the helpfulness reward model), GAE, the per-token KL
-estimator, whitening over the batch.
+Left open by the paper, ours here: the value function (the helpfulness reward model's body under a head of its own,
+trained alone in the first iterations), GAE, the per-token KL estimator, whitening over the batch.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from alignment.batch.render import answer_tree
 from alignment.data.corpus import Loaded
-from alignment.errors import DataError, NonFiniteError, UsageError
+from alignment.errors import DataError, NonFiniteError
 from alignment.generate.draw import JOURNALS, draw_samples, fitting_prompts
 from alignment.generate.settings import SamplingSettings
 from alignment.given import given_prompts
@@ -31,20 +30,14 @@ from alignment.train.compute import is_main_process
 from alignment.train.loop import Loop, finish
 from alignment.train.session import Session
 from rl.best import Best
-from rl.experience import Experience, answer_batches
+from rl.experience import AnswerTokens, Experience
 from rl.judges import RewardJudges
-from rl.objective import (
-    clipped_policy_loss,
-    clipped_value_loss,
-    generalised_advantages,
-    kl_estimates,
-    token_rewards,
-    whiten,
-)
+from rl.objective import generalised_advantages, kl_estimates, token_rewards, whiten
 from rl.result import HeldOut, PpoResult
 from rl.roles import Roles, open_roles
 from rl.rollout import Rollout, mean_scores, score_rollouts
 from rl.settings import PpoSettings
+from rl.update import update
 from rl.value import answers_as_rows
 
 Prompt = tuple[Dialogue, tuple[int, ...]]  # with its tokens
@@ -76,17 +69,12 @@ def train_ppo(
         Iterations run and the held-out rewards by iteration; also in `ppo.json`.
 
     Raises:
-        UsageError: the mini-batch does not divide the batch.
         DataError: no prompt leaves room for an answer.
         TokenizerError: a judge was made with another tokenizer than the policy.
         NonFiniteError: a reward, ratio, loss or gradient is not finite and no skip is left (`nonfinite_skips`); before
             the update, with `nonfinite.json` written.
         Interrupted: a signal came; the iteration was finished and saved.
     """
-    if settings.batch_size % settings.minibatch_size:
-        raise UsageError(
-            f"ppo.minibatch_size {settings.minibatch_size} does not divide ppo.batch_size {settings.batch_size}"
-        )
     roles = open_roles(policy, judges, settings, session)  # pi, pi_0, V and two optimizers, on their devices
     train, left_out = fitting_prompts(given_prompts(prompts.train, "prompts.train"), policy, settings.sampling)
     test, _ = fitting_prompts(given_prompts(prompts.held_out, "prompts.held_out"), policy, settings.sampling)
@@ -94,7 +82,8 @@ def train_ppo(
         raise DataError(f"PPO has {len(train)} fitting prompts and {len(test)} held-out ones; both are needed")
     best = Best(policy.model)
     saved = roles.saved() | {"best": best}
-    with Loop(session, settings, num_steps=settings.iterations, unit="iterations", saved=saved) as loop:
+    alone, num_steps = settings.value_iterations, settings.value_iterations + settings.iterations
+    with Loop(session, settings, num_steps=num_steps, unit="iterations", saved=saved) as loop:
         if loop.fresh:
             best.offer(held_out(roles, judges, test, settings, session, loop))
         if best.age >= settings.patience:
@@ -107,8 +96,6 @@ def train_ppo(
             if rollouts:
                 raw = torch.tensor([rollout.combined[0] for rollout in rollouts], dtype=torch.float32)  # [B]
                 cut = torch.tensor([float(rollout.samples[0].finish_reason != "stop") for rollout in rollouts])
-                if not roles.value.scaled:
-                    roles.value.set_scale(raw)
                 score = whiten(raw) - settings.missing_eos_penalty * cut
                 # 3. log pi, log pi_0, V at every answer token; r_t = -beta (log pi - log pi_0) + [last] R~_c; GAE
                 trees = [
@@ -124,15 +111,15 @@ def train_ppo(
                 loop.log(figures_of(rollouts, raw, cut, experience))
                 if settings.whiten_advantages:
                     experience = dataclasses.replace(experience, advantages=whiten(advantages, now.mask))
-                # 4. mini-batches: clipped policy and value loss, one gradient step of each
-                roles.set_learning_rates(settings, iteration)
+                # 4. mini-batches: clipped policy and value loss, one gradient step of each; at first of V alone
+                roles.set_learning_rates(settings, iteration - alone)
                 updates = [
-                    update(roles, experience, members, settings, loop)
+                    update(roles, experience, members, settings, loop, value_alone=iteration < alone)
                     for members in minibatches(len(rollouts), settings, seed=session.seed, iteration=iteration)
                 ]
                 loop.log(mean_of([made for made in updates if made is not None]))
             # 5. greedy answers to held-out prompts; the best model so far is the result
-            if loop.due(settings.evaluate_every):
+            if loop.done > alone and loop.due(settings.evaluate_every):
                 best.offer(held_out(roles, judges, test, settings, session, loop))
                 loop.log({"held_out_reward": best.course[-1].reward})
                 if best.age >= settings.patience:
@@ -191,7 +178,7 @@ def held_out(
     Raises:
         NonFiniteError: a reward is not finite; without it the best model cannot be told, so no skip helps.
     """
-    greedy = settings.sampling.model_copy(update={"temperature": 0.0})
+    greedy = SamplingSettings(**settings.sampling.model_dump() | {"temperature": 0.0})
     names, file = ("ppo-held-out", loop.done), f"held-out-{loop.done:05d}.jsonl"
     try:
         rollouts = _drawn_and_scored(roles, prompts, judges, greedy, session, names=names, file=file)
@@ -203,54 +190,6 @@ def held_out(
         reward=float(np.mean([rollout.combined[0] for rollout in rollouts])),
         **mean_scores(rollouts),
     )
-
-
-def update(
-    roles: Roles, experience: Experience, members: Sequence[int], settings: PpoSettings, loop: Loop
-) -> dict[str, float] | None:
-    """One gradient step of policy and value function on a mini-batch; None if it was skipped, by both alike.
-
-    Both losses are means over the mini-batch's answer tokens.
-
-    Raises:
-        NonFiniteError: a ratio, loss or gradient is not finite and no skip is left.
-    """
-    device, now = roles.compute.device, experience.tokens
-    tokens = max(int(now.mask[list(members)].sum()), 1)
-    sums = {"policy_loss": 0.0, "value_loss": 0.0, "clip_fraction": 0.0, "ratio_max": 0.0}
-    for batch in answer_batches(experience.trees, members):
-        forest, at, counts = batch.forest.to(device), list(batch.members), list(batch.counts)
-        had = (now.log_probs, now.values, experience.advantages, experience.returns, now.mask)
-        old, values, advantages, returns, mask = (x[at, : max(counts)].to(device) for x in had)
-        with roles.compute.autocast():
-            flat = roles.log_probs(roles.policy.model, forest)
-            predicted = roles.value(forest)
-        new, _ = answers_as_rows(flat.float(), counts)
-        new_values, _ = answers_as_rows(predicted.float(), counts)
-        policy_loss, ratio, clipped = clipped_policy_loss(new, old, advantages, mask, settings.clip)
-        value_loss = clipped_value_loss(new_values, values, returns, mask, settings.value_clip)
-        if not (torch.isfinite(ratio) & torch.isfinite(new)).all():  # at a log-probability of -inf it is 0
-            odd = torch.where(torch.isfinite(new), ratio, new).detach()
-            roles.forget_gradients()
-            loop.skip("log-probability ratio", float(odd[~torch.isfinite(odd)][0]), batch.rows)
-            return None
-        ((policy_loss + settings.value_weight * value_loss) / tokens).backward()
-        sums["policy_loss"] += float(policy_loss.detach()) / tokens
-        sums["value_loss"] += float(value_loss.detach()) / tokens
-        sums["clip_fraction"] += float(clipped) / tokens
-        sums["ratio_max"] = max(sums["ratio_max"], float(ratio.detach().max()))
-    for name, model in (("policy", roles.policy.model), ("value", roles.value)):
-        norm = float(nn.utils.clip_grad_norm_(model.parameters(), settings.optimizer.max_grad_norm))
-        for quantity, value in ((f"{name} loss", sums[f"{name}_loss"]), (f"{name} gradient norm", norm)):
-            if not math.isfinite(value):
-                roles.forget_gradients()
-                loop.skip(quantity, value, [row for i in members for row in experience.trees[i].rows])
-                return None
-        sums[f"{name}_gradient_norm"] = norm
-    roles.policy_optimizer.step()
-    roles.value_optimizer.step()
-    roles.forget_gradients()
-    return sums
 
 
 def figures_of(rollouts: Sequence[Rollout], raw: Tensor, cut: Tensor, experience: Experience) -> dict[str, float]:
@@ -273,7 +212,21 @@ def figures_of(rollouts: Sequence[Rollout], raw: Tensor, cut: Tensor, experience
         "answer_tokens": float(now.mask.sum() / max(len(rollouts), 1)),
         "cut_share": float(cut.mean()),
         "explained_variance": float(1.0 - residual[now.mask].var(correction=0) / spread),
+        "entropy": -float(now.log_probs[now.mask].mean()),
+        **sampler_gap(rollouts, now),
     }
+
+
+def sampler_gap(rollouts: Sequence[Rollout], now: AnswerTokens) -> dict[str, float]:
+    """How far the sampler's log-probabilities lie from the trainer's, an answer token: mean and largest, in nats.
+
+    Both are of one model and one distribution; they differ by the order and the precision of their sums.  PPO's
+    ratios are the trainer's over the trainer's, so that a gap does no harm until it is large: then the answers are
+    another model's.
+    """
+    drawn = [torch.tensor(rollout.samples[0].log_probs, dtype=torch.float32) for rollout in rollouts]
+    gaps = (answers_as_rows(torch.cat(drawn), [len(row) for row in drawn])[0] - now.log_probs)[now.mask].abs()
+    return {"sampler_gap": float(gaps.mean()), "sampler_gap_max": float(gaps.max())}
 
 
 def mean_of(updates: Sequence[dict[str, float]]) -> dict[str, float]:

@@ -8,13 +8,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from alignment.batch.render import dialogue_trees
 from alignment.data.mixing import mix_in
 from alignment.errors import DataError, NonFiniteError
 from alignment.generate.draw import JOURNALS, draw_samples, fitting_prompts
@@ -22,30 +22,17 @@ from alignment.given import answered_dialogues, given_prompts
 from alignment.policy.policy import Policy
 from alignment.randomness import named_generator
 from alignment.records import Dialogue
-from alignment.store.atomic import write_json, write_text
-from alignment.text.chat import MARKERS
+from alignment.store.atomic import write_json
 from alignment.train.compute import resolve_compute
+from alignment.train.language_model import longest_sequence, train_language_model
 from alignment.train.nonfinite import NonFiniteSteps
+from alignment.train.result import TrainingResult
 from alignment.train.session import Session
-from alignment.train.sft import fine_tune
 from rl.judges import RewardJudges
+from rl.kept import KEPT_FILE, Kept, best_of, best_of_pool, demonstrable, kept_tree, read_kept, write_kept
 from rl.result import RejectionResult, SamplingFigures
 from rl.rollout import Rollout, score_rollouts
 from rl.settings import RejectionSettings
-
-KEPT_FILE = "kept.jsonl"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Kept:
-    """The best answer to one prompt, as it travels to later versions."""
-
-    prompt_id: str
-    answer: str
-    version: int
-    helpfulness: float
-    safety: float | None  # None where there is no safety model
-    combined: float
 
 
 def rejection_sample(
@@ -104,20 +91,39 @@ def rejection_sample(
         rollouts = score_rollouts(fitting, samples, policy, judges)
     except NonFiniteError as error:
         NonFiniteSteps(session.folder, allowed=0).stop(error.quantity, error.value, step=error.step, rows=error.rows)
-    best = [kept for rollout in rollouts if (kept := best_of(rollout, version)) is not None]
+    usable = [demonstrable(rollout, policy.tokenizer) for rollout in rollouts]
+    choices = zip(rollouts, usable, strict=True)
+    best = [kept for rollout, places in choices if (kept := best_of(rollout, places, version)) is not None]
     history = [read_kept(folder / KEPT_FILE) for folder in earlier] if settings.pool == "all" else []
     pool = best_of_pool([*history, best])
-    write_text(session.folder / KEPT_FILE, "".join(json.dumps(asdict(kept)) + "\n" for kept in best))
-    figures = _figures(rollouts, best, pool, version, left_out)
+    write_kept(session.folder / KEPT_FILE, best)
+    figures = _figures(rollouts, usable, best, pool, version, left_out)
     write_json(session.folder / "rejection.json", figures.as_json())
     by_id = {prompt.id: prompt for prompt in prompts}
-    dialogues = [by_id[kept.prompt_id].answered(kept.answer) for kept in pool if kept.prompt_id in by_id]
-    if not dialogues:
-        raise DataError(f"RLHF-V{version}: no sampled answer could be kept; every one is empty or holds a chat marker")
-    names = ("rejection-mix", version)
-    mixed = mix_in(dialogues, mixed_in, settings.sft_share, seed=session.seed, names=names)
-    tuned = fine_tune(start or policy, mixed, settings, session, name=f"rejection-v{version}")
+    pairs = [(by_id[kept.prompt_id], kept) for kept in pool if kept.prompt_id in by_id]
+    if not pairs:
+        raise DataError(f"RLHF-V{version}: no sampled answer could be kept; every one is cut, empty or marked")
+    tuned = _fine_tune(start or policy, pairs, mixed_in, settings, session, version)
     return RejectionResult(sampling=figures, training=tuned)
+
+
+def _fine_tune(
+    policy: Policy,
+    kept: Sequence[tuple[Dialogue, Kept]],
+    sft_dialogues: Sequence[Dialogue],
+    settings: RejectionSettings,
+    session: Session,
+    version: int,
+) -> TrainingResult:
+    """SFT on the kept answers, token for token as they were scored, and on the demonstrations mixed in."""
+    context = longest_sequence(policy, settings)
+    trees = [kept_tree(prompt, answer, policy.tokenizer, context) for prompt, answer in kept]
+    names = ("rejection-mix", version)
+    both = mix_in(kept, sft_dialogues, settings.sft_share, seed=session.seed, names=names)
+    mixed = [record for record in both if isinstance(record, Dialogue)]
+    demonstrations, counts = dialogue_trees(mixed, policy.tokenizer, context)
+    result = train_language_model(policy, [*trees, *demonstrations], (), settings, session, f"rejection-v{version}")
+    return replace(result, counts={**counts, "dialogues": len(kept) + len(mixed)})
 
 
 def choose_prompts(prompts: Sequence[Dialogue], count: int, *, seed: int, version: int) -> list[Dialogue]:
@@ -128,54 +134,27 @@ def choose_prompts(prompts: Sequence[Dialogue], count: int, *, seed: int, versio
     return [prompts[i] for i in sorted(picked.tolist())]
 
 
-def best_of(rollout: Rollout, version: int) -> Kept | None:
-    """The answer with the highest combined reward; the first of equals; None if none can be trained on.
-
-    Cut and empty answers, and answers that hold a chat marker, cannot be demonstrations.
-    """
-    usable = [
-        k
-        for k, (sample, text) in enumerate(zip(rollout.samples, rollout.texts, strict=True))
-        if sample.finish_reason == "stop" and text and not any(marker in text for marker in MARKERS)
-    ]
-    if not usable:
-        return None
-    k = max(usable, key=lambda i: (rollout.combined[i], -i))
-    return Kept(
-        prompt_id=rollout.prompt.id,
-        answer=rollout.texts[k],
-        version=version,
-        helpfulness=rollout.helpfulness[k],
-        safety=rollout.safety[k] if rollout.safety is not None else None,
-        combined=rollout.combined[k],
-    )
-
-
-def best_of_pool(versions: Sequence[Sequence[Kept]]) -> list[Kept]:
-    """For each prompt the best answer of any version; the newer of equals.  Ordered by prompt id."""
-    best: dict[str, Kept] = {}
-    for version in versions:
-        for kept in version:
-            if kept.prompt_id not in best or kept.combined >= best[kept.prompt_id].combined:
-                best[kept.prompt_id] = kept
-    return [best[key] for key in sorted(best)]
-
-
-def read_kept(path: Path) -> list[Kept]:
-    """The kept answers of a finished version."""
-    return [Kept(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
 def _figures(
-    rollouts: Sequence[Rollout], best: Sequence[Kept], pool: Sequence[Kept], version: int, left_out: int
+    rollouts: Sequence[Rollout],
+    usable: Sequence[Sequence[int]],
+    best: Sequence[Kept],
+    pool: Sequence[Kept],
+    version: int,
+    left_out: int,
 ) -> SamplingFigures:
     combined = np.asarray([score for rollout in rollouts for score in rollout.combined])
     lengths = [len(sample.token_ids) for rollout in rollouts for sample in rollout.samples]
     cut = [sample.finish_reason == "length" for rollout in rollouts for sample in rollout.samples]
-    max_by_n: Mapping[str, float] = {
-        str(n): float(np.mean([max(rollout.combined[:n]) for rollout in rollouts]))
-        for n in _powers(len(rollouts[0].combined))
-    }
+    max_by_n: dict[str, float] = {}
+    for n in _powers(len(rollouts[0].combined)):
+        scored = zip(rollouts, usable, strict=True)
+        tops = [
+            max(rollout.combined[k] for k in places if k < n)
+            for rollout, places in scored
+            if any(k < n for k in places)
+        ]
+        if tops:
+            max_by_n[str(n)] = float(np.mean(tops))
     origins: dict[str, int] = {}
     for kept in pool:
         origins[f"v{kept.version}"] = origins.get(f"v{kept.version}", 0) + 1
@@ -186,7 +165,8 @@ def _figures(
         mean_reward=float(combined.mean()),
         median_reward=float(np.median(combined)),
         kept_reward=float(np.mean([kept.combined for kept in best])) if best else 0.0,
-        max_reward_by_n=dict(max_by_n),
+        max_reward_by_n=max_by_n,
+        unusable_share=1.0 - sum(map(len, usable)) / max(int(combined.size), 1),
         pool_size=len(pool),
         pool_origins=dict(sorted(origins.items())),
         mean_answer_tokens=float(np.mean(lengths)),

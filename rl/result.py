@@ -18,7 +18,8 @@ class SamplingFigures:
         samples: answers of all prompts.
         mean_reward, median_reward: of all samples.
         kept_reward: mean of the best answer of each prompt.
-        max_reward_by_n: mean of the best of the first N answers, by N.
+        max_reward_by_n: mean of the best usable one of the first N answers, by N; at K it is `kept_reward`.
+        unusable_share: of the samples, those that cannot be demonstrations (cut, empty, with a marker).
         pool_size: answers that are fine-tuned on, of this version and earlier ones.
         pool_origins: how many of them came from which version.
         mean_answer_tokens: of all samples.
@@ -38,6 +39,7 @@ class SamplingFigures:
     mean_answer_tokens: float
     cut_share: float
     prompts_left_out: int
+    unusable_share: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
         """What `rejection.json` holds."""

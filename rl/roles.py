@@ -23,7 +23,7 @@ from alignment.train.session import Session
 from rl.experience import AnswerTokens, answer_batches
 from rl.judges import RewardJudges
 from rl.settings import PpoSettings
-from rl.value import SavedValue, ValueModel, answers_as_rows
+from rl.value import ValueModel, answers_as_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class Roles:
     Attributes:
         policy: pi, trained in place.
         reference: pi_0, the policy as it was at the start; never trained.
-        value: V, from the helpfulness reward model.
+        value: V, from the helpfulness reward model's body.
         temperature: of the sampling: the log-probabilities are those of the distribution that was sampled from.
     """
 
@@ -50,7 +50,7 @@ class Roles:
         return {
             "policy": SavedModel(self.policy.model),
             "policy_optimizer": SavedOptimizer(self.policy.model, self.policy_optimizer),
-            "value": SavedValue(self.value),
+            "value": SavedModel(self.value),
             "value_optimizer": SavedOptimizer(self.value, self.value_optimizer),
         }
 
@@ -76,10 +76,14 @@ class Roles:
         return answers_as_rows(torch.cat(found), [len(tree.segments[1]) for tree in trees])
 
     def set_learning_rates(self, settings: PpoSettings, iteration: int) -> None:
-        """The schedule's rates for an iteration, counted from 0; the value function's in its ratio to the policy's."""
-        rate = learning_rate(settings.optimizer, iteration + 1, settings.iterations)
+        """The schedule's rates for an iteration, counted from 0; the value function's in its ratio to the policy's.
+
+        While the value function alone is trained (iterations below 0) it has its whole rate.
+        """
+        peak = settings.optimizer.learning_rate
+        rate = learning_rate(settings.optimizer, iteration + 1, settings.iterations) if iteration >= 0 else peak
         set_learning_rate(self.policy_optimizer, rate)
-        set_learning_rate(self.value_optimizer, rate / settings.optimizer.learning_rate * _value_rate(settings))
+        set_learning_rate(self.value_optimizer, rate / peak * _value_rate(settings))
 
     def forget_gradients(self) -> None:
         """Drop the gradients of policy and value function."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import ValidationInfo, field_validator, model_validator
+
 from alignment.data.settings import DataSettings
 from alignment.generate.settings import SamplingSettings
 from alignment.settings import Settings, setting
-from alignment.train.settings import CadenceSettings, OptimizerSettings, PackedSettings
+from alignment.train.settings import MOST_EPOCHS, CadenceSettings, OptimizerSettings, PackedSettings
 
 
 class CombinationSettings(Settings):
@@ -18,14 +20,50 @@ class CombinationSettings(Settings):
     )
 
 
+class CandidateSettings(SamplingSettings):
+    """How rejection sampling's candidates are drawn: from the whole distribution (paper: T 1.2 to 1.3)."""
+
+    temperature: float = setting(1.0, "divides the logits; 0 takes the most likely token (greedy)", ge=0.0, le=10.0)
+    top_p: float = setting(
+        1.0, "nucleus: smallest set of tokens whose probability reaches it; 1 keeps all", gt=0.0, le=1.0
+    )
+
+
+class RolloutSettings(SamplingSettings):
+    """How PPO's answers are drawn: from the whole distribution, whose log-probabilities PPO computes."""
+
+    temperature: float = setting(1.0, "divides the logits, in sampling and in PPO's ratios alike", ge=0.0, le=10.0)
+    top_p: float = setting(1.0, "1 for PPO: a nucleus is another distribution than the ratios are of", gt=0.0, le=1.0)
+    top_k: int = setting(0, "0 for PPO: the most likely K are another distribution than the ratios are of", ge=0)
+
+    @field_validator("temperature", "top_p", "top_k")
+    @classmethod
+    def _the_whole_distribution(cls, value: float, info: ValidationInfo) -> float:
+        needed = {"temperature": "above 0", "top_p": "1", "top_k": "0"}[str(info.field_name)]
+        if (value <= 0) if info.field_name == "temperature" else (value != float(needed)):
+            raise ValueError(
+                f"must be {needed} for PPO, which learns from the ratio of whole distributions; {value:g} samples from "
+                f"another one"
+            )
+        return value
+
+
+class PpoOptimizerSettings(OptimizerSettings):
+    """AdamW of PPO (Llama 2 paper, 3.2.3): constant 1e-6."""
+
+    learning_rate: float = setting(1e-6, "peak learning rate", gt=0, le=1.0)
+    schedule: Literal["cosine", "constant"] = setting(
+        "constant", "after warm-up: cosine to `final_fraction`, or constant"
+    )
+
+
 class RejectionSettings(PackedSettings):
     """Rejection sampling fine-tuning (Llama 2 paper, 3.2.3): K samples, the best kept, fine-tuned as SFT."""
 
     samples_per_prompt: int = setting(16, "K, answers drawn for each prompt", ge=1)
     prompts_per_version: int = setting(0, "prompts used by one version, drawn anew; 0: all", ge=0)
-    sampling: SamplingSettings = setting(
-        SamplingSettings(temperature=1.0, top_p=1.0),
-        "how the candidates are drawn (paper: T 1.2 to 1.3 for RLHF models)",
+    sampling: CandidateSettings = setting(
+        CandidateSettings(), "how the candidates are drawn (paper: T 1.2 to 1.3 for RLHF models)"
     )
     pool: Literal["all", "previous"] = setting(
         "all", "candidates of all earlier versions stay in the pool, or only this version's (paper until V3)"
@@ -34,13 +72,16 @@ class RejectionSettings(PackedSettings):
         "latest", "the model that is fine-tuned: the latest version, or the SFT model anew (the paper does not say)"
     )
     sft_share: float = setting(0.0, "SFT dialogues mixed in, as a share of the kept answers", ge=0)
-    epochs: float = setting(1.0, "passes over the kept answers", gt=0)
+    epochs: float = setting(1.0, "passes over the kept answers", gt=0, le=MOST_EPOCHS)
 
 
 class PpoSettings(CadenceSettings):
     """PPO (Llama 2 paper, 3.2.3): batch 512, mini-batch 64, clip 0.2, beta 0.01, constant lr 1e-6."""
 
     iterations: int = setting(200, "PPO iterations (paper: 200 to 400)", ge=1)
+    value_iterations: int = setting(
+        2, "iterations before these that train the value function alone, which starts at 0 (ours)", ge=0
+    )
     batch_size: int = setting(512, "prompts per iteration, one answer each", ge=1)
     minibatch_size: int = setting(64, "answers per gradient step; must divide the batch", ge=1)
     epochs: int = setting(1, "passes over an iteration's answers", ge=1)
@@ -53,12 +94,10 @@ class PpoSettings(CadenceSettings):
     gae_lambda: float = setting(0.95, "lambda of generalised advantage estimation (ours)", ge=0, le=1)
     whiten_advantages: bool = setting(True, "standardise advantages over the batch (ours)")
     missing_eos_penalty: float = setting(0.0, "taken from the whitened reward of answers cut at the limit (ours)", ge=0)
-    sampling: SamplingSettings = setting(SamplingSettings(temperature=1.0, top_p=1.0), "how rollouts are drawn")
+    sampling: RolloutSettings = setting(RolloutSettings(), "how rollouts are drawn")
     evaluate_every: int = setting(10, "iterations between held-out rewards", ge=1)
     patience: int = setting(5, "stop after this many held-out evaluations without a better one", ge=1)
-    optimizer: OptimizerSettings = setting(
-        OptimizerSettings(learning_rate=1e-6, schedule="constant"), "AdamW, constant learning rate"
-    )
+    optimizer: PpoOptimizerSettings = setting(PpoOptimizerSettings(), "AdamW, constant learning rate")
     nonfinite_skips: int = setting(
         0,
         "updates skipped because a ratio, loss, gradient or reward is NaN or infinite before PPO stops",
@@ -66,6 +105,15 @@ class PpoSettings(CadenceSettings):
         cosmetic=True,
     )
     save_every: int = setting(10, "iterations between checkpoints", ge=1, cosmetic=True)
+
+    @model_validator(mode="after")
+    def _whole_minibatches(self) -> PpoSettings:
+        if self.batch_size % self.minibatch_size:
+            raise ValueError(
+                f"minibatch_size {self.minibatch_size} does not divide batch_size {self.batch_size}; a divisor of the "
+                f"batch is needed"
+            )
+        return self
 
 
 class RlhfSettings(Settings):

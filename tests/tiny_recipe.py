@@ -25,6 +25,7 @@ TINY = (
     "rlhf.rejection.sampling.max_new_tokens=12",
     "rlhf.rejection.max_steps=2",
     "rlhf.ppo.iterations=2",
+    "rlhf.ppo.value_iterations=1",
     "rlhf.ppo.batch_size=8",
     "rlhf.ppo.minibatch_size=4",
     "rlhf.ppo.evaluate_every=1",

@@ -6,7 +6,7 @@ A document and a dialogue are one segment each; a prompt is a root, its answers 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -43,19 +43,20 @@ def dialogue_trees(
     tokenizer: Tokenizer,
     context_length: int,
     too_long: TooLong = "truncate",
-    train_on: TrainOn = "all",
+    train_on: TrainOn | Callable[[Dialogue], TrainOn] = "all",
 ) -> tuple[list[Tree], Counter[str]]:
     """Render dialogues; returns the trees and counts of `truncated`, `dropped`, `split` and `untrainable` ones.
 
     Args:
         context_length: tokens that a tree may have.
         too_long: what becomes of a dialogue over the context.
-        train_on: which answers carry loss.
+        train_on: which answers carry loss; one rule for all, or what says it of each dialogue.
     """
     trees: list[Tree] = []
     counts: Counter[str] = Counter(truncated=0, dropped=0, split=0, untrainable=0)
     for dialogue in dialogues:
-        rendered = render_dialogue(dialogue, tokenizer, train=train_on)
+        trained_answers = train_on(dialogue) if callable(train_on) else train_on
+        rendered = render_dialogue(dialogue, tokenizer, train=trained_answers)
         pieces = [(rendered.token_ids, rendered.trained)]
         if len(rendered.token_ids) > context_length:
             if too_long == "drop":

@@ -1,21 +1,23 @@
 """Sources into a data set: train and held-out records that share no prompt, and a report of every row.
 
-sources -> records -> held out by the prompt's hash -> overlap dropped from train -> duplicates dropped
+sources -> records -> divided by the prompt's hash -> what is held out by name dropped from train -> duplicates dropped
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
+from alignment.data.comparisons import set_aside
 from alignment.data.forms.readers import Kind
-from alignment.data.identity import Record, content_key, held_out_by_hash, prompt_key
+from alignment.data.identity import Record, content_key, prompt_key
 from alignment.data.record_types import RecordType
 from alignment.data.rows.quarantine import BadRow, write_quarantine
-from alignment.data.settings import DataSettings, data_settings
-from alignment.data.sources import SourceReport, StageFolder, WorldLike, read_source
+from alignment.data.settings import DataSettings, SourceSettings, data_settings
+from alignment.data.sources import SourcePart, SourceReport, StageFolder, WorldLike, read_source
+from alignment.data.split import Split, divide
 from alignment.errors import DataError
 from alignment.records import Dialogue, Document, LabelledAnswer, Preference
 
@@ -28,9 +30,15 @@ class DataReport:
 
     Attributes:
         sources: one report a source, train's first.
-        train, held_out: records that came out.
-        moved: train's records that the hash held out.
-        overlap: records dropped from train because their prompt is held out.
+        train, held_out, validation, test: records that came out; `held_out` is what the stage measures itself by, from
+            validation and the held-out sources.
+        moved: train's records that the hash held out for the stage itself.
+        apart: train's records left out because the split keeps their prompts for other stages.
+        overlap: records dropped from train because one of the data set's own held-out sources has their prompt.
+        repeated: records dropped because they repeat what any stage of the run holds out by name, documents in which a
+            held-out row stands among them.
+        set_aside: reason -> comparisons left out that teach nothing; they stand in the quarantine file too.
+        notes: sentences about parts that so few prompts do not fill.
         duplicates: records with the same text as an earlier one of their part; dropped or kept as asked.
         on_duplicate: what was done with them.
         quarantine: the file with the rows set aside, None where none was asked for.
@@ -40,8 +48,14 @@ class DataReport:
     sources: list[SourceReport] = field(default_factory=list)
     train: int = 0
     held_out: int = 0
+    validation: int = 0
+    test: int = 0
     moved: int = 0
+    apart: int = 0
     overlap: int = 0
+    repeated: int = 0
+    set_aside: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     duplicates: int = 0
     on_duplicate: str = "drop"
     quarantine: str | None = None
@@ -53,8 +67,8 @@ class DataReport:
 
     @property
     def warnings(self) -> list[str]:
-        """Sentences worth a look, of all sources."""
-        return [sentence for source in self.sources for sentence in source.warnings]
+        """Sentences worth a look, of all sources and of the split."""
+        return [*(sentence for source in self.sources for sentence in source.warnings), *self.notes]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values, for manifests and the report's section."""
@@ -63,10 +77,19 @@ class DataReport:
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded(Generic[R]):
-    """A data set: train and held-out records share no prompt."""
+    """A data set: train and the other parts share no prompt.
+
+    Attributes:
+        train: to train on.
+        held_out: what the data set's own stage measures itself by: validation, and the held-out sources.
+        validation: what a choice may be made by (PPO's best iteration); shares no prompt with `test`.
+        test: what the evaluation reports on: the split's test part, the held-out sources, a town's test part.
+    """
 
     train: list[R]
     held_out: list[R]
+    validation: list[R]
+    test: list[R]
     report: DataReport
 
 
@@ -78,6 +101,7 @@ def load_documents(
     held_out_fraction: float = 0.0,
     world: WorldLike | None = None,
     stage_folder: StageFolder | None = None,
+    split: Split | None = None,
 ) -> Loaded[Document]:
     """Texts to pretrain on; dialogues are taken as texts, one paragraph a turn.
 
@@ -88,16 +112,15 @@ def load_documents(
         held_out_fraction: of a file or glob; settings say their own.
         world: the embedded world, where a source is a part of it.
         stage_folder: from a stage's name to its folder, where a source is a stage's records.
+        split: one for all data sets that are trained on, so that none trains on what another holds out; None goes by
+            the data set's own `held_out_fraction` and makes no test part.
 
     Raises:
         DataError: a source cannot be read or nothing is left.
         TooManyBadRows: a source has more bad rows than allowed.
     """
     settings = data_settings(settings, held_out_fraction)
-    return cast(
-        Loaded[Document],
-        _load("documents", settings, seed, quarantine, world, stage_folder),
-    )
+    return cast(Loaded[Document], _load("documents", settings, seed, quarantine, world, stage_folder, split))
 
 
 def load_dialogues(
@@ -108,16 +131,14 @@ def load_dialogues(
     held_out_fraction: float = 0.0,
     world: WorldLike | None = None,
     stage_folder: StageFolder | None = None,
+    split: Split | None = None,
 ) -> Loaded[Dialogue]:
     """Demonstrations: dialogues that end with the assistant; of a preference, the chosen one.
 
     Args and errors: see `load_documents`.
     """
     settings = data_settings(settings, held_out_fraction)
-    return cast(
-        Loaded[Dialogue],
-        _load("dialogues", settings, seed, quarantine, world, stage_folder),
-    )
+    return cast(Loaded[Dialogue], _load("dialogues", settings, seed, quarantine, world, stage_folder, split))
 
 
 def load_preferences(
@@ -128,6 +149,7 @@ def load_preferences(
     held_out_fraction: float = 0.0,
     world: WorldLike | None = None,
     stage_folder: StageFolder | None = None,
+    split: Split | None = None,
 ) -> Loaded[Preference | LabelledAnswer]:
     """Pairs of answers, and single answers with a safety label.
 
@@ -136,7 +158,7 @@ def load_preferences(
     settings = data_settings(settings, held_out_fraction)
     return cast(
         "Loaded[Preference | LabelledAnswer]",
-        _load("preferences", settings, seed, quarantine, world, stage_folder),
+        _load("preferences", settings, seed, quarantine, world, stage_folder, split),
     )
 
 
@@ -148,16 +170,14 @@ def load_prompts(
     held_out_fraction: float = 0.0,
     world: WorldLike | None = None,
     stage_folder: StageFolder | None = None,
+    split: Split | None = None,
 ) -> Loaded[Dialogue]:
     """Prompts that end with the user, each once: what stands before the last answer of whatever a source has.
 
     Args and errors: see `load_documents`.
     """
     settings = data_settings(settings, held_out_fraction)
-    return cast(
-        Loaded[Dialogue],
-        _load("prompts", settings, seed, quarantine, world, stage_folder),
-    )
+    return cast(Loaded[Dialogue], _load("prompts", settings, seed, quarantine, world, stage_folder, split))
 
 
 def _load(
@@ -167,6 +187,8 @@ def _load(
     quarantine: Path | None,
     world: WorldLike | None,
     stage_folder: StageFolder | None,
+    split: Split | None = None,
+    with_test: bool = False,
 ) -> Loaded[Record]:
     report = DataReport(
         kind=kind,
@@ -174,60 +196,103 @@ def _load(
         quarantine=str(quarantine) if quarantine else None,
     )
     bad: list[BadRow] = []
-    parts: dict[str, list[Record]] = {"train": [], "held_out": []}
+    read = _Read()
     try:
-        for part, sources in (("train", settings.train), ("held_out", settings.held_out)):
-            for source in sources:
-                records, told = read_source(
-                    source,
-                    kind=kind,
-                    part=part,
-                    seed=seed,
-                    world=world,
-                    max_bad_fraction=settings.max_bad_fraction,
-                    bad=bad,
-                    quarantine=quarantine,
-                    stage_folder=stage_folder,
-                )
-                report.sources.append(told)
-                parts[part].extend(records)
+        for part, source, into in read.wanted(settings, with_test):
+            records, told = read_source(
+                source,
+                kind=kind,
+                part=part,
+                seed=seed,
+                world=world,
+                max_bad_fraction=settings.max_bad_fraction,
+                bad=bad,
+                quarantine=quarantine,
+                stage_folder=stage_folder,
+            )
+            report.sources.append(told)
+            into.extend(records)
+        if kind == "preferences":
+            kept, report.set_aside = set_aside([*read.train, *read.named], bad)
+            stay = {id(record) for record in kept}
+            for records in (read.train, read.named):
+                records[:] = [record for record in records if id(record) in stay]
     finally:
         if quarantine is not None:
             write_quarantine(quarantine, bad)
+    return _put_together(read, settings, split, report)
 
-    train, held_out = _split(parts["train"], parts["held_out"], settings, report)
-    same: Callable[[Record], str] = (lambda record: prompt_key(record)) if kind == "prompts" else content_key
+
+@dataclass(kw_only=True)
+class _Read:
+    """What the sources gave: to train on, held out by name, and a town's own validation and test parts."""
+
+    train: list[Record] = field(default_factory=list)
+    named: list[Record] = field(default_factory=list)
+    town: list[Record] = field(default_factory=list)
+    town_test: list[Record] = field(default_factory=list)
+
+    def wanted(
+        self, settings: DataSettings, with_test: bool
+    ) -> Iterator[tuple[SourcePart, SourceSettings, list[Record]]]:
+        """The sources to read: as which part, and where its records go."""
+        for source in settings.train:
+            yield "train", source, self.train
+        for source in settings.held_out:
+            yield "held_out", source, self.town if source.world else self.named
+        if with_test:
+            for source in settings.held_out or settings.train:
+                if source.world:
+                    yield "test", source, self.town_test
+
+
+def _put_together(read: _Read, settings: DataSettings, split: Split | None, report: DataReport) -> Loaded[Record]:
+    """Divide, drop what is held out by name from the rest, drop what stands there twice, and count."""
+    divided = divide(read.train, settings, split)
+    report.apart, report.notes = divided.apart, divided.notes
+    held = {prompt_key(record, settings.split_by) for record in (*read.named, *read.town)}
+    train = [record for record in divided.train if prompt_key(record, settings.split_by) not in held]
+    report.overlap = len(divided.train) - len(train)
+    if split is not None:
+        rest = [record for record in train if not split.held_out.repeated_by(record)]
+        moved = [record for record in divided.validation if not split.held_out.asked_by(record)]
+        report.repeated = len(train) - len(rest) + len(divided.validation) - len(moved)
+        train, divided.validation = rest, moved
+    report.moved = len(divided.validation)
+
+    same: Callable[[Record], str] = (lambda record: prompt_key(record)) if report.kind == "prompts" else content_key
     train = _without_duplicates(train, same, report)
-    held_out = _without_duplicates(held_out, same, report)
+    held_out = _without_duplicates([*divided.validation, *read.town, *read.named], same, report)
+    by_name = {id(record) for record in read.named}
+    named = [record for record in held_out if id(record) in by_name]
+    validation = [record for record in held_out if id(record) not in by_name]
+    test = _without_duplicates([*divided.test, *read.town_test, *named], same, report)
+    if report.kind == "prompts" and named and not validation:
+        # one file of held-out prompts serves PPO's choice and the evaluation, a half each, by the prompt's hash
+        validation = [record for record in named if _chosen_by(record)]
+        test = [record for record in test if id(record) not in by_name or not _chosen_by(record)]
     report.train, report.held_out = len(train), len(held_out)
+    report.validation, report.test = len(validation), len(test)
+    _require_some(train, held_out, settings, report)
+    return Loaded(train=train, held_out=held_out, validation=validation, test=test, report=report)
+
+
+def _chosen_by(record: Record) -> bool:
+    return int(prompt_key(record)[-1], 16) % 2 == 0
+
+
+def _require_some(
+    train: Sequence[Record], held_out: Sequence[Record], settings: DataSettings, report: DataReport
+) -> None:
+    kind = report.kind
     names = ", ".join(source.label for source in settings.train)
     if not train:
         raise DataError(
             f"no {kind} are left to train on from {names}: {_went(report)}; widen the sources, or lower "
-            f"held_out_fraction or the held-out sources' overlap"
+            f"held_out_fraction, the split or the held-out sources' overlap"
         )
     if not held_out and (settings.held_out or settings.held_out_fraction):
         raise DataError(f"no {kind} are left to hold out ({_went(report)}); widen the held-out sources")
-    return Loaded(train=train, held_out=held_out, report=report)
-
-
-def _split(
-    train: list[Record], held_out: list[Record], settings: DataSettings, report: DataReport
-) -> tuple[list[Record], list[Record]]:
-    """Hold out by the prompt's hash, then drop from train what stands on the other side too."""
-    keys = [prompt_key(record, settings.split_by) for record in train]
-    chosen: set[str] = set()
-    if settings.held_out_fraction and len(set(keys)) > 1:
-        chosen = {key for key in keys if held_out_by_hash(key, settings.held_out_fraction)}
-        # of a handful of prompts the hash may take none or all; one is always held out, one always trained on
-        chosen = chosen or {min(keys)}
-        chosen = chosen if len(chosen) < len(set(keys)) else chosen - {max(keys)}
-    moved = [record for record, key in zip(train, keys, strict=True) if key in chosen]
-    rest = [(record, key) for record, key in zip(train, keys, strict=True) if key not in chosen]
-    held_keys = {prompt_key(record, settings.split_by) for record in held_out}
-    kept = [record for record, key in rest if key not in held_keys]
-    report.moved, report.overlap = len(moved), len(rest) - len(kept)
-    return kept, [*moved, *held_out]
 
 
 def _without_duplicates(records: list[Record], same: Callable[[Record], str], report: DataReport) -> list[Record]:
@@ -248,7 +313,8 @@ def _went(report: DataReport) -> str:
     not_picked = sum(source.not_picked for source in report.sources)
     return (
         f"{read:,} rows read, {report.bad:,} set aside, {skipped:,} skipped, {not_picked:,} not picked, "
-        f"{report.moved:,} held out, {report.overlap:,} dropped as overlap"
+        f"{report.moved + report.test + report.apart:,} held out, {report.overlap + report.repeated:,} dropped as "
+        f"overlap, {sum(report.set_aside.values()):,} pairs set aside"
     )
 
 
@@ -260,9 +326,14 @@ def load_records(
     quarantine: Path | None,
     world: WorldLike | None = None,
     stage_folder: StageFolder | None = None,
+    split: Split | None = None,
+    with_test: bool = False,
 ) -> Loaded[R]:
     """Records of a type; `load_documents` … `load_prompts` for a type that is known only when it runs.
 
-    Args and errors: see `load_documents`.
+    Args:
+        with_test: read a town's test part too; without it `test` has none of the town.
+
+    The other args and errors: see `load_documents`.
     """
-    return cast("Loaded[R]", _load(record_type.name, settings, seed, quarantine, world, stage_folder))
+    return cast("Loaded[R]", _load(record_type.name, settings, seed, quarantine, world, stage_folder, split, with_test))

@@ -27,15 +27,34 @@ def prompt_key(record: Record, by: Literal["prompt", "opening"] = "prompt") -> s
     Case, width (NFKC) and white space do not count.  A document is its own prompt.
 
     Args:
-        by: `prompt`: the system message and every turn before the answer; `opening`: the first user turn.
+        by: `prompt`: the system message and every turn before the answer; `opening`: the first user turn, also that of
+            the dialogue that a document was made of.
     """
     if isinstance(record, Document):
-        return _digest(normalised(record.text))
+        return _digest(normalised(record.text if by == "prompt" or record.opening is None else record.opening))
     prompt = record.prompt() if isinstance(record, Dialogue) else record.prompt
     if by == "opening":
         return _digest(normalised(prompt.turns[0].content) if prompt.turns else "")
     texts = [normalised(turn.content) for turn in prompt.turns]
     return _digest([normalised(prompt.system or ""), texts])
+
+
+def asked_keys(record: Record) -> list[str]:
+    """What a record asks: for each user turn up to the answer, SHA-256 of the normalised turns so far.
+
+    The last one is the prompt itself; the others are the prompts that a dialogue of several turns trains on too.  The
+    system message does not count.  Of a document made of a dialogue only the opening is known, of another nothing.
+    """
+    if isinstance(record, Document):
+        return [] if record.opening is None else [_digest(["asked", [normalised(record.opening)]])]
+    prompt = record.prompt() if isinstance(record, Dialogue) else record.prompt
+    texts: list[str] = []
+    keys = []
+    for turn in prompt.turns:
+        texts.append(normalised(turn.content))
+        if turn.role == "user":
+            keys.append(_digest(["asked", texts]))
+    return keys
 
 
 def content_key(record: Record) -> str:
@@ -55,9 +74,9 @@ def normalised(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def held_out_by_hash(key: str, fraction: float) -> bool:
-    """Whether a prompt is held out; no seed, so that a prompt stands on one side in every stage and run."""
-    return int(key[:15], 16) < fraction * 16**15
+def place_of(key: str) -> float:
+    """Where a prompt stands in [0, 1); no seed, so that it stands on one side in every stage and run."""
+    return float(int(key[:13], 16)) / 16**13  # 52 bits: exact
 
 
 def _digest(value: object) -> str:

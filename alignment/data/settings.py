@@ -199,13 +199,50 @@ class SourceSettings(Settings):
         return f"world:{self.world}" if self.world else f"stage:{self.stage}"
 
 
+class SplitSettings(Settings):
+    """How prompts are split, once for the whole run: by a hash of the first user message, alike in every stage."""
+
+    test: float | None = setting(
+        None,
+        "the share of prompts that no stage looks at before the evaluation and Ghost Attention's; "
+        "null: as large as validation's",
+        added=True,
+        ge=0,
+        lt=1,
+    )
+    validation: float | None = setting(
+        None,
+        "the share of prompts that stages measure themselves by while they train, and PPO chooses its best iteration "
+        "by; null, or less than that: the largest held_out_fraction of the recipe's dialogues, pairs and prompts",
+        added=True,
+        ge=0,
+        lt=1,
+    )
+    search_texts: bool = setting(
+        True,
+        "look in the pretraining texts for what later stages hold out; false: only for their held_out sources, so that "
+        "pretraining does not rest on what later stages train on",
+        added=True,
+    )
+
+    @model_validator(mode="after")
+    def _leaves_something(self) -> SplitSettings:
+        if (self.test or 0.0) + (self.validation or 0.0) >= 1:
+            raise ValueError(f"test {self.test} and validation {self.validation} leave nothing to train on")
+        return self
+
+
 class DataSettings(Settings):
     """A data set: what is trained on and what is held out."""
 
     train: tuple[SourceSettings, ...] = setting(..., "sources to train on, read in this order", min_length=1)
     held_out: tuple[SourceSettings, ...] = setting((), "sources kept for evaluation")
     held_out_fraction: float = setting(
-        0.0, "the fraction of train's prompts that is held out, by a hash of the prompt's text", ge=0, lt=1
+        0.0,
+        "the fraction of train's prompts that the stage measures itself by, by a hash of their text; 0: in a run the "
+        "split's validation part",
+        ge=0,
+        lt=1,
     )
     split_by: Literal["prompt", "opening"] = setting(
         "prompt", "what must not stand on both sides: the whole prompt, or its first user turn"

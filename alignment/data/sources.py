@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from alignment.data.catalogue.origins import describe_different
 from alignment.data.forms.columns import Reading, RowFault, SkippedRow, check_message
@@ -29,6 +29,8 @@ from alignment.store.regular import open_regular
 # Enough bad rows to judge by before the end: a file of rubbish is not read through.
 EARLY_ROWS = 10_000
 ROWS_LOOKED_AT = 32  # rows and faults at the beginning by which `auto` finds the form
+SourcePart = Literal["train", "held_out", "test"]
+_TOWN_SPLIT: Mapping[SourcePart, str] = {"train": "train", "held_out": "validation", "test": "test"}
 StageFolder = Callable[[str], Path]  # a stage's name -> its folder; raises where it is none that may be read
 
 
@@ -83,7 +85,7 @@ def read_source(
     settings: SourceSettings,
     *,
     kind: Kind,
-    part: str,
+    part: SourcePart,
     seed: int,
     world: WorldLike | None,
     max_bad_fraction: float,
@@ -95,7 +97,7 @@ def read_source(
 
     Args:
         kind: what the records are for.
-        part: "train" or "held_out"; a world source takes its train or validation split by it.
+        part: a world source takes its train, validation or test split by it.
         bad: the rows set aside are added here as they are found, so that they are kept when this raises.
         quarantine: where the caller writes them; only named in the message.
         stage_folder: where a stage source's records are.
@@ -235,12 +237,12 @@ def _picked(settings: SourceSettings, seed: int, row: RawRow) -> bool:
 
 
 def _read_world(
-    settings: SourceSettings, kind: Kind, part: str, seed: int, world: WorldLike | None, report: SourceReport
+    settings: SourceSettings, kind: Kind, part: SourcePart, seed: int, world: WorldLike | None, report: SourceReport
 ) -> list[Record]:
     if world is None:
         raise DataError(f"{settings.label} is a part of the embedded world, and no world was given; pass world=")
     name, _, which = (settings.world or "").partition("/")
-    split = "train" if part == "train" else "validation"
+    split = _TOWN_SPLIT[part]
     whole: Iterable[Record]
     if name == "documents":
         whole = world.documents(split)

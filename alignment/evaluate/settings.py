@@ -51,14 +51,21 @@ def address_fault(url: str) -> str:
         return "its port is no number up to 65535"
 
 
+class GreedySettings(SamplingSettings):
+    """Sampling that takes the most likely token unless another temperature is said."""
+
+    temperature: float = setting(0.0, "divides the logits; 0 takes the most likely token (greedy)", ge=0.0, le=10.0)
+    top_p: float = setting(
+        1.0, "nucleus: smallest set of tokens whose probability reaches it; 1 keeps all", gt=0.0, le=1.0
+    )
+
+
 class EvaluateSettings(Settings):
     """Held-out prompts answered by every version and judged."""
 
     num_prompts: int = setting(200, "held-out helpfulness prompts that each version answers; 0: all", ge=0)
     num_safety_prompts: int = setting(100, "held-out safety prompts that each version answers; 0: all", ge=0)
-    sampling: SamplingSettings = setting(
-        SamplingSettings(temperature=0.0, top_p=1.0), "how the answers are drawn (greedy)"
-    )
+    sampling: GreedySettings = setting(GreedySettings(), "how the answers are drawn (greedy)")
     endpoint: EndpointSettings | None = setting(
         None, "an outside judge over HTTP, in OpenAI's form; its key stays in an environment variable"
     )

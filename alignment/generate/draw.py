@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from alignment.errors import CheckpointError
 from alignment.generate.engine import Engine
 from alignment.generate.sampler import Sample, Sampler, SampleRequest
 from alignment.generate.settings import SamplingSettings
@@ -75,13 +77,12 @@ def draw_samples(
     if journal_path is not None:
         journal_path.parent.mkdir(parents=True, exist_ok=True)
     journal = Journal(journal_path) if journal_path is not None else None
-    for record in journal.records if journal else ():
-        known[record["prompt"], record["sample"]] = Sample(
-            token_ids=tuple(record["token_ids"]),
-            log_probs=tuple(record["log_probs"]),
-            finish_reason=record["finish"],
-            text=record.get("text"),
-        )
+    if journal is not None:
+        try:
+            known = journalled(journal.records, journal_path, vocab_size=policy.tokenizer.vocab_size)
+        except CheckpointError:
+            journal.close()
+            raise
     wanted = [
         SampleRequest(
             id=prompt.id,
@@ -115,6 +116,31 @@ def draw_samples(
     if journal:
         journal.close()
     return [[known[prompt.id, k] for k in range(num_samples)] for prompt, _ in prompts]
+
+
+def journalled(
+    records: Sequence[Mapping[str, Any]], path: Path | None, *, vocab_size: int
+) -> dict[tuple[str, int], Sample]:
+    """A journal's samples by prompt and number.
+
+    Raises:
+        CheckpointError: a record is no sample of this vocabulary; names the file, the line and what is wrong.
+    """
+    known = {}
+    for line, record in enumerate(records, start=1):
+        try:
+            ids, log_probs = tuple(record["token_ids"]), tuple(record["log_probs"])
+            if not all(type(token) is int and 0 <= token < vocab_size for token in ids):
+                raise ValueError(f"token_ids must be from 0 to {vocab_size - 1}")
+            if len(log_probs) != len(ids) or not all(isinstance(value, (int, float)) for value in log_probs):
+                raise ValueError("log_probs must be one number a token")
+            known[str(record["prompt"]), int(record["sample"])] = Sample(
+                token_ids=ids, log_probs=log_probs, finish_reason=record["finish"], text=record.get("text")
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+            raise CheckpointError(f"{path}:{line} is no sample ({why}); move the journal away to draw anew") from None
+    return known
 
 
 def answers_of(

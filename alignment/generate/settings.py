@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import field_validator
+
 from alignment.settings import Settings, setting
 
 
@@ -15,3 +17,10 @@ class SamplingSettings(Settings):
     top_k: int = setting(0, "keep the K most likely tokens; 0 keeps all", ge=0)
     max_new_tokens: int = setting(256, "most tokens of one answer, its end token included", ge=1)
     stop: tuple[str, ...] = setting((), "texts that end an answer; they are cut off")
+
+    @field_validator("stop")
+    @classmethod
+    def _texts(cls, stop: tuple[str, ...]) -> tuple[str, ...]:
+        if "" in stop:
+            raise ValueError("holds an empty text, which would end every answer at once")
+        return stop

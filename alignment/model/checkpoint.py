@@ -10,7 +10,14 @@ from typing import Any, TypeVar
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, PreTrainedConfig, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    GenerationConfig,
+    LlamaConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 from transformers.utils import logging as transformers_logging
 
 from alignment.errors import CheckpointError
@@ -110,7 +117,7 @@ def read_llama(folder: Path, kind: type[Llama], *, dtype: torch.dtype = torch.fl
     Raises:
         CheckpointError: a file is no plain one of the folder or is damaged, the core does not compute the
             configuration, or a tensor is missing, unknown, of another shape than the configuration says, of no
-            floating numbers or not finite.
+            floating numbers or not finite; or transformers cannot use the generation_config.json.
     """
     require_plain_files(folder)
     check_weight_files(folder)
@@ -122,6 +129,7 @@ def read_llama(folder: Path, kind: type[Llama], *, dtype: torch.dtype = torch.fl
         if (problem := general_problem(config) or config_problem(config)) is not None:
             raise CheckpointError(f"{folder / 'config.json'}: {problem}")
         check_tensors(folder, kind, config)
+        _check_generation_config(folder)
         model: Llama = kind.from_pretrained(folder, dtype=dtype, use_safetensors=True)
     align_weights(model)
     require_finite(model, str(folder))
@@ -182,6 +190,27 @@ def read_config(path: Path | str, *, revision: str | None = None) -> PreTrainedC
             f"one of a causal language model is needed"
         ) from error
     return config
+
+
+def _check_generation_config(folder: Path) -> None:
+    """Refuse a `generation_config.json` over which transformers fails when weights are loaded or saved.
+
+    Raises:
+        CheckpointError: naming the file and what is wrong with it.
+    """
+    path = folder / "generation_config.json"
+    if not path.exists():
+        return
+    try:
+        said = GenerationConfig.from_pretrained(folder)
+        hidden = [name for name in vars(said) if hasattr(GenerationConfig, name)]
+        if hidden:
+            raise ValueError(f"it has a key {hidden[0]!r}, which is no setting")
+    except Exception as error:  # whatever a broken file makes transformers raise
+        raise CheckpointError(
+            f"{path} cannot be used ({type(error).__name__}: {' '.join(str(error).split())[:200]}); "
+            f"mend it, or remove it to go without the settings of transformers' generate"
+        ) from error
 
 
 def _load_foreign(path: Path | str, options: dict[str, Any]) -> PreTrainedModel:

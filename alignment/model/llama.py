@@ -17,17 +17,26 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
-from transformers import LlamaConfig, PreTrainedModel
+from transformers import GenerationMixin, LlamaConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.modeling_outputs import BaseModelOutput, CausalLMOutput
+from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 
-from alignment.errors import UsageError
-from alignment.model.attention import AttentionPlan, forest_attention, plan_attention
+from alignment.errors import ArgumentError, UsageError
+from alignment.model.attention import AttentionPlan, forest_attention
 from alignment.model.config_check import config_problem
-from alignment.model.forest import Forest
+from alignment.model.hf_forward import (
+    LOSS_OPTIONS,
+    Asked,
+    body_forward,
+    keep_places,
+    reaches_padding,
+    refuse_unknown,
+    wants,
+)
 from alignment.model.pointwise import rms_norm, rotate
 from alignment.model.rotary import head_width, rotary_table
+from alignment.model.row_attention import RowAttention
 
 # (layer, query [T, H, D], key [T, K, D], value [T, K, D]) -> [T, H, D]; a forest's or a cache's
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
@@ -68,11 +77,14 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend) -> Tensor:
         """x: [T, C] -> [T, C]."""
-        tokens = x.shape[0]
-        query = self.q_proj(x).view(tokens, self.num_heads, self.head_dim)
-        key = self.k_proj(x).view(tokens, self.num_kv_heads, self.head_dim)
-        value = self.v_proj(x).view(tokens, self.num_kv_heads, self.head_dim)
-        return self.o_proj(self._attend(attend, rotate(query, cos, sin), rotate(key, cos, sin), value).flatten(1))
+        # heads by what the projection gives: a tensor-parallel rank holds a part of them
+        query, key, value = (p(x).unflatten(1, (-1, self.head_dim)) for p in (self.q_proj, self.k_proj, self.v_proj))
+        query, key = rotate(query, cos, sin), rotate(key, cos, sin)
+        if isinstance(attend, RowAttention):  # can be compiled: it asks for no layout
+            mixed = attend(self.layer, query, key, value)
+        else:
+            mixed = self._attend(attend, query, key, value)
+        return self.o_proj(mixed.flatten(1))
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # so that one compiled graph serves every layer and every forest
     def _attend(self, attend: Attend, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -116,6 +128,7 @@ class LlamaCore(PreTrainedModel):
     supports_gradient_checkpointing = True
     _no_split_modules = ["Block"]  # noqa: RUF012 (transformers reads a class attribute of this type)
     _supports_sdpa = True
+    _can_compile_fullgraph = True
 
     def __init__(self, config: LlamaConfig) -> None:
         if (problem := config_problem(config)) is not None:
@@ -150,31 +163,35 @@ class LlamaBody(LlamaCore):
 
     def forward(
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
+        past_key_values: Any = None,
+        inputs_embeds: Tensor | None = None,
+        use_cache: bool | None = None,
+        keep_padding: bool = False,
         forest_plan: AttentionPlan | None = None,
-        **_: Any,
-    ) -> BaseModelOutput:
-        """Hidden states of a forest, or of padded rows.
-
-        Args:
-            input_ids: [1, T] with a `forest_plan`; [B, N] rows without one.
-            attention_mask: [B, N], 0 at padding (either side); padded places cost nothing.
-            position_ids: ignored: a forest knows its positions, and rows count from their first token.
-            forest_plan: the batch's layout.
-
-        Returns:
-            `last_hidden_state` of the shape of `input_ids` plus [C]; zeros at padding.
-        """
-        if forest_plan is not None:
-            return BaseModelOutput(last_hidden_state=self.flat(input_ids[0], forest_plan)[None])
-        kept = torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
-        plan = plan_attention(Forest.roots(kept.sum(1).tolist()), input_ids.device)
-        hidden = self.flat(input_ids[kept], plan)
-        padded = hidden.new_zeros(*input_ids.shape, hidden.shape[-1])
-        padded[kept] = hidden
-        return BaseModelOutput(last_hidden_state=padded)
+        return_dict: bool | None = None,
+        **options: Any,
+    ) -> BaseModelOutputWithPast | tuple[Any, ...]:
+        """Hidden states of a forest ([1, T] with a `forest_plan`) or of rows [B, N]; see `hf_forward.Asked`."""
+        states, named = wants(cast(LlamaConfig, self.config), options, return_dict=return_dict)
+        refuse_unknown(options)
+        out = body_forward(
+            self,
+            Asked(
+                input_ids=input_ids,
+                inputs_embeds=inputs_embeds,
+                attention_mask=attention_mask,
+                position_ids=position_ids,
+                past_key_values=past_key_values,
+                use_cache=use_cache,
+                output_hidden_states=states,
+                keep_padding=keep_padding,
+                forest_plan=forest_plan,
+            ),
+        )
+        return out if named else out.to_tuple()
 
     def flat(self, token_ids: Tensor, plan: AttentionPlan) -> Tensor:
         """Hidden states [T, C] of a forest's tokens [T]."""
@@ -182,11 +199,30 @@ class LlamaBody(LlamaCore):
 
     def run(self, token_ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
         """Hidden states [T, C] of tokens [T] at positions [T], with attention given by the caller."""
-        x = self.embed_tokens(token_ids)
-        cos, sin = rotary_table(cast(LlamaConfig, self.config), positions, x.dtype)
+        return self.through(self.embed_tokens(token_ids), positions, attend)
+
+    def through(
+        self,
+        x: Tensor,
+        positions: Tensor,
+        attend: Attend,
+        *,
+        length: Tensor | None = None,
+        seen: list[Tensor] | None = None,
+    ) -> Tensor:
+        """The layers and the last norm over embedded tokens x [T, C]; `seen` gets every layer's input and the result.
+
+        `length` is the longest sequence's where it is known (`rotary_table`).
+        """
+        cos, sin = rotary_table(cast(LlamaConfig, self.config), positions, x.dtype, length=length)
         for layer in self.layers:
+            if seen is not None:
+                seen.append(x)
             x = layer(x, cos, sin, attend)
-        return self.norm(x)
+        x = self.norm(x)
+        if seen is not None:
+            seen.append(x)
+        return x
 
     def get_input_embeddings(self) -> nn.Embedding:
         return self.embed_tokens
@@ -195,39 +231,66 @@ class LlamaBody(LlamaCore):
         self.embed_tokens = cast(nn.Embedding, value)
 
 
-class LlamaPolicy(LlamaCore):
+class LlamaPolicy(LlamaCore, GenerationMixin):
     """The causal language model: the body and the vocabulary projection."""
 
     _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}  # noqa: RUF012
+    _tp_plan = {"lm_head": "colwise_gather_output"}  # noqa: RUF012
 
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__(config)
         self.model = LlamaBody(config)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.loss_type = "ForCausalLM"
         self.post_init()
 
     def forward(
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
+        past_key_values: Any = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int | Tensor = 0,
         forest_plan: AttentionPlan | None = None,
-        **_: Any,
-    ) -> CausalLMOutput:
-        """All logits, [.., V]; training goes through `alignment.model.log_probs` and never holds them."""
-        hidden = self.model(input_ids, attention_mask, position_ids, forest_plan).last_hidden_state
-        return CausalLMOutput(logits=self.lm_head(hidden))
+        return_dict: bool | None = None,
+        **options: Any,
+    ) -> CausalLMOutputWithPast | tuple[Any, ...]:
+        """Logits [.., V] and, with `labels`, transformers' loss; the other inputs are `hf_forward.Asked`'s.
 
-    @classmethod
-    def can_generate(cls) -> bool:
-        """No: sampling is `alignment.generate`'s, and the checkpoint generates in transformers' own class."""
-        return False
-
-    def prepare_inputs_for_generation(
-        self, input_ids: Tensor, attention_mask: Tensor | None = None, **_: Any
-    ) -> dict[str, Any]:
-        """What PEFT looks for in a causal language model; without a cache, sampling is `alignment.generate`'s."""
-        return {"input_ids": input_ids, "attention_mask": attention_mask}
+        The suite's own training goes through `alignment.model.log_probs` and never holds all logits.
+        """
+        states, named = wants(cast(LlamaConfig, self.config), options, return_dict=return_dict)
+        refuse_unknown(options, obeyed=LOSS_OPTIONS)
+        if labels is not None and forest_plan is not None:
+            raise ArgumentError("labels follow rows, not forests; a forest's losses are alignment.model.log_probs'")
+        if labels is not None and use_cache is None:
+            use_cache = False  # what trains continues nothing
+        out = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            use_cache=use_cache,
+            keep_padding=reaches_padding(labels, attention_mask, options),
+            forest_plan=forest_plan,
+            output_hidden_states=states,
+            return_dict=True,
+        )
+        logits = self.lm_head(keep_places(out.last_hidden_state, logits_to_keep))
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **options)
+        result = CausalLMOutputWithPast(
+            loss=loss,
+            logits=logits,
+            past_key_values=out.past_key_values,
+            hidden_states=out.hidden_states,
+        )
+        return result if named else result.to_tuple()
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **options: Any) -> None:
         """transformers' own, with the class name in `config.json` that vLLM and others choose their model by."""

@@ -56,6 +56,11 @@ def rotary_table(
     return (angles.cos() * scaling).to(dtype), (angles.sin() * scaling).to(dtype)
 
 
+def longest(config: LlamaConfig, positions: Tensor) -> Tensor | None:
+    """The length that `rotary_table` asks for, one above the largest position, a scalar; None where it asks none."""
+    return positions.max() + 1 if rope_type(config) in _BY_LENGTH and len(positions) else None
+
+
 def rope_type(config: LlamaConfig) -> str:
     """The scaling's name in `rope_parameters`; "default" for none."""
     return str(_parameters(config).get("rope_type", "default"))

@@ -49,7 +49,7 @@ class ModelSettings(Settings):
     heads: int | None = setting(None, "query heads (custom)", ge=1)
     kv_heads: int | None = setting(None, "key/value heads; each serves heads/kv_heads query heads (custom)", ge=1)
     multiple_of: int = setting(32, "the feed-forward width is rounded up to a multiple of it (custom)", ge=1)
-    ffn_dim_multiplier: float | None = setting(None, "scales the feed-forward width (custom)", gt=0)
+    ffn_dim_multiplier: float | None = setting(None, "scales the feed-forward width (custom)", gt=0, le=64)
     context_length: int = setting(4096, "most positions the model is built for", ge=16)
     rope_theta: float = setting(10_000.0, "base of the rotary angles", gt=1)
     norm_eps: float = setting(1e-5, "added to the mean square in RMSNorm", gt=0)

@@ -1,7 +1,7 @@
 """What belongs together: a model with the tokenizer it was trained with, judges with the policy they judge.
 
 A vocabulary of the right size is no proof: two tokenizers of one size read the same ids as other texts.  So
-pairs are compared by the digest of the SentencePiece model, and special ids by what the model's configuration says.
+pairs are compared by the digest of the tokenizer's file, and special ids by what the model's configuration says.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from transformers import PreTrainedConfig
 from alignment.errors import TokenizerError
 from alignment.store.manifest import NAME as MANIFEST
 from alignment.store.manifest import read_manifest
+from alignment.text.agreement import require_agreement
 from alignment.text.tokenizer import Tokenizer
 
 
@@ -29,19 +30,26 @@ def require_same_tokenizer(one: Tokenizer, what: str, other: Tokenizer, other_wh
         )
 
 
-def require_recorded_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
-    """Refuse a checkpoint of ours whose `tokenizer.model` is not the one that it was saved with.
+def checkpoint_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer of a checkpoint's folder.
 
     Raises:
-        TokenizerError: naming both digests.
+        TokenizerError: as `Tokenizer.load`; or the checkpoint is ours and was saved with another one.
         CheckpointError: the manifest cannot be used.
     """
+    tokenizer = Tokenizer.load(folder, compare=False)
+    _require_recorded(folder, tokenizer)  # first: it says more than that two files differ
+    require_agreement(tokenizer, folder)
+    return tokenizer
+
+
+def _require_recorded(folder: Path, tokenizer: Tokenizer) -> None:
     if not (folder / MANIFEST).exists():
         return
     recorded = read_manifest(folder).meta.get("tokenizer")
     if recorded is not None and recorded != tokenizer.sha256:
         raise TokenizerError(
-            f"{folder} was saved with the tokenizer {str(recorded)[:12]}…, its tokenizer.model is now "
+            f"{folder} was saved with the tokenizer {str(recorded)[:12]}…, its {tokenizer.file_name} is now "
             f"{tokenizer.sha256[:12]}… ({tokenizer.vocab_size} pieces); put the file back that it was trained with"
         )
 

@@ -10,15 +10,18 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, PreTrainedModel
 
-from alignment.errors import CheckpointError, TokenizerError
+from alignment.errors import CheckpointError
 from alignment.model.checkpoint import load_model, new_model, save_model
 from alignment.model.settings import ModelSettings, SizeName
 from alignment.model.weight_files import require_plain_files
+from alignment.policy.adapter import CONFIG, base_named_by, describe, is_adapter, merge_adapter
 from alignment.policy.foreign.meta import is_meta_checkpoint, read_meta_checkpoint
-from alignment.policy.pairing import require_fitting_config, require_recorded_tokenizer
+from alignment.policy.pairing import checkpoint_tokenizer, require_fitting_config
 from alignment.store.atomic import staged_folder
 from alignment.store.manifest import Manifest, write_manifest
+from alignment.text.agreement import same_ids
 from alignment.text.chat import FORMAT_VERSION
+from alignment.text.json_codec import JSON_FILE
 from alignment.text.tokenizer import MODEL_FILE, Tokenizer
 
 
@@ -28,11 +31,13 @@ class Policy:
 
     Attributes:
         model: our core for Llama, a transformers model with forest attention otherwise.
-        tokenizer: its SentencePiece model.
+        tokenizer: its vocabulary and how it cuts texts.
+        notes: what was done on loading that people should know; whoever loads one for them passes it on.
     """
 
     model: PreTrainedModel
     tokenizer: Tokenizer
+    notes: tuple[str, ...] = ()
 
     @staticmethod
     def fresh(size: SizeName | ModelSettings, tokenizer: Tokenizer, *, seed: int = 0) -> Policy:
@@ -46,12 +51,14 @@ def save_policy(policy: Policy, folder: Path | str, *, meta: Mapping[str, Any] |
 
     Every tool that loads a Llama checkpoint loads the folder.
     """
+    pad = policy.model.config.pad_token_id = policy.tokenizer.pad_id
+    sampling = GenerationConfig(
+        bos_token_id=1, eos_token_id=2, pad_token_id=pad, temperature=0.6, top_p=0.9, do_sample=True
+    )
     with staged_folder(Path(folder), replace=True) as aside:
         save_model(policy.model, aside)
         policy.tokenizer.save(aside)
-        GenerationConfig(bos_token_id=1, eos_token_id=2, temperature=0.6, top_p=0.9, do_sample=True).save_pretrained(
-            aside
-        )
+        sampling.save_pretrained(aside)
         return write_manifest(
             aside,
             kind="policy",
@@ -59,25 +66,93 @@ def save_policy(policy: Policy, folder: Path | str, *, meta: Mapping[str, Any] |
         )
 
 
-def load_policy(path: Path | str, *, revision: str | None = None, dtype: torch.dtype = torch.float32) -> Policy:
-    """Read a policy from a checkpoint's folder (ours, any Llama one with a `tokenizer.model`, Meta's) or the hub.
+def load_policy(
+    path: Path | str,
+    *,
+    revision: str | None = None,
+    dtype: torch.dtype = torch.float32,
+    base: Path | str | None = None,
+) -> Policy:
+    """Read a policy from a checkpoint's folder (ours, any Llama one, Meta's, a PEFT adapter's) or the hub.
+
+    The tokenizer is the folder's `tokenizer.model`, or its `tokenizer.json` where that is all and of LLaMA's type.  An
+    adapter is merged into its base model, which `Policy.notes` says.
+
+    Args:
+        base: where an adapter's base model is, if not where its `adapter_config.json` says.
 
     Raises:
-        CheckpointError: the files do not verify or do not fit their configuration.
-        TokenizerError: there is no SentencePiece model, it is not the one that the checkpoint was saved with, or
-            its size or special ids are not the model's.
+        CheckpointError: the files do not verify or do not fit their configuration, or an adapter's base model is not
+            found or does not fit it.
+        TokenizerError: there is no tokenizer, it is of another type, it is not the one that the checkpoint was saved
+            with, its size or special ids are not the model's, or two files of it give other ids.
+        MissingExtra: it is an adapter, and peft is not installed.
     """
     folder = checkpoint_folder(path, revision)
     require_plain_files(folder)
-    if not (folder / MODEL_FILE).exists():
-        raise TokenizerError(
-            f"{folder} holds no {MODEL_FILE}; the SentencePiece model that the checkpoint was trained with is needed"
-        )
-    tokenizer = Tokenizer.load(folder)
-    require_recorded_tokenizer(folder, tokenizer)
+    if is_adapter(folder):
+        return _merged_policy(folder, _base_folder(folder, base), dtype)
+    _require_no_base(folder, base)
+    tokenizer = checkpoint_tokenizer(folder)
     model = read_meta_checkpoint(folder, dtype=dtype) if is_meta_checkpoint(folder) else load_model(folder, dtype=dtype)
     require_fitting_config(tokenizer, model.config, str(path))
     return Policy(model=model, tokenizer=tokenizer)
+
+
+def load_tokenizer(path: Path | str, *, revision: str | None = None, base: Path | str | None = None) -> Tokenizer:
+    """The tokenizer of the policy that `load_policy` reads; no weight is read.
+
+    Raises:
+        CheckpointError, TokenizerError: as `load_policy`.
+    """
+    folder = checkpoint_folder(path, revision)
+    require_plain_files(folder)
+    if is_adapter(folder):
+        return _adapters_tokenizer(folder, checkpoint_tokenizer(_base_folder(folder, base)))
+    _require_no_base(folder, base)
+    return checkpoint_tokenizer(folder)
+
+
+def _merged_policy(folder: Path, base_folder: Path, dtype: torch.dtype) -> Policy:
+    base = load_policy(base_folder, dtype=dtype)
+    tokenizer = _adapters_tokenizer(folder, base.tokenizer)
+    model = merge_adapter(base.model, folder)
+    require_fitting_config(tokenizer, model.config, f"{base_folder}, with the adapter {folder} merged into it,")
+    note = f"{folder} is an adapter ({describe(folder)}): merged into its base model, {base_folder}"
+    return Policy(model=model, tokenizer=tokenizer, notes=(*base.notes, note))
+
+
+def _adapters_tokenizer(folder: Path, base: Tokenizer) -> Tokenizer:
+    """The base model's, unless the adapter's folder brings one that gives other ids."""
+    if not any((folder / name).exists() for name in (MODEL_FILE, JSON_FILE)):
+        return base
+    own = Tokenizer.load(folder)
+    return base if same_ids(base, own) else own
+
+
+def _base_folder(folder: Path, given: Path | str | None) -> Path:
+    """Where an adapter's base model is."""
+    named, revision = (given, None) if given is not None else base_named_by(folder)
+    if named is None:
+        raise CheckpointError(f"the adapter {folder} names no base model in its {CONFIG}; say base=FOLDER")
+    try:
+        base = checkpoint_folder(named, revision)
+    except (CheckpointError, OSError, ValueError) as error:  # huggingface_hub raises the last two offline
+        says = "base" if given is not None else f"base_model_name_or_path in its {CONFIG}"
+        raise CheckpointError(
+            f"the adapter {folder} belongs on {named} ({says}), which is not to be had "
+            f"({type(error).__name__}: {' '.join(str(error).split())[:200]}); say base=FOLDER, or write the folder of "
+            f"the base model into {CONFIG}"
+        ) from error
+    require_plain_files(base)
+    if is_adapter(base):
+        raise CheckpointError(f"the adapter {folder} belongs on {base}, which is an adapter as well; merge that first")
+    return base
+
+
+def _require_no_base(folder: Path, base: Path | str | None) -> None:
+    if base is not None:
+        raise CheckpointError(f"{folder} is a whole model; base={base} is for an adapter ({CONFIG})")
 
 
 def checkpoint_folder(path: Path | str, revision: str | None = None) -> Path:

@@ -71,6 +71,18 @@ class RunLock:
             return False
         return (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino)
 
+    def require(self) -> None:
+        """Refuse to write into a folder whose lock is not held any more.
+
+        Raises:
+            RunLocked: its file was removed or replaced.
+        """
+        if not self.still_held():
+            raise RunLocked(
+                f"{self.path} was removed or replaced while this process worked, so that another one may work there "
+                f"too; nothing more was written: stop the other one, if there is one, and start again"
+            )
+
     def _open(self) -> int:
         # a link is not followed (its target is not ours to write), and a pipe does not wait for its other end
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK

@@ -45,6 +45,8 @@ class Encoder(Protocol):
 
     def encode(self, text: str, *, bos: bool = False, eos: bool = False) -> list[int]: ...
 
+    def normalise(self, text: str) -> str: ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rendered:
@@ -70,7 +72,7 @@ def render_dialogue(dialogue: Dialogue, tokenizer: Encoder, *, train: Literal["a
     Raises:
         DataError: roles do not alternate, the last turn is the user's, or a message holds a marker.
     """
-    check_dialogue(dialogue)
+    check_dialogue(dialogue, tokenizer)
     if dialogue.is_prompt:
         raise DataError(f"{dialogue.source}: the dialogue ends with the user; an answer is needed to train on")
     ids: list[int] = []
@@ -92,7 +94,7 @@ def render_prompt(dialogue: Dialogue, tokenizer: Encoder) -> list[int]:
     Raises:
         DataError: roles do not alternate, the last turn is the assistant's, or a message holds a marker.
     """
-    check_dialogue(dialogue)
+    check_dialogue(dialogue, tokenizer)
     if not dialogue.is_prompt:
         raise DataError(f"{dialogue.source}: the dialogue ends with the assistant; a prompt ends with the user")
     ids: list[int] = []
@@ -103,12 +105,19 @@ def render_prompt(dialogue: Dialogue, tokenizer: Encoder) -> list[int]:
     return ids
 
 
-def answer_ids(answer: str, tokenizer: Encoder) -> list[int]:
+def answer_ids(answer: str, tokenizer: Encoder, where: str = "an answer") -> list[int]:
     """Tokens of one answer with its EOS.
 
     The text before it ends in "]", and no piece crosses into a space, so encoding the answer alone (its
     dummy prefix is the space) gives the tokens that encoding the whole exchange gives.
+
+    Args:
+        where: how an error names the answer.
+
+    Raises:
+        DataError: it holds a marker.
     """
+    _require_no_marker(answer, tokenizer, where)
     return [*tokenizer.encode(answer.strip() + " "), tokenizer.eos_id]
 
 
@@ -123,8 +132,29 @@ def dialogue_text(dialogue: Dialogue) -> str:
     return "".join(parts)
 
 
-def check_dialogue(dialogue: Dialogue) -> None:
+def marker_in(text: str, tokenizer: Encoder | None = None) -> str | None:
+    """A marker that a text holds, or None.
+
+    Args:
+        tokenizer: the one that will cut the text: some rewrite it first (the NFKC rule makes "[INST]" of the
+            full-width "［INST］"), so the rewritten text is looked at too, for the markers rewritten alike.
+    """
+    plain = next((marker for marker in MARKERS if marker in text), None)
+    if plain is not None or tokenizer is None:
+        return plain
+    rewritten = tokenizer.normalise(text)
+    if rewritten is text:
+        return None
+    return next(
+        (marker for marker in MARKERS if (tokenizer.normalise(marker).strip("▁ ") or marker) in rewritten), None
+    )
+
+
+def check_dialogue(dialogue: Dialogue, tokenizer: Encoder | None = None) -> None:
     """Refuse what the format cannot say.
+
+    Args:
+        tokenizer: the one that will cut the texts (`marker_in`).
 
     Raises:
         DataError: naming the row and the turn.
@@ -137,10 +167,13 @@ def check_dialogue(dialogue: Dialogue) -> None:
             raise DataError(f"{dialogue.source}: turn {i + 1} is the {turn.role}'s; roles alternate, the user first")
     texts = [dialogue.system or "", *(turn.content for turn in dialogue.turns)]
     for i, text in enumerate(texts):
-        for marker in MARKERS:
-            if marker in text:
-                where = f"turn {i}" if i else "the system message"
-                raise DataError(f"{dialogue.source}: {where} holds {marker!r}, a marker of the chat format")
+        _require_no_marker(text, tokenizer, f"{dialogue.source}: {f'turn {i}' if i else 'the system message'}")
+
+
+def _require_no_marker(text: str, tokenizer: Encoder | None, where: str) -> None:
+    if (marker := marker_in(text, tokenizer)) is not None:
+        how = "" if marker in text else ", once the tokenizer has normalised the text"
+        raise DataError(f"{where} holds {marker!r}, a marker of the chat format{how}")
 
 
 def _prompt_ids(dialogue: Dialogue, turn: int, tokenizer: Encoder) -> list[int]:

@@ -1,4 +1,4 @@
-"""The tokenizer: SentencePiece BPE with LLaMA's settings, and the same one for transformers.
+"""The tokenizer: SentencePiece BPE with LLaMA's settings, trained or read; a `tokenizer.json` of its type is read too.
 
 Special ids are LLaMA's: <unk> 0, <s> 1, </s> 2, no padding; 256 byte pieces follow, so any UTF-8
 text round-trips (given the identity normalisation and `remove_extra_whitespaces` off).
@@ -10,92 +10,122 @@ import hashlib
 import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from alignment.errors import TokenizerError
 from alignment.records import Dialogue, Document
 from alignment.store.atomic import staged_folder, write_bytes
 from alignment.store.manifest import write_manifest
+from alignment.text.agreement import require_agreement
+from alignment.text.codec import Codec
+from alignment.text.json_codec import JSON_FILE, JsonCodec, read_tokenizer_json
+from alignment.text.sentencepiece_codec import SentencePieceCodec
 from alignment.text.settings import TokenizerSettings
+from alignment.text.twin import write_twin
 
 MODEL_FILE = "tokenizer.model"
 _MAX_SENTENCE_BYTES = 4192  # LLaMA's setting; SentencePiece skips longer sentences, so texts are cut below it
 
 
 class Tokenizer:
-    """A SentencePiece model.
+    """A vocabulary with its cuts, from a SentencePiece model or a `tokenizer.json` of LLaMA's type.
 
     Attributes:
-        sha256: digest of the model file: the tokenizer's identity.
+        model_bytes: the file that it is read from, `file_name` in a checkpoint's folder.
+        sha256: digest of that file: the tokenizer's identity.
     """
 
     def __init__(self, model_bytes: bytes, *, origin: str = "memory") -> None:
-        from sentencepiece import SentencePieceProcessor
+        self._hold(model_bytes, SentencePieceCodec(model_bytes, origin), MODEL_FILE, origin)
 
-        self.model_bytes = model_bytes
+    def _hold(self, model_bytes: bytes, codec: Codec, file_name: str, origin: str) -> None:
+        self.model_bytes, self.file_name, self._codec = model_bytes, file_name, codec
         self.sha256 = hashlib.sha256(model_bytes).hexdigest()
-        try:
-            self._sp = SentencePieceProcessor(model_proto=model_bytes)
-        except (RuntimeError, OSError) as error:
-            raise TokenizerError(f"{origin} is not a SentencePiece model ({error}); a .model file is needed") from None
-        if (self.bos_id, self.eos_id) != (1, 2) or self._sp.unk_id() != 0:
+        if codec.special_ids != (0, 1, 2):
             raise TokenizerError(
-                f"{origin} has unk/bos/eos ids {self._sp.unk_id()}/{self.bos_id}/{self.eos_id}; LLaMA's are 0/1/2"
+                f"{origin} has unk/bos/eos ids {'/'.join(map(str, codec.special_ids))}; LLaMA's are 0/1/2"
             )
 
     @staticmethod
-    def load(path: Path | str) -> Tokenizer:
-        """Read a `.model` file, or the one in a checkpoint's folder.
+    def from_json(text: str, *, origin: str = "memory") -> Tokenizer:
+        """The tokenizer of a `tokenizer.json`.
 
         Raises:
-            TokenizerError: there is none, or it is no SentencePiece model.
+            TokenizerError: it is none of LLaMA's type.
+        """
+        tokenizer = Tokenizer.__new__(Tokenizer)
+        tokenizer._hold(text.encode(), JsonCodec(text, origin), JSON_FILE, origin)
+        return tokenizer
+
+    @staticmethod
+    def load(path: Path | str, *, compare: bool = True) -> Tokenizer:
+        """Read a `.model` file, or a checkpoint's folder: its `tokenizer.model`, or `tokenizer.json` where that is all.
+
+        Args:
+            compare: whether a folder that holds both files must give the same ids by both.
+
+        Raises:
+            TokenizerError: there is none, it is no SentencePiece model or of another type than LLaMA's, or the
+                folder holds both files and they give other ids.
         """
         path = Path(path)
-        file = path / MODEL_FILE if path.is_dir() else path
-        try:
-            data = file.read_bytes()
-        except OSError as error:
+        if not path.is_dir():
+            return Tokenizer(_read(path), origin=str(path))
+        model_file, json_file = path / MODEL_FILE, path / JSON_FILE
+        if not model_file.exists():
+            if json_file.exists():
+                return Tokenizer.from_json(read_tokenizer_json(path), origin=str(json_file))
             raise TokenizerError(
-                f"{file} cannot be read ({error.strerror}); a SentencePiece .model file is needed"
-            ) from None
-        return Tokenizer(data, origin=str(file))
+                f"{path} holds neither {MODEL_FILE} nor {JSON_FILE}; the one that the checkpoint was trained with is "
+                f"needed"
+            )
+        tokenizer = Tokenizer(_read(model_file), origin=str(model_file))
+        if compare:
+            require_agreement(tokenizer, path)
+        return tokenizer
 
     @property
     def vocab_size(self) -> int:
         """All pieces, special and byte pieces included."""
-        return int(self._sp.get_piece_size())
+        return self._codec.size()
 
     @property
     def bos_id(self) -> int:
         """<s>."""
-        return int(self._sp.bos_id())
+        return self._codec.special_ids[1]
 
     @property
     def eos_id(self) -> int:
         """</s>."""
-        return int(self._sp.eos_id())
+        return self._codec.special_ids[2]
+
+    @property
+    def pad_id(self) -> int:
+        """What fills rows up in other programs (the suite pads nothing)."""
+        return self._codec.pad_id
 
     def encode(self, text: str, *, bos: bool = False, eos: bool = False) -> list[int]:
         """Token ids of a text, with BOS before or EOS after on request."""
-        ids: list[int] = self._sp.encode(text)
-        return [self.bos_id] * bos + ids + [self.eos_id] * eos
+        return [self.bos_id] * bos + self._codec.encode(text) + [self.eos_id] * eos
 
     def encode_all(self, texts: list[str]) -> list[list[int]]:
         """Token ids of many texts, faster than one by one."""
-        encoded: list[list[int]] = self._sp.encode(texts)
-        return encoded
+        return self._codec.encode_all(texts)
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of token ids; special tokens vanish."""
-        return str(self._sp.decode([int(i) for i in ids]))
+        return self._codec.decode([int(i) for i in ids])
 
     def piece(self, token_id: int) -> str:
-        """The piece as the model file writes it ("▁the", "<0x0A>")."""
-        return str(self._sp.id_to_piece(int(token_id)))
+        """The piece as the vocabulary writes it ("▁the", "<0x0A>")."""
+        return self._codec.piece(int(token_id))
 
     def is_byte(self, token_id: int) -> bool:
         """Whether it is one of the 256 byte pieces."""
-        return bool(self._sp.is_byte(int(token_id)))
+        return self._codec.is_byte(int(token_id))
+
+    def normalise(self, text: str) -> str:
+        """The text that is cut into pieces: many models write full-width letters as plain ones first."""
+        return self._codec.normalise(text)
 
     def require_fit(self, vocab_size: int, what: str) -> None:
         """Refuse a checkpoint whose vocabulary is of another size.
@@ -110,11 +140,11 @@ class Tokenizer:
             )
 
     def save(self, folder: Path | str) -> None:
-        """Write `tokenizer.model` and transformers' files beside it; the folder is made if it is not there."""
+        """Write the model file and transformers' files beside it (`alignment.text.twin`); the folder is made."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        write_bytes(folder / MODEL_FILE, self.model_bytes)
-        to_transformers(self).save_pretrained(folder)
+        write_bytes(folder / self.file_name, self.model_bytes)
+        write_twin(self, folder)
 
 
 def train_tokenizer(texts: Iterable[str | Document | Dialogue], settings: TokenizerSettings) -> Tokenizer:
@@ -171,59 +201,13 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
         write_manifest(aside, kind="tokenizer", meta={"tokenizer": tokenizer.sha256})
 
 
-def to_transformers(tokenizer: Tokenizer) -> Any:
-    """The same tokenizer for transformers; encodes exactly as SentencePiece does.
-
-    The one difference is on purpose: transformers reads the texts "<s>" and "</s>" inside its input as
-    special tokens (the chat template needs that); the data guard keeps such texts out of messages.
-    """
-    from sentencepiece import sentencepiece_model_pb2
-    from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, processors
-    from tokenizers import Tokenizer as FastTokenizer
-    from transformers import PreTrainedTokenizerFast
-
-    from alignment.text.chat import CHAT_TEMPLATE
-
-    proto: Any = sentencepiece_model_pb2.ModelProto()  # type: ignore[attr-defined]
-    proto.ParseFromString(tokenizer.model_bytes)
-    vocab = {piece.piece: i for i, piece in enumerate(proto.pieces)}
-    fast = FastTokenizer(
-        models.BPE(vocab=vocab, merges=_merges(proto), unk_token="<unk>", fuse_unk=True, byte_fallback=True)
-    )
-    prefix = [normalizers.Prepend("▁")] if proto.normalizer_spec.add_dummy_prefix else []
-    fast.normalizer = normalizers.Sequence([*prefix, normalizers.Replace(" ", "▁")])
-    # merges never cross from a non-space to a space: cutting there changes nothing and keeps long texts fast
-    fast.pre_tokenizer = pre_tokenizers.Split(Regex("(?<=[^▁])(?=▁)"), behavior="isolated")
-    fast.decoder = decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
-    )
-    specials = [AddedToken(name, normalized=False, special=True) for name in ("<unk>", "<s>", "</s>")]
-    fast.add_special_tokens(specials)
-    fast.post_processor = processors.TemplateProcessing(
-        single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", tokenizer.bos_id)]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=fast,
-        bos_token="<s>",
-        eos_token="</s>",
-        unk_token="<unk>",
-        clean_up_tokenization_spaces=False,
-        chat_template=CHAT_TEMPLATE,
-    )
-
-
-def _merges(proto: Any) -> list[tuple[str, str]]:
-    """Every way to make a piece out of two, best piece first (SentencePiece merges the best piece first)."""
-    normal, byte = 1, 6
-    scores = {piece.piece: piece.score for piece in proto.pieces if piece.type not in (byte,)}
-    order = {piece.piece: i for i, piece in enumerate(proto.pieces)}
-    ranked = sorted((p for p in proto.pieces if p.type == normal), key=lambda p: (-p.score, order[p.piece]))
-    merges = []
-    for piece in ranked:
-        text = piece.piece
-        ways = [(text[:i], text[i:]) for i in range(1, len(text)) if text[:i] in scores and text[i:] in scores]
-        merges += sorted(ways, key=lambda way: (order[way[0]], order[way[1]]))
-    return merges
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise TokenizerError(
+            f"{file} cannot be read ({error.strerror}); a SentencePiece .model file is needed"
+        ) from None
 
 
 def _text_of(record: str | Document | Dialogue) -> str:

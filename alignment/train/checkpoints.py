@@ -55,10 +55,17 @@ class Checkpoints:
         fingerprint: of the stage; checkpoints of another one are skipped.
         keep: how many of the newest stay.
         say: told what was skipped and why.
+
+    Raises:
+        CheckpointError: the folder is a symbolic link.
     """
 
     def __init__(self, folder: Path, *, fingerprint: str, keep: int, say: Callable[[str], None]) -> None:
         self.folder, self.fingerprint, self.keep, self.say = folder, fingerprint, keep, say
+        if folder.is_symlink():
+            raise CheckpointError(
+                f"{folder} is a symbolic link; what it leads to may be another training's: put it in the link's place"
+            )
 
     def save(self, step: int, *, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
         """Write one checkpoint whole, then drop the oldest by step.

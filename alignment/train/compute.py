@@ -88,11 +88,37 @@ def from_all(value: float) -> list[float]:
 
 
 def has_fast_bf16(device: torch.device) -> bool:
-    """Whether bf16 matrix products are faster than fp32 here: CUDA from Ampere on, CPUs with AVX512-BF16 or AMX."""
+    """Whether training in bf16 is faster than in fp32 here: CUDA from Ampere on, and CPUs as `fast_bf16` says."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    cpuinfo = Path("/proc/cpuinfo")
-    if not cpuinfo.exists():
-        return False
-    flags = cpuinfo.read_text(encoding="utf-8", errors="replace")
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+    return fast_bf16(_cpuinfo())
+
+
+def fast_bf16(cpuinfo: str) -> bool:
+    """Whether a processor trains faster in bf16, from what was measured (docs/performance.md, "bf16 or fp32").
+
+    With AMX it does at every size measured; with AVX512-BF16 alone AMD's do and Intel's do not.  A processor that was
+    not measured computes in fp32.  A table, no stopwatch: the same machine must choose the same on every start.
+
+    Args:
+        cpuinfo: the text of /proc/cpuinfo.
+    """
+    words = set(cpuinfo.split())
+    return "amx_bf16" in words or ("avx512_bf16" in words and "AuthenticAMD" in words)
+
+
+def bf16_instructions() -> list[str]:
+    """Those of the processor's instructions that multiply in bf16, as /proc/cpuinfo names them."""
+    words = _cpuinfo().split()
+    return [name for name in ("amx_bf16", "avx512_bf16") if name in words]
+
+
+def processor_name() -> str:
+    """The processor's model, as /proc/cpuinfo names it; "" where it does not say."""
+    lines = (line for line in _cpuinfo().splitlines() if line.startswith("model name"))
+    return next(lines, "").partition(":")[2].strip()
+
+
+def _cpuinfo() -> str:
+    path = Path("/proc/cpuinfo")
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""

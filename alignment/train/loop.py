@@ -46,6 +46,7 @@ class Loop:
         NonFiniteError: a step is not finite and no skip is left.
         Interrupted: a signal came; the step was finished and saved.
         DiskFull: a checkpoint did not fit; the older ones stand.
+        RunLocked: the folder's lock was taken away; nothing more is written.
     """
 
     def __init__(
@@ -174,6 +175,7 @@ class Loop:
 
     def _save(self) -> None:
         if self._journal is not None:
+            self.session.before_save()
             self._journal.append_all([])  # what the checkpoint counts must be on the disk before it
             values = {name: value for part in self.saved.values() for name, value in part.values().items()}
             own = {"metrics_rows": len(self._journal.records), "skipped": self._nonfinite.skipped}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from alignment.errors import CheckpointError
 from alignment.report.figure import Figure, Series
 from alignment.report.page import Block, Facts, Section
 from alignment.report.table import Cell, Table
@@ -50,7 +51,11 @@ def curves(folder: Path, names: tuple[tuple[str, str], ...] = (("loss", "loss, n
     blocks: list[Block] = []
     for name, label in names:
         series = [
-            Series(name=title, x=tuple(float(row["step"]) for row in found), y=tuple(float(row[key]) for row in found))
+            Series(
+                name=title,
+                x=tuple(_number(row, "step", folder) for row in found),
+                y=tuple(_number(row, key, folder) for row in found),
+            )
             for key, title in ((name, "training"), (f"held_out_{name}", "held out"))
             if (found := [row for row in rows if key in row])
         ]
@@ -82,14 +87,27 @@ def data_tables(folder: Path) -> list[Block]:
             )
             rows.append(row)
             reasons += [(source["name"], reason, count) for reason, count in source["quarantined"].items()]
-        totals.append((part, report["train"], report["held_out"], report["duplicates"], report["overlap"]))
+        # what is said of the split is not there in runs of 0.1.0
+        reasons += [(part, reason, count) for reason, count in report.get("set_aside", {}).items()]
+        kept = report["held_out"], report.get("test", 0), report.get("apart", 0)
+        repeats = report["overlap"] + report.get("repeated", 0)
+        totals.append((part, report["train"], *kept, report["duplicates"], repeats))
     columns = ("set", "source", "part", "rows read", "records", "quarantined", "skipped")
     blocks: list[Block] = [
         Table(title="Data, source by source", columns=columns, rows=tuple(rows)),
         Table(
             title="Data after cleaning",
-            columns=("set", "train", "held out", "duplicates dropped", "overlap with held-out dropped"),
+            columns=(
+                "set",
+                "train",
+                "held out",
+                "test",
+                "kept apart",
+                "duplicates dropped",
+                "held-out repeats dropped",
+            ),
             rows=tuple(totals),
+            note="Kept apart: prompts that other stages measure themselves by, so that no stage trains on them.",
         ),
     ]
     if reasons:
@@ -97,3 +115,10 @@ def data_tables(folder: Path) -> list[Block]:
         heads = ("source", "reason", "rows")
         blocks.append(Table(title="Rows set aside", columns=heads, rows=tuple(reasons), note=note))
     return blocks
+
+
+def _number(row: Mapping[str, Any], key: str, folder: Path) -> float:
+    value = row.get(key)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise CheckpointError(f"{folder / 'metrics.jsonl'}: {key} is {value!r} in a row; a number is needed")
+    return float(value)

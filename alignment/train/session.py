@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -72,6 +72,7 @@ class Session:
         folder: the stage's own folder; it writes nowhere else.
         seed: the run's seed; every draw is named below it.
         fingerprint: identifies settings and inputs; a checkpoint of another fingerprint is not resumed from.
+        before_save: called before a checkpoint is written; raises where the folder is not the stage's any more.
     """
 
     folder: Path
@@ -80,6 +81,7 @@ class Session:
     compute: ComputeSettings
     progress: Progress
     stop: StopFlag
+    before_save: Callable[[], None]
 
     def __init__(
         self,
@@ -90,6 +92,7 @@ class Session:
         compute: ComputeSettings | None = None,
         progress: Progress | None = None,
         stop: StopFlag | None = None,
+        before_save: Callable[[], None] = lambda: None,
     ) -> None:
         """Make the folder where it is not there.
 
@@ -103,6 +106,7 @@ class Session:
             "compute": compute or ComputeSettings(),
             "progress": progress or Silent(),
             "stop": stop or StopFlag(),
+            "before_save": before_save,
         }.items():
             object.__setattr__(self, name, value)
         if not self.folder.is_dir():

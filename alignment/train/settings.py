@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import field_validator
+
 from alignment.settings import Settings, setting
+
+MOST_EPOCHS = 100_000  # of any training: more is a slip, and its steps could not be counted
 
 
 class ComputeSettings(Settings):
     """How the machine is used.  `auto` is resolved at the start and printed in the run's header."""
 
     precision: Literal["auto", "fp32", "bf16"] = setting(
-        "auto", "bf16 autocast with fp32 master weights where the hardware has fast bf16, else fp32"
+        "auto", "bf16 autocast with fp32 master weights where that was measured to be faster, else fp32"
     )
     threads: int = setting(0, "CPU threads of torch; 0 takes one per core", ge=0)
     attention: Literal["auto", "blocks", "sdpa", "flex", "dense"] = setting(
@@ -36,6 +40,20 @@ class OptimizerSettings(Settings):
     final_fraction: float = setting(0.1, "the cosine ends at this share of the peak", ge=0, le=1)
     warmup_steps: int = setting(0, "steps of linear warm-up", ge=0)
     warmup_fraction: float = setting(0.0, "warm-up as a share of all steps; the longer of the two counts", ge=0, lt=1)
+
+    @field_validator("betas")
+    @classmethod
+    def _decays(cls, betas: tuple[float, float]) -> tuple[float, float]:
+        if not all(0.0 <= beta < 1.0 for beta in betas):
+            raise ValueError(f"are AdamW's decays, each from 0 to below 1; {list(betas)} was given")
+        return betas
+
+
+class PretrainOptimizerSettings(OptimizerSettings):
+    """AdamW of pretraining (Llama 2 paper, 2.2): peak 3e-4 after 2,000 steps of warm-up."""
+
+    learning_rate: float = setting(3e-4, "peak learning rate", gt=0, le=1.0)
+    warmup_steps: int = setting(2000, "steps of linear warm-up", ge=0)
 
 
 class CadenceSettings(Settings):
@@ -67,25 +85,23 @@ class PackedSettings(LoopSettings):
     context_length: int = setting(4096, "longest dialogue, in tokens", ge=8)
     pack_length: int = setting(0, "tokens of one packed forest; 0: the context length", ge=0)
     batch_size: int = setting(64, "packed forests per step", ge=1)
-    epochs: float = setting(1.0, "passes over what is trained on", gt=0)
+    epochs: float = setting(1.0, "passes over what is trained on", gt=0, le=MOST_EPOCHS)
     max_steps: int | None = setting(None, "stop after this many steps, whatever the epochs say", ge=1)
 
 
 class PretrainSettings(PackedSettings):
     """Pretraining from scratch or on (Llama 2 paper, 2)."""
 
-    optimizer: OptimizerSettings = setting(
-        OptimizerSettings(learning_rate=3e-4, warmup_steps=2000), "AdamW and its schedule"
-    )
+    optimizer: PretrainOptimizerSettings = setting(PretrainOptimizerSettings(), "AdamW and its schedule")
     context_length: int = setting(4096, "longest sequence, in tokens; longer documents are split", ge=8)
     batch_size: int = setting(1024, "packed forests per step (paper: 4 M tokens)", ge=1)
-    epochs: float = setting(1.0, "passes over the documents", gt=0)
+    epochs: float = setting(1.0, "passes over the documents", gt=0, le=MOST_EPOCHS)
 
 
 class SftSettings(PackedSettings):
     """Supervised fine-tuning (Llama 2 paper, 3.1): lr 2e-5, weight decay 0.1, batch 64, 4,096 tokens, 2 epochs."""
 
-    epochs: float = setting(2.0, "passes over the dialogues", gt=0)
+    epochs: float = setting(2.0, "passes over the dialogues", gt=0, le=MOST_EPOCHS)
     too_long: Literal["truncate", "drop", "split"] = setting(
         "truncate", "dialogues over the context: cut the end, leave out, or split between turn pairs"
     )

@@ -6,7 +6,7 @@ crosses packed dialogues the paper does not say: here it does not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from alignment.batch.render import TooLong, TrainOn, dialogue_trees
@@ -52,7 +52,7 @@ def fine_tune(
     *,
     name: str,
     too_long: TooLong = "truncate",
-    train_on: TrainOn = "all",
+    train_on: TrainOn | Callable[[Dialogue], TrainOn] = "all",
 ) -> TrainingResult:
     """SFT for any stage (RLHF versions, GAtt): as `sft`, with the stage's own name, length policy and trained answers.
 

@@ -126,8 +126,16 @@ def _section(console: Console, section: DataCheck) -> None:
             ):
                 for reason, number in counts.items():
                     tell(f"  {title}: {number:,} × {reason}")
-        tell(f"train {report.train:,}, held out {report.held_out:,} ({report.moved:,} moved from train by hash)")
-        tell(f"duplicates {report.duplicates:,} ({report.on_duplicate}); dropped because held out {report.overlap:,}")
+        tell(
+            f"train {report.train:,}, held out {report.held_out:,} ({report.moved:,} moved from train by hash), "
+            f"test {report.test:,}, kept apart for other stages {report.apart:,}"
+        )
+        tell(
+            f"duplicates {report.duplicates:,} ({report.on_duplicate}); dropped because held out "
+            f"{report.overlap + report.repeated:,}"
+        )
+        for reason, number in report.set_aside.items():
+            tell(f"set aside: {number:,} × {reason}")
         for warning in report.warnings:
             console.print(Text(f"  warning: {safe(warning)}", "yellow"), soft_wrap=True)
     for row in section.bad:

@@ -11,6 +11,7 @@ from recipes.cli.display import make_display
 from recipes.load import load_recipe
 from recipes.masking import mask
 from recipes.reading.schema import Recipe
+from recipes.running.company import company
 from recipes.running.runner import RunSummary, run
 from recipes.running.telling import Display, duration
 
@@ -28,7 +29,7 @@ def run_and_tell(
     """Run a recipe (to a stage) with progress on the terminal."""
     console = Console(highlight=False)
     loaded = load_recipe(recipe, overrides)
-    display = make_display(console, quiet=quiet)
+    display = make_display(console, quiet=quiet or not company().keeps_books)
     folder = out if out is not None else loaded.run_folder
     summary = run(
         loaded,
@@ -39,7 +40,7 @@ def run_and_tell(
         display=display,
         before_work=lambda: print_header(loaded, folder, display),
     )
-    for line in summary_lines(summary):
+    for line in summary_lines(summary) if company().keeps_books else ():
         display.line(line)
 
 

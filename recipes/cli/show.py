@@ -18,7 +18,7 @@ from recipes.reading.schema import Recipe
 from recipes.running.folder import is_locked, require_run, stage_folders
 from recipes.running.record import read_record
 from recipes.running.telling import duration
-from recipes.running.verify import altered_stages, require_unaltered
+from recipes.running.verify import altered_journals, altered_stages, require_unaltered
 from recipes.stages.kind import Makes
 from recipes.stages.table import STAGES
 
@@ -155,6 +155,8 @@ def verify_run(run: Path) -> None:
     found = list(altered_stages(run, every=True))
     for folder, altered in found:
         print(safe(f"{folder}: {altered or 'as it was left'}"))
+    for folder, altered in altered_journals(run).items() if all(altered is None for _, altered in found) else ():
+        print(safe(f"{folder}: {altered} (the stage's result stands)"))
     if bad := [folder for folder, altered in found if altered is not None]:
         raise CheckpointError(
             f"{len(bad)} of {len(found)} finished stages were altered ({', '.join(bad)}); restore their files, or make "

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pydantic import PrivateAttr, model_validator
 
-from alignment.data.settings import DataSettings
+from alignment.data.record_types import DIALOGUES, DOCUMENTS, PREFERENCES, PROMPTS, RecordType
+from alignment.data.settings import DataSettings, SplitSettings
 from alignment.evaluate.settings import EvaluateSettings
 from alignment.model.settings import ModelSettings, names_folder
 from alignment.settings import Settings, setting
@@ -134,6 +136,10 @@ class Recipe(Settings):
     seed: int = setting(0, "every draw of the run is named below it", ge=0, lt=2**63)
     out: str | None = setting(None, "the run's folder; none: runs/<name>", cosmetic=True, min_length=1)
     world: WorldSettings | None = setting(None, "the embedded chat world, for sources of the kind `world`")
+    split: SplitSettings = setting(
+        SplitSettings(),
+        "which prompts are held out, once for all stages (the embedded world brings a split of its own)",
+    )
     compute: ComputeSettings = setting(ComputeSettings(), "how the machine is used")
     tokenizer: TokenizerStageSettings = setting(TokenizerStageSettings(), "stage tokenizer")
     model: ModelSettings = setting(ModelSettings(), "the core's shape, or the checkpoint to start from")
@@ -155,6 +161,36 @@ class Recipe(Settings):
     def run_folder(self) -> Path:
         """Where it runs unless the caller says otherwise."""
         return Path(self.out) if self.out else Path("runs") / self.name
+
+    @property
+    def data_sections(self) -> dict[str, tuple[DataSettings, RecordType[Any]]]:
+        """Every data set that stages read: dotted key -> its settings and what its rows become."""
+        found: dict[str, tuple[DataSettings, RecordType[Any]]] = {}
+        if self.tokenizer.data is not None:
+            found["tokenizer.data"] = self.tokenizer.data, DOCUMENTS
+        if self.pretrain is not None:
+            found["pretrain.data"] = self.pretrain.data, DOCUMENTS
+        if self.sft is not None:
+            found["sft.data"] = self.sft.data, DIALOGUES
+        if self.reward is not None:
+            for role, settings in self.reward.by_role().items():
+                if settings.data is not None:  # a brought reward is trained on none
+                    found[f"reward.{role}.data"] = settings.data, PREFERENCES
+        if self.rlhf is not None:
+            found["rlhf.prompts"] = self.rlhf.prompts, PROMPTS
+            if self.rlhf.safety_prompts is not None:
+                found["rlhf.safety_prompts"] = self.rlhf.safety_prompts, PROMPTS
+        if self.gatt is not None:
+            found["gatt.data"] = self.gatt.data, DIALOGUES
+        return found
+
+    @property
+    def shares(self) -> tuple[float, float]:
+        """The shares of prompts that the run keeps for its test and its validation part."""
+        # a fraction of texts is no matter of other stages, which have none
+        own = [data.held_out_fraction for data, records in self.data_sections.values() if records is not DOCUMENTS]
+        validation = max([self.split.validation or 0.0, *own])
+        return validation if self.split.test is None else self.split.test, validation
 
     @property
     def tokenizer_data(self) -> DataSettings | None:

@@ -18,11 +18,13 @@ from alignment.errors import AlignmentError, CheckpointError, DataError, Tokeniz
 from alignment.records import Document
 from recipes.plan import stages_of
 from recipes.reading.schema import Recipe
+from recipes.stages.apart import Apart
 from recipes.stages.kind import DataSet, Lens, Makes, PlannedStage, Prepared
 
 if TYPE_CHECKING:
     from alignment.data.corpus import DataReport
     from alignment.data.sources import WorldLike
+    from alignment.data.split import Split
     from alignment.text.tokenizer import Tokenizer
 
 _TEXT_SAMPLE = 2_000  # records a section whose pieces are counted for the tokenizer's fit
@@ -39,7 +41,7 @@ class DataCheck:
         report: the reader's own report; None if it failed.
         error: why the data cannot be used.
         bad: some of the rows set aside, as text.
-        train, held_out: the records.
+        train, held_out: the records; those of the test part are held out too.
         prepared: what the stage would do with them; None where no stage says or nothing could be counted.
         pieces: pieces counted for the tokenizer's fit: all, byte pieces, unknown.
     """
@@ -88,9 +90,10 @@ def check(recipe: Recipe, folder: Path, say: Callable[[str], None] = lambda text
     """
     found, plan = RecipeCheck(), stages_of(recipe)
     world = _world(recipe)
-    for data in data_sets(plan):
+    opened: dict[int, Split] = {}  # by the identity of what a stage keeps apart
+    for data, apart in data_sets(plan):
         say(f"reading {data.key}")
-        found.sections.append(_read(data, recipe.seed, folder, world))
+        found.sections.append(_read(data, apart, opened, recipe.seed, folder, world))
     found.problems += [f"{section.key}: {section.error}" for section in found.sections if section.error is not None]
     say("the tokenizer")
     try:
@@ -105,13 +108,13 @@ def check(recipe: Recipe, folder: Path, say: Callable[[str], None] = lambda text
     return found
 
 
-def data_sets(plan: Sequence[PlannedStage]) -> list[DataSet[Any]]:
-    """Every data set of a plan that is here before it runs, each once."""
-    found: dict[str, DataSet[Any]] = {}
+def data_sets(plan: Sequence[PlannedStage]) -> list[tuple[DataSet[Any], Apart | None]]:
+    """Every data set of a plan that is here before it runs, each once, and what its stage keeps from training."""
+    found: dict[str, tuple[DataSet[Any], Apart | None]] = {}
     for stage in plan:
         for data in stage.inputs.data():
             if not any(source.stage for source in data.settings.sources):  # records that a stage is yet to make
-                found.setdefault(data.key, data)
+                found.setdefault(data.key, (data, stage.inputs.apart))
     return list(found.values())
 
 
@@ -183,14 +186,20 @@ def record_texts(record: Any) -> list[str]:
     return texts + ([dialogue.system] if dialogue.system else [])
 
 
-def _read(data: DataSet[Any], seed: int, folder: Path, world: WorldLike | None) -> DataCheck:
+def _read(
+    data: DataSet[Any], apart: Apart | None, opened: dict[int, Split], seed: int, folder: Path, world: WorldLike | None
+) -> DataCheck:
     from alignment.data.corpus import load_records
 
     section = DataCheck(key=data.key, kind=data.records.name)
     quarantine = folder / f"{data.key}.jsonl"
     try:
-        loaded = load_records(data.records, data.settings, seed=seed, quarantine=quarantine, world=world)
-        section.report, section.train, section.held_out = loaded.report, loaded.train, loaded.held_out
+        if apart is not None and id(apart) not in opened:
+            opened[id(apart)] = apart.open(seed)
+        split = opened[id(apart)] if apart is not None else None
+        loaded = load_records(data.records, data.settings, seed=seed, quarantine=quarantine, world=world, split=split)
+        section.report, section.train = loaded.report, loaded.train
+        section.held_out = [*loaded.held_out, *loaded.test]
     except AlignmentError as error:
         section.error = str(error)
     if quarantine.exists():
@@ -224,7 +233,9 @@ def _tokenizer(recipe: Recipe, plan: Sequence[PlannedStage], sections: Sequence[
             raise TokenizerError(
                 f"the tokenizer of {model} comes with the checkpoint, which is not here; lengths are not counted"
             )
-        return Tokenizer.load(model), model
+        from alignment.policy.policy import load_tokenizer
+
+        return load_tokenizer(model), model
     stage = next(stage for stage in plan if stage.makes(Makes.TOKENIZER))
     by_key = {section.key: section for section in sections}
     texts: list[str] = []

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from alignment.data.settings import SourceSettings
-from alignment.errors import DataError
+from alignment.errors import CheckpointError, DataError
 from alignment.settings import NamesFile, Settings
 from alignment.store.manifest import file_digest
 from recipes.masking import mask
@@ -55,12 +55,27 @@ def files_of(path: str, key: str) -> list[Path]:
             raise DataError(f"{path!r} holds a zero byte; no file is named so")
         folder = Path(path)
         if folder.is_dir() and (key == "model.path" or (folder / "config.json").is_file()):
-            return [file for file in sorted(folder.iterdir()) if file.is_file() and file.suffix in _IN_FOLDER]
+            return [file for each in _with_base(folder) for file in sorted(each.iterdir()) if _counts(file)]
         return find_files(SourceSettings(path=path))
     except DataError as error:
         raise DataError(f"{key}: {mask(str(error))}") from None
     except OSError as error:
         raise DataError(f"{key}: {mask(path)} cannot be read ({error.strerror})") from None
+
+
+def _counts(file: Path) -> bool:
+    return file.is_file() and file.suffix in _IN_FOLDER
+
+
+def _with_base(folder: Path) -> list[Path]:
+    """A checkpoint's folder, and where it is an adapter's that of its base model, if it is here."""
+    from alignment.policy.adapter import base_named_by, is_adapter
+
+    try:
+        base = base_named_by(folder)[0] if is_adapter(folder) else None
+    except CheckpointError:
+        return [folder]  # the stage that loads it says what is wrong
+    return [folder, Path(base)] if base is not None and Path(base).is_dir() else [folder]
 
 
 class Digests:

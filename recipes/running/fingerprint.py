@@ -52,6 +52,8 @@ def read_settings(recipe: Recipe, stage: PlannedStage) -> dict[str, Any]:
     found |= stage.inputs.reads()
     if stage.inputs.world is not None:
         found["world"] = stage.inputs.world
+    if stage.inputs.apart is not None:
+        found |= stage.inputs.apart.reads()
     return found
 
 
@@ -87,7 +89,7 @@ def basis_of(recipe: Recipe, stage: PlannedStage, parents: Mapping[str, str], di
         "versions": versions_that_matter() if Surrounding.VERSIONS in stage.kind.surroundings else {},
     }
     # left out while it is the first, so that runs of the release before revisions are the same
-    return {**basis, "revision": stage.kind.revision} if stage.kind.revision > 1 else basis
+    return {**basis, "revision": stage.revision} if stage.revision > 1 else basis
 
 
 def of_this_release(basis: Basis, mark: str) -> tuple[Basis, str]:

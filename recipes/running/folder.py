@@ -33,7 +33,8 @@ def check_run_folder(folder: Path) -> bool:
         Whether it is one already.
 
     Raises:
-        UsageError: it is a file, a link, another kind of folder, or a run of another release.
+        UsageError: it is a file, a link, another kind of folder, a run of another release, or holds a link where the
+            run writes.
     """
     shown = mask(str(folder))
     try:
@@ -53,6 +54,9 @@ def check_run_folder(folder: Path) -> bool:
                 f"{shown} is no run: it holds {mask(foreign[0])!r} and no {MARKER}; name an empty or a new folder"
             )
         return False
+    for path in (folder / name for name in (MARKER, RECIPE, LOG, REPLACED)):
+        if path.is_symlink():
+            raise _linked(path)
     _check_marker(folder / MARKER)
     return True
 
@@ -93,13 +97,23 @@ def stage_folders(folder: Path) -> list[Path]:
     """The stage folders that stand in a run, in order.
 
     Raises:
-        UsageError: one is a symbolic link.
+        UsageError: one is a symbolic link, or holds one: what it leads to is not the run's to write or to remove.
     """
     found = sorted(path for path in folder.iterdir() if _STAGE_FOLDER.fullmatch(path.name))
     for path in found:
         if path.is_symlink():
-            raise UsageError(f"{mask(str(path))} is a symbolic link; a run holds its stages itself")
+            raise _linked(path)
+        for inner in path.rglob("*"):
+            if inner.is_symlink():
+                raise _linked(inner)
     return [path for path in found if path.is_dir()]
+
+
+def _linked(path: Path) -> UsageError:
+    return UsageError(
+        f"{mask(str(path))} is a symbolic link; a run holds its files itself: put what it leads to in its place, or "
+        f"the whole run there and name that with --out"
+    )
 
 
 def put_aside(run: Path, folders: list[Path]) -> Path | None:
@@ -141,7 +155,8 @@ def is_locked(folder: Path) -> bool:
 def append_log(run: Path, text: str) -> Path:
     """Append to the run's log: no secret, no home folder's name, nothing that steers the terminal it is shown on."""
     path = run / LOG
-    with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    with os.fdopen(handle, "a", encoding="utf-8", errors="backslashreplace") as file:
         file.write(f"--- {now()} process {os.getpid()}\n{safe(text).rstrip()}\n")
     return path
 

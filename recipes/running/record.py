@@ -14,12 +14,15 @@ from typing import Any, Literal
 from alignment.errors import CheckpointError
 from alignment.store import manifest
 from alignment.store.atomic import write_json
+from alignment.store.regular import read_regular
 from recipes.masking import mask
 
 STAGE = "stage.json"
+_DIGEST = "sha256"  # the record's digest of itself
 _SMALL = 1_000_000  # bytes that are hashed whenever a run is looked at
 VERSION = 1
 Status = Literal["running", "finished", "interrupted", "failed"]
+_JOURNALS = ("metrics.jsonl",)
 # what a stage leaves behind that is no result: records of what happened, what it resumes from
 _NO_OUTPUT = {STAGE, "log.txt", "metrics.jsonl", "nonfinite.json"}
 _NO_OUTPUT_FOLDERS = {"samples", "checkpoints"}  # journals of samples, training checkpoints
@@ -36,6 +39,7 @@ class StageRecord:
         seconds: wall time over all attempts that ended by themselves.
         result: what the stage's function returned.
         outputs: relative name -> digest: of a folder its manifest's, of a file its SHA-256.
+        journals: the same of what is looked at and decides nothing (metrics); no part of the record's digest.
         error: why it failed, one sentence.
     """
 
@@ -50,6 +54,7 @@ class StageRecord:
     attempts: int = 1
     result: Mapping[str, Any] = field(default_factory=dict)
     outputs: Mapping[str, str] = field(default_factory=dict)
+    journals: Mapping[str, str] = field(default_factory=dict)
     error: str | None = None
 
     @property
@@ -62,12 +67,15 @@ def read_record(folder: Path) -> StageRecord | None:
     """A stage's record; None if the stage never began.
 
     Raises:
-        CheckpointError: `stage.json` is damaged or of another release.
+        CheckpointError: `stage.json` is damaged, was edited or is of another release.
     """
     path = folder / STAGE
     raw = read_json(path)
     if raw is None:
         return None
+    digest = raw.pop(_DIGEST, None)  # release 0.1.0 wrote none
+    if digest is not None and digest != _digest_of(raw):
+        raise damaged(path, "it was edited: its digest is another")
     try:
         if raw.pop("version") != VERSION:
             raise CheckpointError(f"{path} is of another release of this suite; this one reads version {VERSION}")
@@ -75,9 +83,11 @@ def read_record(folder: Path) -> StageRecord | None:
         texts = [record.name, record.kind, record.status, record.fingerprint, record.started]
         if not all(isinstance(text, str) for text in texts) or record.status not in Status.__args__:  # type: ignore[attr-defined]
             raise TypeError("a value of the wrong type")
-        if not all(isinstance(value, Mapping) for value in (record.basis, record.result, record.outputs)):
+        if not all(
+            isinstance(value, Mapping) for value in (record.basis, record.result, record.outputs, record.journals)
+        ):
             raise TypeError("a value of the wrong type")
-        for name in record.outputs:
+        for name in (*record.outputs, *record.journals):
             if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
                 raise TypeError(f"the output {name!r} lies outside the stage's folder")
         return record
@@ -97,7 +107,13 @@ def stage_records(run: Path) -> list[StageRecord]:
 
 def write_record(folder: Path, record: StageRecord) -> None:
     """Write a stage's record atomically."""
-    write_json(folder / STAGE, {"version": VERSION, **asdict(record)})
+    values = {"version": VERSION, **asdict(record)}
+    write_json(folder / STAGE, {**values, _DIGEST: _digest_of(values)})
+
+
+def _digest_of(values: Mapping[str, Any]) -> str:
+    """SHA-256 of a record's values as JSON with sorted keys."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
 def outputs_of(folder: Path) -> dict[str, str]:
@@ -105,6 +121,25 @@ def outputs_of(folder: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     _collect(folder, folder, found)
     return found
+
+
+def journals_of(folder: Path) -> dict[str, str]:
+    """Digests of the journals that a finished stage leaves for whoever looks at it."""
+    return {name: manifest.file_digest(folder / name) for name in _JOURNALS if (folder / name).is_file()}
+
+
+def altered_journal(folder: Path, record: StageRecord) -> str | None:
+    """The first journal that is gone or not what the stage left, as a sentence; None if all stand.
+
+    No result rests on it, so the stage stands all the same.
+    """
+    for name, digest in record.journals.items():
+        path = folder / name
+        if path.is_symlink() or not path.is_file():
+            return f"{name} is missing; its curves are not shown"
+        if manifest.file_digest(path) != digest:
+            return f"{name} was altered after the stage ended; its curves are not what the stage left"
+    return None
 
 
 def altered_output(folder: Path, record: StageRecord, *, every: bool = False) -> str | None:
@@ -180,10 +215,12 @@ def read_json(path: Path) -> dict[str, Any] | None:
         CheckpointError: it is damaged.
     """
     try:
-        raw = json.loads(path.read_bytes())
+        raw = json.loads(read_regular(path))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise damaged(path, error.strerror or type(error).__name__) from None
+    except (ValueError, RecursionError) as error:
         raise damaged(path, type(error).__name__) from None
     if not isinstance(raw, dict):
         raise damaged(path, "not an object")

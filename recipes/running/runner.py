@@ -30,15 +30,16 @@ from recipes.plan import find_stages, needed_for, stages_of
 from recipes.reading.schema import Recipe
 from recipes.reading.written import recipe_yaml
 from recipes.running import folder as run_folder
+from recipes.running.company import Company, company
 from recipes.running.digests import Digests
 from recipes.running.fingerprint import check_inputs, of_this_release
-from recipes.running.record import StageRecord, Status, outputs_of, read_record, write_record
+from recipes.running.record import StageRecord, Status, journals_of, outputs_of, read_record, write_record
 from recipes.running.shared import take_over
 from recipes.running.signals import stopping_at_signals
 from recipes.running.survey import Surveyed, check_unchanged, current_basis, survey
 from recipes.running.telling import Display, Quiet
 from recipes.stages.context import StageContext, refused_code
-from recipes.stages.kind import PlannedStage, StageInputs, Surrounding
+from recipes.stages.kind import PlannedStage, Processes, StageInputs, Surrounding
 from reward.function import module_file
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -80,6 +81,31 @@ class RunSummary:
         return any(stage.worked for stage in self.stages)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Job:
+    """What one call of `run` was asked, with whom, and the lock that it works under."""
+
+    recipe: Recipe
+    folder: Path
+    plan: tuple[PlannedStage, ...]
+    needed: tuple[PlannedStage, ...]
+    redo: bool
+    stages: StageTable | None
+    allow_code: bool
+    display: Display
+    stop: StopFlag
+    before_work: Callable[[], None]
+    siblings: Sequence[Path]
+    company: Company
+    lock: RunLock
+    digests: Digests
+
+    def require_lock(self) -> None:
+        """Refuse to write into a run that another process may have taken."""
+        if self.company.keeps_books:
+            self.lock.require()
+
+
 def run(
     recipe: Recipe,
     *,
@@ -95,6 +121,8 @@ def run(
 ) -> RunSummary:
     """Bring a run to its end, or to a stage.
 
+    Of several processes that a launcher started (`torchrun`) each calls it; the first one keeps the run's books.
+
     Args:
         out: the run's folder; the recipe's otherwise.
         redo: put aside (never delete) stages whose recipe, data or code changed, and do them again.
@@ -107,8 +135,8 @@ def run(
         siblings: other runs, from which stages that rest on the same are taken over instead of run.
 
     Raises:
-        UsageError: the folder cannot be a run; there is no such stage; the recipe names code that is not allowed or not
-            there.
+        UsageError: the folder cannot be a run; there is no such stage; a stage cannot be shared by several processes;
+            the recipe names code that is not allowed or not there.
         RunLocked: another process works on it.
         RunChanged: finished or begun work rests on something else than what is asked now.
         Interrupted: a signal asked to stop; the same call goes on.
@@ -129,106 +157,133 @@ def run(
     if stop is None:
         stop = StopFlag()
         handled = stopping_at_signals(stop, quiet=isinstance(display, Quiet))
+    job = _Job(
+        recipe=recipe,
+        folder=folder,
+        plan=plan,
+        needed=needed,
+        redo=redo,
+        stages=stages,
+        allow_code=allow_code,
+        display=display,
+        stop=stop,
+        before_work=before_work,
+        siblings=siblings,
+        company=company(),
+        lock=RunLock(folder),
+        digests=Digests(),
+    )
     with handled:
         try:
-            return _locked(recipe, folder, plan, needed, redo, stages, allow_code, display, stop, before_work, siblings)
+            with job.lock if job.company.keeps_books else nullcontext():
+                return _begun(job)
         except OSError as error:  # a stage's own are told by the stage
             kind = DiskFull if error.errno in _NO_SPACE else UsageError
             raise kind(f"{mask(str(folder))} cannot be worked in: {error.strerror or error}") from error
 
 
-def _locked(
-    recipe: Recipe,
-    folder: Path,
-    plan: tuple[PlannedStage, ...],
-    needed: tuple[PlannedStage, ...],
-    redo: bool,
-    stages: StageTable | None,
-    allow_code: bool,
-    display: Display,
-    stop: StopFlag,
-    before_work: Callable[[], None],
-    siblings: Sequence[Path],
-) -> RunSummary:
-    with RunLock(folder):
-        run_folder.check_run_folder(folder)  # it may have become something since
+def _begun(job: _Job) -> RunSummary:
+    """See how the run stands, put aside what falls, and do what is left."""
+    folder, display, replaced = job.folder, job.display, None
+    run_folder.check_run_folder(folder)  # it may have become something since
+    if not job.company.keeps_books:
+        job.company.meet()  # the first has put aside what falls
+    else:
         for name in clear_leftovers(folder):
             display.line(f"removed {name}, left unfinished by an earlier stop")
-        digests = Digests()
-        surveyed = survey(recipe, folder, plan, needed, digests)
-        replaced = None
-        if not redo:
-            check_unchanged(surveyed, folder)
-        else:
-            replaced = run_folder.put_aside(folder, surveyed.fallen_folders)
-            if replaced is not None:
-                display.line(f"put aside, not deleted: {', '.join(surveyed.fallen)} -> {replaced}")
-        run_folder.mark_run(folder, recipe.name)
-        _write_if_new(folder / run_folder.RECIPE, recipe_yaml(recipe))
-        try:
-            outcomes = _walk(
-                recipe, folder, needed, surveyed, digests, stages, allow_code, display, stop, before_work, siblings
-            )
-        finally:
-            display.close()
+    surveyed = survey(job.recipe, folder, job.plan, job.needed, job.digests)
+    _require_shareable(job, surveyed)
+    if not job.redo:
+        check_unchanged(surveyed, folder)
+    elif job.company.keeps_books:
+        replaced = run_folder.put_aside(folder, surveyed.fallen_folders)
+        if replaced is not None:
+            display.line(f"put aside, not deleted: {', '.join(surveyed.fallen)} -> {replaced}")
+    if job.company.keeps_books:
+        run_folder.mark_run(folder, job.recipe.name)
+        _write_if_new(folder / run_folder.RECIPE, recipe_yaml(job.recipe))
+        job.company.meet()
+    try:
+        outcomes = _walk(job, surveyed)
+    finally:
+        display.close()
     return RunSummary(folder=folder, stages=outcomes, replaced=replaced)
 
 
-def _walk(
-    recipe: Recipe,
-    folder: Path,
-    needed: tuple[PlannedStage, ...],
-    surveyed: Surveyed,
-    digests: Digests,
-    stages: StageTable | None,
-    allow_code: bool,
-    display: Display,
-    stop: StopFlag,
-    before_work: Callable[[], None],
-    siblings: Sequence[Path],
-) -> tuple[StageOutcome, ...]:
+def _require_shareable(job: _Job, surveyed: Surveyed) -> None:
+    """Refuse a launch of several processes before any work if one of the stages could not be shared by them."""
+    alone = [
+        stage for stage in job.needed if stage.name not in surveyed.finished and stage.kind.processes is Processes.ONE
+    ]
+    if job.company.size > 1 and alone:
+        raise UsageError(
+            f"stage {alone[0].name}: {Processes.ONE.value}; {job.company.size} processes were launched. Launch "
+            f"them for the stages before it (align sft, align reward), and run the rest with one process"
+        )
+
+
+def _walk(job: _Job, surveyed: Surveyed) -> tuple[StageOutcome, ...]:
     outcomes: list[StageOutcome] = []
     done: dict[str, str] = {}
     prepared = False
-    for position, stage in enumerate(needed, start=1):
+    for position, stage in enumerate(job.needed, start=1):
         record = surveyed.finished.get(stage.name)
         worked = record is None
         if record is None:
-            stop.check()
-            basis = current_basis(recipe, stage, done, digests)
-            if (taken := take_over(stage, basis[1], folder, siblings)) is not None:
-                record, worked = taken[0], False
-                display.line(f"{stage.name}: taken over from {mask(taken[1].name)}, which has done the same")
+            job.stop.check()
+            basis = current_basis(job.recipe, stage, done, job.digests)
+            if (record := _taken_over(job, stage, basis[1])) is not None:
+                worked = False
         if record is None:
             if not prepared:
                 prepared = True
                 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-                before_work()
-            record = _run_stage(
-                recipe, folder, stage, basis, stages, allow_code, display, stop, (position, len(needed))
-            )
+                job.before_work()
+            record = _share(job, stage, basis, (position, len(job.needed)))
         done[stage.name] = record.digest
         outcomes.append(StageOutcome(name=stage.name, worked=worked, seconds=record.seconds, result=record.result))
     return tuple(outcomes)
 
 
+def _taken_over(job: _Job, stage: PlannedStage, mark: str) -> StageRecord | None:
+    """A sibling's finished stage; in a launch of several the first process looks for it."""
+    taken = take_over(stage, mark, job.folder, job.siblings) if job.company.keeps_books else None
+    if taken is not None:
+        job.display.line(f"{stage.name}: taken over from {mask(taken[1].name)}, which has done the same")
+    job.company.meet()
+    if job.company.keeps_books:
+        return taken[0] if taken is not None else None
+    record = read_record(job.folder / stage.folder)
+    return record if record is not None and record.status == "finished" else None
+
+
+def _share(job: _Job, stage: PlannedStage, basis: tuple[dict[str, Any], str], place: tuple[int, int]) -> StageRecord:
+    """Run a stage, in a launch of several as its kind says; all leave with the record that the first one wrote."""
+    first = job.company.keeps_books
+    if first or stage.kind.processes is Processes.ALL:
+        record = _run_stage(job, stage, basis, place)
+    job.company.meet()
+    if first:
+        return record
+    read = read_record(job.folder / stage.folder)
+    if read is None or read.status != "finished":
+        raise AlignmentError(f"stage {stage.name}: the first process did not finish it")
+    return read
+
+
 def _run_stage(
-    recipe: Recipe,
-    run: Path,
-    stage: PlannedStage,
-    basis: tuple[dict[str, Any], str],
-    stages: StageTable | None,
-    allow_code: bool,
-    display: Display,
-    stop: StopFlag,
-    place: tuple[int, int],
+    job: _Job, stage: PlannedStage, basis: tuple[dict[str, Any], str], place: tuple[int, int]
 ) -> StageRecord:
-    folder = run / stage.folder
+    job.require_lock()
+    run, folder, display = job.folder, job.folder / stage.folder, job.display
+    first = job.company.keeps_books
     earlier = read_record(folder)
     resumed = earlier is not None and of_this_release(earlier.basis, earlier.fingerprint)[1] == basis[1]
     if earlier is not None and resumed:  # its checkpoints carry the fingerprint that it began with
         basis = dict(earlier.basis), earlier.fingerprint
-    if earlier is not None and not resumed:  # it began with other settings and made nothing: start clean
+    if stage.kind.processes is Processes.ALL:
+        job.company.meet()  # all have read the earlier record
+    if earlier is not None and not resumed and first:  # it began with other settings and made nothing: start clean
         run_folder.put_aside(run, [folder])
     folder.mkdir(exist_ok=True)
     record = StageRecord(
@@ -241,31 +296,35 @@ def _run_stage(
         seconds=earlier.seconds if earlier and resumed else 0.0,
         attempts=earlier.attempts + 1 if earlier and resumed else 1,
     )
-    write_record(folder, record)
+    if first:
+        write_record(folder, record)
     progress = display.stage_begins(stage.name, *place, resumed=resumed)
     # a stage that says it rests on neither gets neither
     around = stage.kind.surroundings
     session = Session(
         folder=folder,
-        seed=recipe.seed if Surrounding.SEED in around else 0,
+        seed=job.recipe.seed if Surrounding.SEED in around else 0,
         fingerprint=basis[1],
-        compute=recipe.compute if Surrounding.COMPUTE in around else ComputeSettings(),
+        compute=job.recipe.compute if Surrounding.COMPUTE in around else ComputeSettings(),
         progress=progress,
-        stop=stop,
+        stop=job.stop,
+        before_save=job.require_lock,
     )
     context = StageContext(
         stage=stage,
         session=session,
-        folders={other.name: run / other.folder for other in stages_of(recipe) if other.name in stage.parents},
+        folders={other.name: run / other.folder for other in job.plan if other.name in stage.parents},
         write_page=lambda: _page(run),
-        allow_code=allow_code,
+        allow_code=job.allow_code,
     )
     began = time.monotonic()
 
     def ended(status: Status, **changes: Any) -> StageRecord:
+        job.require_lock()
         seconds = round(record.seconds + time.monotonic() - began, 3)
         closed = dataclasses.replace(record, status=status, ended=run_folder.now(), seconds=seconds, **changes)
-        write_record(folder, closed)
+        if first:
+            write_record(folder, closed)
         note = stage.kind.headline(closed.result) if status == "finished" else changes.get("error") or ""
         display.stage_ends(stage.name, status, seconds, note)
         return closed
@@ -278,10 +337,11 @@ def _run_stage(
             display.line(f"stage {stage.name}: its record could not be written ({error})")
 
     try:
-        work = stage.kind.run if stages is None else stages[stage.kind.name]
+        work = stage.kind.run if job.stages is None else job.stages[stage.kind.name]
         result = work(stage.inputs, context)
         result = json.loads(json.dumps(mask_values(result), allow_nan=False))
-        return ended("finished", result=result, outputs=outputs_of(folder))
+        made = {"outputs": outputs_of(folder), "journals": journals_of(folder)} if first else {}
+        return ended("finished", result=result, **made)
     except (Interrupted, KeyboardInterrupt) as error:
         spoiled("interrupted")
         if isinstance(error, Interrupted):

@@ -5,7 +5,6 @@ No recipe: what a stage may read of it stands in its inputs.  No torch until a m
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +17,9 @@ from recipes.stages.kind import DataSet, FromPolicy, PlannedStage
 
 if TYPE_CHECKING:
     from alignment.data.corpus import Loaded
+    from alignment.data.split import Split
     from alignment.policy.policy import Policy
+    from alignment.records import Dialogue
     from alignment.text.tokenizer import Tokenizer
     from alignment.train.session import Session
     from alignment.world import World
@@ -70,33 +71,41 @@ class StageContext:
 
         return World(self.stage.inputs.world)
 
-    def load(self, data: DataSet[R]) -> Loaded[R]:
+    @cached_property
+    def split(self) -> Split | None:
+        """The run's split, with what its sections hold out by name; read once.  None where the inputs have none."""
+        apart = self.stage.inputs.apart
+        return apart.open(self.session.seed) if apart is not None else None
+
+    def load(self, data: DataSet[R], *, with_test: bool = False) -> Loaded[R]:
         """Read a data set; rows set aside go to `quarantine.jsonl`, the report to `data.json`."""
-        loaded = self.read(data, quarantine=self.session.folder / f"{_QUARANTINE}.jsonl")
+        loaded = self.read(data, quarantine=self.session.folder / f"{_QUARANTINE}.jsonl", with_test=with_test)
         write_json(self.session.folder / _DATA, {self.stage.kind.name: _plain_report(loaded)})
         return loaded
 
-    def load_campaigns(self, data: Sequence[DataSet[R]]) -> Campaigns[R]:
+    def load_campaigns(self, data: Sequence[DataSet[Dialogue]], *, with_test: bool = False) -> Campaigns:
         """Read one data set per campaign; the records of each are tagged with it.
 
         Rows set aside go to `quarantine-CAMPAIGN.jsonl`, the reports to one `data.json`.
         """
         from recipes.stages.rlhf_inputs import Campaigns
 
-        train: list[R] = []
-        held_out: list[R] = []
-        reports = {}
+        campaigns, reports = Campaigns(), {}
         for part in data:
             campaign = str(part.campaign)
-            loaded = self.read(part, quarantine=self.session.folder / f"{_QUARANTINE}-{campaign}.jsonl")
+            quarantine = self.session.folder / f"{_QUARANTINE}-{campaign}.jsonl"
+            loaded = self.read(part, quarantine=quarantine, with_test=with_test)
             reports[campaign] = _plain_report(loaded)
-            train += [_tagged(record, campaign) for record in loaded.train]
-            held_out += [_tagged(record, campaign) for record in loaded.held_out]
+            campaigns.add(loaded, campaign)
         write_json(self.session.folder / _DATA, reports)
-        return Campaigns(train=train, held_out=held_out)
+        return campaigns
 
-    def read(self, data: DataSet[R], *, quarantine: Path | None = None) -> Loaded[R]:
-        """Read a data set and write nothing but, where asked for, its rows set aside."""
+    def read(self, data: DataSet[R], *, quarantine: Path | None = None, with_test: bool = False) -> Loaded[R]:
+        """Read a data set and write nothing but, where asked for, its rows set aside.
+
+        Args:
+            with_test: a town's test part too, for a stage that reports on what no other one has looked at.
+        """
         from alignment.data.corpus import load_records
 
         return load_records(
@@ -106,6 +115,8 @@ class StageContext:
             quarantine=quarantine,
             world=self.world,
             stage_folder=self.folder_of,
+            split=self.split,
+            with_test=with_test,
         )
 
     def tokenizer(self) -> Tokenizer:
@@ -126,6 +137,8 @@ class StageContext:
             policy = self.policy_of(parent)
         elif inputs.model is not None and inputs.model.path is not None:
             policy = load_policy(inputs.model.path, revision=inputs.model.revision)
+            for note in policy.notes:
+                self.session.progress.note(note)
         else:
             raise UsageError(
                 f"stage {self.stage.name} has no model to start from; say model.path or add a stage before"
@@ -177,10 +190,6 @@ def refused_code(functions: Mapping[str, str]) -> str:
         f"the recipe names Python code to run: {named}; whoever runs it allows that with --allow-code "
         f"(from Python: recipes.run(…, allow_code=True)), after reading the code"
     )
-
-
-def _tagged(record: Any, campaign: str) -> Any:
-    return dataclasses.replace(record, meta={**record.meta, "campaign": campaign})
 
 
 def _plain_report(loaded: Loaded[Any]) -> dict[str, Any]:

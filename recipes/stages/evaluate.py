@@ -76,17 +76,17 @@ def run(inputs: EvaluateInputs, stage: StageContext) -> dict[str, Any]:
 
 
 def _prompts(inputs: EvaluateInputs, stage: StageContext) -> dict[str, Sequence[Dialogue]]:
-    """A fixed draw of held-out prompts by campaign."""
+    """A fixed draw by campaign of prompts that no stage has looked at."""
     from alignment.evaluate.versions import choose_held_out
 
     counts = {"helpfulness": inputs.settings.num_prompts, "safety": inputs.settings.num_safety_prompts}
     asked: dict[str, list[Dialogue]] = {campaign: [] for campaign in counts}
     if inputs.prompts is not None:
-        for prompt in stage.load_campaigns(inputs.prompts.data()).held_out:
+        for prompt in stage.load_campaigns(inputs.prompts.data(), with_test=True).test:
             asked[str(prompt.meta["campaign"])].append(prompt)
     else:
         for data in inputs.data():
-            asked["helpfulness"] += [dialogue.prompt() for dialogue in stage.read(data).held_out]
+            asked["helpfulness"] += [dialogue.prompt() for dialogue in stage.read(data, with_test=True).test]
     return {
         campaign: choose_held_out(prompts, counts[campaign], seed=stage.session.seed, name=campaign)
         for campaign, prompts in asked.items()
@@ -152,5 +152,7 @@ EVALUATE = StageKind(
     section=section,
     cards=cards,
     figures=figures,
-    revision=2,  # 1, release 0.1.0: helpfulness decided both campaigns, one tie width for every judge
+    # 1, release 0.1.0: helpfulness decided both campaigns, one tie width for every judge
+    # 2: asked the prompts that PPO had chosen its best iteration by
+    revision=3,
 )

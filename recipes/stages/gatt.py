@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignment.data.record_types import DIALOGUES
-from alignment.errors import UsageError
-from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Reads, Size, StageKind
+from alignment.errors import DataError, UsageError
+from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Processes, Reads, Size, StageKind
 from recipes.stages.packed import packed_size
 
 if TYPE_CHECKING:
@@ -55,12 +55,17 @@ def run(inputs: GattInputs, stage: StageContext) -> dict[str, Any]:
     """Synthesise dialogues and fine-tune on them; saves `checkpoint/` and `gatt.json`."""
     from gatt.train import train_gatt
 
-    dialogues = stage.load(inputs.data()[0])
+    dialogues = stage.load(inputs.data()[0], with_test=True)
+    if not dialogues.test:
+        raise DataError(
+            "gatt.data: nothing is held out to measure with, and dialogues that were trained on cannot tell; name "
+            "held_out sources, or keep a share of the prompts for it (split.test)"
+        )
     seen, unseen = _constraints(inputs, stage)
     return train_gatt(
         stage.start(),
         dialogues.train,
-        dialogues.held_out or dialogues.train,
+        dialogues.test,
         seen,
         unseen,
         inputs.settings,
@@ -114,6 +119,9 @@ GATT = StageKind(
     section=section,
     size=size,
     prepare=prepare,
+    processes=Processes.ONE,
     makes=frozenset({Makes.POLICY}),
-    revision=2,  # 1, release 0.1.0: another draw of the SFT dialogues that are mixed in
+    # 1, release 0.1.0: another draw of the SFT dialogues mixed in, and loss on their last answer only
+    # 2: measured with validation dialogues, or with those that it was trained on
+    revision=3,
 )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from alignment.report.table import Cell
     from alignment.text.tokenizer import Tokenizer
     from alignment.world.settings import WorldSettings
+    from recipes.stages.apart import Apart
     from recipes.stages.context import StageContext
 
 In = TypeVar("In", bound="StageInputs")  # a kind's inputs
@@ -42,6 +43,14 @@ class Surrounding(enum.Enum):
     SEED = "seed"
     COMPUTE = "compute"
     VERSIONS = "versions"
+
+
+class Processes(enum.Enum):
+    """What the processes of one launch do in a stage."""
+
+    ALL = "all of them train, each on its share"
+    FIRST = "the first works, the others wait"
+    ONE = "it cannot be shared by several yet"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +76,11 @@ class StageInputs:
 
     Attributes:
         world: the embedded world, where the stage reads its records or judges by it.
+        apart: what the run keeps from training, where the stage reads files.
     """
 
     world: WorldSettings | None = None
+    apart: Apart | None = None
 
     # keys below `reads` that the plan has read already: they say where the stage stands, and its parents tell that
     told_by_parents = frozenset[str]()
@@ -230,6 +241,7 @@ class StageKind(Generic[In, R]):
             brings a `headline`.
         makes: what others may take from it.
         surroundings: which of seed, compute settings and versions it rests on.
+        processes: what several processes of one launch do in it.
         only: values of the verb's `--only`: the stage `NAME-VALUE` alone.
         revision: raised by the commit that changes this kind's results, so that finished runs are not taken for equal.
     """
@@ -246,6 +258,7 @@ class StageKind(Generic[In, R]):
     shown: tuple[str, ...] = ()
     makes: frozenset[Makes] = frozenset()
     surroundings: frozenset[Surrounding] = frozenset(Surrounding)
+    processes: Processes = Processes.FIRST
     only: tuple[str, ...] = ()
     revision: int = 1
 
@@ -286,6 +299,11 @@ class PlannedStage:
     def folder(self) -> str:
         """Its folder's name in the run."""
         return f"{self.number:02d}-{self.name}"
+
+    @property
+    def revision(self) -> int:
+        """Its kind's, one more where it reads comparisons of files: their reading has changed, a town's has not."""
+        return self.kind.revision + (self.inputs.apart is not None and self.inputs.apart.compares)
 
     def makes(self, what: Makes) -> bool:
         """Whether others may take this from it."""

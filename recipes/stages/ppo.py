@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recipes.stages.kind import DataSet, Lens, Makes, Prepared, Reads, Size, StageKind
+from recipes.stages.kind import DataSet, Lens, Makes, Prepared, Processes, Reads, Size, StageKind
 from recipes.stages.rlhf_inputs import Judged
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def run(inputs: PpoInputs, stage: StageContext) -> dict[str, Any]:
     from rl.ppo import PromptSplit, train_ppo
 
     prompts = stage.load_campaigns(inputs.data())
-    split = PromptSplit(train=prompts.train, held_out=prompts.held_out)
+    split = PromptSplit(train=prompts.train, held_out=prompts.validation)
     result = train_ppo(stage.start(), inputs.judges.open(stage), split, inputs.settings, stage.session)
     return result.as_json()
 
@@ -54,8 +54,9 @@ def prepare(inputs: PpoInputs, lens: Lens) -> tuple[Prepared, ...]:
 def size(inputs: PpoInputs) -> Size:
     """Iterations, answers, new tokens."""
     settings = inputs.settings
-    limit = settings.iterations * settings.batch_size * settings.sampling.max_new_tokens
-    answers = f"{settings.iterations:,} iterations × {settings.batch_size:,} answers"
+    iterations = settings.value_iterations + settings.iterations
+    limit = iterations * settings.batch_size * settings.sampling.max_new_tokens
+    answers = f"{iterations:,} iterations × {settings.batch_size:,} answers"
     return Size(first=f"{answers} (at most {limit:,} new tokens)")
 
 
@@ -74,5 +75,7 @@ PPO = StageKind(
     size=size,
     prepare=prepare,
     shown=("best_reward",),
+    processes=Processes.ONE,
     makes=frozenset({Makes.POLICY}),
+    revision=2,  # 1, release 0.1.0: the value function was the reward model itself and never learnt alone
 )

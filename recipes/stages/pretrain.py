@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignment.data.record_types import DOCUMENTS
-from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Reads, Size, StageKind
+from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Processes, Reads, Size, StageKind
 from recipes.stages.packed import packed_size
 
 if TYPE_CHECKING:
@@ -89,5 +89,6 @@ PRETRAIN = StageKind(
     size=size,
     prepare=prepare,
     shown=("perplexity", "steps"),
+    processes=Processes.ALL,
     makes=frozenset({Makes.POLICY}),
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignment.data.record_types import DIALOGUES
-from recipes.stages.kind import DataSet, Lens, Makes, Prepared, Reads, Size, StageKind
+from recipes.stages.kind import DataSet, Lens, Makes, Prepared, Processes, Reads, Size, StageKind
 from recipes.stages.packed import packed_size
 from recipes.stages.rlhf_inputs import Judged
 
@@ -60,7 +60,8 @@ class RejectionInputs(Judged):
 def run(inputs: RejectionInputs, stage: StageContext) -> dict[str, Any]:
     """Make one version; saves `checkpoint/`, `kept.jsonl`, `records.jsonl`, `rejection.json`."""
     from alignment.data.rows.written import RECORDS_FILE, write_records
-    from rl.rejection import KEPT_FILE, read_kept, rejection_sample
+    from rl.kept import KEPT_FILE, read_kept
+    from rl.rejection import rejection_sample
 
     prompts = stage.load_campaigns(inputs.prompts.data())
     start = stage.start()
@@ -110,5 +111,7 @@ REJECTION = StageKind(
     size=size,
     prepare=prepare,
     shown=("kept_reward",),
+    processes=Processes.ONE,
+    revision=2,  # 1, release 0.1.0: kept answers were cut into tokens anew before they were trained on
     makes=frozenset({Makes.POLICY, Makes.RECORDS}),
 )

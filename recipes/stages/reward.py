@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignment.data.record_types import PREFERENCES
-from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Reads, Size, StageKind
+from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Processes, Reads, Size, StageKind
 
 if TYPE_CHECKING:
     from alignment.data.settings import DataSettings
@@ -110,5 +110,6 @@ REWARD = StageKind(
     size=size,
     prepare=prepare,
     shown=("accuracy", "loss", "steps"),
+    processes=Processes.ALL,
     makes=frozenset({Makes.REWARD_MODEL}),
 )

@@ -5,16 +5,18 @@ No torch, no pydantic.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING
 
 from alignment.data.record_types import PROMPTS
 from alignment.records import Dialogue
 from recipes.stages.kind import DataSet, FromPolicy, Lens, Prepared, Reads
 
 if TYPE_CHECKING:
+    from alignment.data.corpus import Loaded
     from alignment.data.settings import DataSettings
     from alignment.generate.settings import SamplingSettings
     from alignment.text.tokenizer import Tokenizer
@@ -23,15 +25,36 @@ if TYPE_CHECKING:
     from rl.judges import RewardJudges
     from rl.settings import CombinationSettings
 
-R = TypeVar("R")
 
+@dataclass(kw_only=True)
+class Campaigns:
+    """Prompts of all campaigns, each tagged with its own in `meta`; no two of them have one id.
 
-@dataclass(frozen=True, kw_only=True)
-class Campaigns(Generic[R]):
-    """Records of all campaigns, each tagged with its own in `meta`."""
+    Attributes:
+        train: answers to these are learnt from.
+        validation: PPO chooses its best iteration by these.
+        test: no stage looks at these before the evaluation.
+    """
 
-    train: list[R]
-    held_out: list[R]
+    train: list[Dialogue] = field(default_factory=list)
+    validation: list[Dialogue] = field(default_factory=list)
+    test: list[Dialogue] = field(default_factory=list)
+    _ids: set[str] = field(default_factory=set)
+
+    def add(self, loaded: Loaded[Dialogue], campaign: str) -> None:
+        """Take a campaign's prompts.
+
+        A prompt that an earlier campaign has too is asked in both, and its answers are judged by each campaign's own
+        model; its id gets the campaign's name, since draws and journals go by it.
+        """
+        parts = ((self.train, loaded.train), (self.validation, loaded.validation), (self.test, loaded.test))
+        taken: set[str] = set()
+        for mine, theirs in parts:
+            for prompt in theirs:
+                name = f"{prompt.id}-{campaign}" if prompt.id in self._ids else prompt.id
+                mine.append(dataclasses.replace(prompt, id=name, meta={**prompt.meta, "campaign": campaign}))
+                taken.add(prompt.id)
+        self._ids |= taken
 
 
 @dataclass(frozen=True, kw_only=True)

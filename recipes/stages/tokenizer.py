@@ -61,7 +61,6 @@ class TokenizerInputs(StageInputs):
 
 def run(inputs: TokenizerInputs, stage: StageContext) -> dict[str, Any]:
     """Train or load the tokenizer; saves `tokenizer/`."""
-    from alignment.policy.policy import checkpoint_folder
     from alignment.text.chat import dialogue_text
     from alignment.text.tokenizer import Tokenizer, save_tokenizer, train_tokenizer
 
@@ -69,8 +68,10 @@ def run(inputs: TokenizerInputs, stage: StageContext) -> dict[str, Any]:
     if inputs.settings.path is not None:
         tokenizer, origin = Tokenizer.load(inputs.settings.path), inputs.settings.path
     elif inputs.checkpoint is not None:
+        from alignment.policy.policy import load_tokenizer
+
         origin = str(inputs.checkpoint.path)
-        tokenizer = Tokenizer.load(checkpoint_folder(origin, inputs.checkpoint.revision))
+        tokenizer = load_tokenizer(origin, revision=inputs.checkpoint.revision)
     else:
         documents, *chats = inputs.data()
         loaded = stage.read(documents, quarantine=stage.session.folder / "quarantine.jsonl")

@@ -15,12 +15,14 @@ from typing import Any
 
 from alignment.store.atomic import ASIDE, KEPT
 from alignment.store.sealed import unseal
+from recipes.running.record import STAGE
 
 # how long something took, when it was, how often it was tried; never what came out
 _TIME_KEYS = {"seconds", "started", "ended", "attempts", "created", "made", "time"}
 _TIME_WORDS = re.compile(r"\b(seconds?|minutes?|time|duration|written)\b|tokens/s", re.IGNORECASE)
 _DURATION = re.compile(r"\b[\d.,]+ (seconds|minutes|hours)\b")
 _IGNORED = {".lock", "log.txt", "index.html", "report.md"}  # the pages say what report.json says (tested on its own)
+_TIMED_DIGESTS = {"sha256", "journals"}  # of the record itself, and of journals that tell times
 _JOURNAL_KEYS = {"prompt", "sample", "token_ids"}
 LOG_PROB_TOLERANCE = 1e-5  # a sample's log-probabilities may differ in their last digits with its neighbours
 
@@ -65,9 +67,15 @@ def _content_differences(one: Path, other: Path) -> Iterator[str]:
         else:
             yield from value_differences([timeless(row) for row in rows], [timeless(row) for row in others])
     elif one.suffix == ".json":
-        yield from value_differences(timeless(json.loads(one.read_text())), timeless(json.loads(other.read_text())))
+        yield from value_differences(*(timeless(_of_its_own(path)) for path in (one, other)))
     else:
         yield f"{one.stat().st_size:,} and {other.stat().st_size:,} bytes that differ"
+
+
+def _of_its_own(path: Path) -> Any:
+    """A JSON file's value; a stage's record without the digests that times are part of."""
+    value = json.loads(path.read_text())
+    return {k: v for k, v in value.items() if k not in _TIMED_DIGESTS} if path.name == STAGE else value
 
 
 def _tensor_differences(one: Path, other: Path) -> Iterator[str]:

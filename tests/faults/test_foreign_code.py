@@ -35,6 +35,20 @@ def test_code_beside_a_reward_model_is_not_run(policy: Policy, tmp_path: Path) -
     assert not canary.exists()
 
 
+def test_code_beside_a_tokenizer_json_is_not_run_though_standard_input_says_yes(
+    policy: Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Transformers is asked how it reads the tokenizer there, never to run what its folder brings."""
+    folder, canary = tmp_path / "checkpoint", tmp_path / "canary"
+    save_policy(policy, folder)
+    (folder / "manifest.json").unlink()
+    (folder / "tokenizer.model").unlink()
+    add_code(folder, canary)
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    assert load_policy(folder).tokenizer.encode("bread") == policy.tokenizer.encode("bread")
+    assert not canary.exists()
+
+
 def test_a_foreign_chat_template_is_never_used(policy: Policy, dialogues: list[Dialogue], tmp_path: Path) -> None:
     folder, canary = tmp_path / "checkpoint", tmp_path / "canary"
     save_policy(policy, folder)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from alignment.errors import AlignmentError, CheckpointError, RunChanged, UsageError
+from alignment.errors import AlignmentError, CheckpointError, UsageError
 from alignment.policy.policy import Policy, load_policy, save_policy
 from alignment.store.manifest import _digest, verify, write_manifest
 from alignment.world import World, WorldSettings
@@ -84,7 +84,7 @@ def test_a_checkpoint_that_is_a_link_out_of_the_run_is_refused(
     (run / "03-sft" / "checkpoint").rename(tmp_path / "outside")
     (run / "03-sft" / "checkpoint").symlink_to(tmp_path / "outside")
     again = ["run", "quickstart", *BRITTLE, "description=run by ${PATH}", "--out", str(run), "--until", "rlhf-v1"]
-    assert "symbolic link" in refused(again, capsys, code=RunChanged.exit_code)
+    assert "symbolic link" in refused(again, capsys)
     assert "symbolic link" in refused(["chat", str(run)], capsys)
 
 
@@ -95,6 +95,7 @@ def test_a_record_that_names_an_output_outside_its_stage_is_refused(
 ) -> None:
     path = run / "03-sft" / "stage.json"
     record = json.loads(path.read_text())
+    del record["sha256"]  # as release 0.1.0 wrote it; whoever forges it can compute the right one too
     path.write_text(json.dumps(record | {"outputs": record["outputs"] | {name: "0" * 64}}))
     assert "lies outside the stage's folder" in refused([verb, str(run)], capsys, code=CheckpointError.exit_code)
 

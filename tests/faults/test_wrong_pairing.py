@@ -19,7 +19,6 @@ from sentencepiece import sentencepiece_model_pb2
 from alignment.batch.render import dialogue_trees
 from alignment.batch.tree import make_batch
 from alignment.errors import AlignmentError, CheckpointError, TokenizerError
-from alignment.generate.settings import SamplingSettings
 from alignment.model.checkpoint import new_model
 from alignment.model.settings import ModelSettings
 from alignment.policy.policy import Policy, load_policy, save_policy
@@ -35,9 +34,8 @@ from reward.model import RewardModel
 from rl.judges import RewardJudges
 from rl.ppo import PromptSplit, train_ppo
 from rl.rejection import rejection_sample
-from rl.settings import PpoSettings, RejectionSettings
+from rl.settings import CandidateSettings, PpoSettings, RejectionSettings, RolloutSettings
 
-SAMPLING = SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=4)
 SENTENCES = ("the baker sells bread", "a person asks who sells the flour", "the town of 1987 had 16 shops", "äöü Ω")
 
 
@@ -115,6 +113,7 @@ def test_a_checkpoint_without_a_manifest_and_a_tokenizer_of_another_size_is_refu
     save(_policy(tokenizer), tmp_path / "checkpoint")
     _drop_manifest(tmp_path / "checkpoint")
     load(tmp_path / "checkpoint")
+    (tmp_path / "checkpoint" / "tokenizer.json").unlink()
     (tmp_path / "checkpoint" / MODEL_FILE).write_bytes(larger.model_bytes)
     with pytest.raises(TokenizerError, match=rf"vocabulary of 400, the tokenizer .*{larger.sha256[:12]}.* 310 pieces"):
         load(tmp_path / "checkpoint")
@@ -159,10 +158,12 @@ def test_a_reward_model_of_another_tokenizer_never_judges(
     answer = Answer(
         dialogue=_prompt(), prompt_ids=(1, 5), token_ids=(6, 2), text="x", tokenizer=policy.tokenizer.sha256
     )
-    rejection = RejectionSettings(sampling=SAMPLING)
+    rejection = RejectionSettings(sampling=CandidateSettings(max_new_tokens=4))
     prompts = PromptSplit(train=[_prompt()], held_out=[_prompt()])
     uses: dict[str, Callable[[], object]] = {
-        "ppo": lambda: train_ppo(policy, judges, prompts, PpoSettings(iterations=1, sampling=SAMPLING), session),
+        "ppo": lambda: train_ppo(
+            policy, judges, prompts, PpoSettings(iterations=1, sampling=RolloutSettings(max_new_tokens=4)), session
+        ),
         "rejection": lambda: rejection_sample(policy, [_prompt()], judges, rejection, session, version=1),
         "evaluation": lambda: judges.judge([answer]),
     }

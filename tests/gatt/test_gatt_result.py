@@ -26,6 +26,11 @@ def test_the_headline_is_the_last_turn_before_and_after() -> None:
     assert result.headline == "instruction kept at turn 2: 25% -> 75%"
 
 
+def test_the_headline_compares_one_turn_also_where_one_side_came_further() -> None:
+    result = _result(_consistency(0.5, 0.25, 0.0), _consistency(1.0, 0.75))
+    assert result.headline == "instruction kept at turn 2: 25% -> 75%"
+
+
 def test_without_any_answer_the_headline_is_the_fine_tunings() -> None:
     assert _result(_consistency(), _consistency(1.0)).headline == "steps 3"
 

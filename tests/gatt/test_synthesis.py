@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import gatt.synthesize
+import gatt.train
 from alignment.constraint import Constraint
 from alignment.errors import DataError
 from alignment.generate.sampler import Sample
 from alignment.policy.policy import Policy
 from alignment.records import Dialogue
 from alignment.text.chat import render_dialogue
+from alignment.train.result import TrainingResult
 from alignment.train.session import Session
 from gatt.constraints import builtin_constraints, read_constraints
 from gatt.evaluate import consistency_by_turn
@@ -39,6 +42,27 @@ def asked(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> list[Dialogue]:
 
     monkeypatch.setattr(gatt.synthesize, "draw_samples", answer)
     return seen
+
+
+def test_demonstrations_that_are_mixed_in_are_trained_on_every_answer(
+    policy: Policy,
+    asked: list[Dialogue],
+    dialogues: list[Dialogue],
+    session: Session,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found: list[tuple[Dialogue, str]] = []
+
+    def watch(_: Policy, trained: list[Dialogue], *rest: object, **options: Any) -> TrainingResult:
+        found.extend((dialogue, options["train_on"](dialogue)) for dialogue in trained)
+        return TrainingResult(steps=1, tokens=1, seconds=0.0)
+
+    monkeypatch.setattr(gatt.train, "fine_tune", watch)
+    settings = SETTINGS.model_copy(update={"sft_share": 0.5, "keep_only_satisfied": False})
+    gatt.train.train_gatt(policy, dialogues, dialogues, [ENDS], [], settings, session, sft_dialogues=dialogues)
+    rules = {rule for dialogue, rule in found if dialogue in dialogues}
+    assert rules == {"all"}
+    assert {rule for dialogue, rule in found if dialogue not in dialogues} == {"last"}
 
 
 def test_while_sampling_the_instruction_stands_before_every_user_message(
@@ -79,7 +103,7 @@ def test_dialogues_whose_last_answer_ignores_the_instruction_are_left_out(
 ) -> None:
     never = Constraint(id="x", kind="contains", argument="moo", instruction="Say moo.", short="Moo")
     made, figures = synthesize_gatt(policy, dialogues, [ENDS, never], SETTINGS, session)
-    assert {d.meta["constraint"] for d in made} == {"end"}
+    assert {d.meta["gatt-constraint"] for d in made} == {"end"}
     assert figures.follow_share == 0.5
 
 

@@ -78,9 +78,10 @@ def relative(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float32, FP32), (torch.float64, FP64)], ids=["fp32", "fp64"])
+@pytest.mark.parametrize("use_cache", [False, True], ids=["as a forest", "as rows"])
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_logits_and_all_gradients_equal_transformers(
-    variant: str, dtype: torch.dtype, tolerance: float, monkeypatch: pytest.MonkeyPatch
+    variant: str, use_cache: bool, dtype: torch.dtype, tolerance: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if dtype == torch.float64:
         monkeypatch.setattr(LlamaRMSNorm, "forward", _norm_without_cast)
@@ -88,7 +89,7 @@ def test_logits_and_all_gradients_equal_transformers(
     ids = torch.randint(0, 67, (3, 100), generator=torch.Generator().manual_seed(1))
     losses = []
     for model in (ours, peer):
-        logits = model(input_ids=ids).logits
+        logits = model(input_ids=ids, use_cache=use_cache).logits
         assert logits.dtype == dtype
         losses.append((logits, torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())))
         losses[-1][1].backward()

@@ -57,11 +57,11 @@ def test_each_stage_starts_from_the_newest_model(recipe_file: Path) -> None:
 
 
 def test_training_each_version_from_sft_still_draws_from_the_newest_model(recipe_file: Path) -> None:
-    stages = plan(recipe_file, "rlhf.rejection.start_from=sft")
+    stages = plan(recipe_file, "rlhf.rejection.start_from=sft", "gatt.after=0")
     assert stages["rlhf-v2"].starts_from == "sft"
     assert stages["rlhf-v2"].parents[-1] == "rlhf-v1"
     assert stages["rlhf-v3-rejection"].starts_from == "sft"
-    assert stages["rlhf-v3-rejection"].parents[-1] == "gatt"
+    assert stages["rlhf-v3-rejection"].parents[-1] == "rlhf-v2"
 
 
 def test_a_pool_of_all_versions_reads_their_folders_and_a_pool_of_one_does_not(recipe_file: Path) -> None:
@@ -72,7 +72,7 @@ def test_a_pool_of_all_versions_reads_their_folders_and_a_pool_of_one_does_not(r
 
 
 def test_a_stage_that_reads_anothers_records_has_it_as_a_parent(recipe_file: Path) -> None:
-    stages = plan(recipe_file, "gatt.data.train.0={stage: rlhf-v1}")
+    stages = plan(recipe_file, "gatt.data.train.0={stage: rlhf-v1}", "gatt.data.held_out=[{world: dialogues}]")
     assert "rlhf-v1" in stages["gatt"].parents
     assert "rlhf-v1" not in plan(recipe_file)["gatt"].parents
 
@@ -90,7 +90,7 @@ def test_a_source_that_names_no_earlier_stage_with_records_is_refused(
     recipe_file: Path, section: str, name: str, why: str
 ) -> None:
     with pytest.raises(RecipeError, match=why) as caught:
-        plan(recipe_file, f"{section}.data.train.0={{stage: {name}}}")
+        plan(recipe_file, f"{section}.data.train.0={{stage: {name}}}", "gatt.data.held_out=[{world: dialogues}]")
     assert f"{section}.data.train.0.stage" in str(caught.value)
 
 
@@ -120,7 +120,7 @@ def test_parents_always_come_before_their_children(
             f"rlhf.versions={versions}",
             f"rlhf.ppo_from={min(ppo_from, versions + 1)}",
             f"rlhf.rejection.start_from={start_from}",
-            f"gatt.after={0 if 'rlhf' in sections else min(after, versions)}",
+            f"gatt.after={0 if 'rlhf' in sections or start_from == 'sft' else min(after, versions)}",
             *(f"{section}=null" for section in sorted(sections)),
         ],
     )

@@ -12,12 +12,12 @@ from alignment.policy.policy import Policy
 from alignment.records import Dialogue, LabelledAnswer, Preference, Source, Turn
 from alignment.train.compute import resolve_compute
 from alignment.train.session import Session
-from alignment.train.settings import ComputeSettings, OptimizerSettings
+from alignment.train.settings import ComputeSettings
 from reward.evaluate import evaluate_reward
 from reward.loss import ranking_loss
 from reward.model import RewardModel, segment_scores
 from reward.preferences import PairExample, make_pair_batch, prepare_pairs
-from reward.settings import RewardSettings
+from reward.settings import RewardOptimizerSettings, RewardSettings
 from reward.train import pair_loss, train_reward
 from tests.tolerances import FP32_SAME_CODE
 
@@ -49,13 +49,22 @@ def reward_model(policy: Policy) -> RewardModel:
     return RewardModel.from_policy(policy, seed=0, name="helpfulness")
 
 
+def test_the_head_is_computed_in_fp32_where_the_body_is_in_bf16(reward_model: RewardModel) -> None:
+    prompts, answers = [[1, 5, 6, 7]], [[[token, 2] for token in range(10, 40)]]
+    half = resolve_compute(ComputeSettings(precision="bf16", threads=1))
+    (scores,) = reward_model.score_ids(prompts, answers, half)
+    rounded = torch.tensor(scores).bfloat16().float().tolist()
+    assert sum(score == short for score, short in zip(scores, rounded, strict=True)) < 3  # bf16 would round all
+    assert len(set(scores)) == len(scores)
+
+
 def test_answers_that_share_a_prompt_score_as_they_do_alone(reward_model: RewardModel) -> None:
     prompts = [[1, 5, 6, 7], [1, 9, 9]]
     answers = [[[10, 11, 2], [12, 2], [13, 14, 15, 2]], [[20, 2], [21, 22, 2]]]
     together = reward_model.score_ids(prompts, answers, COMPUTE)
     for p, options, scores in zip(prompts, answers, together, strict=True):
         for option, score in zip(options, scores, strict=True):
-            alone = reward_model.model(torch.tensor([p + option])).logits[0, -1, 0].item()
+            alone = reward_model.model(torch.tensor([p + option])).logits[0, 0].item()
             assert score == pytest.approx(alone, abs=FP32_SAME_CODE)
 
 
@@ -67,7 +76,7 @@ def test_the_pair_loss_on_a_forest_equals_the_pairs_run_one_by_one(reward_model:
         assert isinstance(example, PairExample)
         prompt, *answers = (segment.tolist() for segment in example.tree.segments)
         ids = [[*prompt, *answer] for answer in answers]
-        chosen, rejected = (reward_model.model(torch.tensor([row])).logits[0, -1, 0] for row in ids)
+        chosen, rejected = (reward_model.model(torch.tensor([row])).logits[0, 0] for row in ids)
         expected += ranking_loss(chosen[None], rejected[None], torch.tensor([example.margin])).item()
         right += int(chosen > rejected)
     assert loss.item() == pytest.approx(expected, rel=FP32_SAME_CODE)
@@ -129,9 +138,9 @@ def test_a_saved_model_scores_the_same_and_loads_in_transformers(reward_model: R
 
     reward_model.save(tmp_path / "checkpoint", meta={})
     ids = torch.tensor([[1, 5, 6, 7, 2]])
-    score = reward_model.model(ids).logits[0, -1, 0].item()
+    score = reward_model.model(ids).logits[0, 0].item()
     again = RewardModel.load(tmp_path / "checkpoint")
-    assert again.model(ids).logits[0, -1, 0].item() == score
+    assert again.model(ids).logits[0, 0].item() == score
     theirs = AutoModelForSequenceClassification.from_pretrained(tmp_path / "checkpoint")
     theirs.config.pad_token_id = 0
     assert theirs(ids).logits[0, 0].item() == pytest.approx(score, abs=1e-5)
@@ -172,7 +181,7 @@ def test_a_learnable_preference_is_learnt(policy: Policy, session: Session) -> N
         context_length=256,
         batch_size=8,
         epochs=3,
-        optimizer=OptimizerSettings(learning_rate=3e-3),
+        optimizer=RewardOptimizerSettings(learning_rate=3e-3),
     )
     result = train_reward(policy, preferences(32), settings, session, held_out=preferences(12), name="helpfulness")
     assert result.evaluation.accuracy["all"].value > 0.9

@@ -11,8 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import rl.roles
-from alignment.errors import Interrupted, NonFiniteError, UsageError
-from alignment.generate.settings import SamplingSettings
+from alignment.errors import Interrupted, NonFiniteError
 from alignment.model.checkpoint import new_model
 from alignment.model.settings import ModelSettings
 from alignment.policy.policy import Policy
@@ -20,24 +19,24 @@ from alignment.records import Dialogue
 from alignment.text.tokenizer import Tokenizer
 from alignment.train.checkpoints import model_tensors
 from alignment.train.session import Session
-from alignment.train.settings import OptimizerSettings
 from reward.model import RewardModel
 from rl.best import Best
 from rl.judges import RewardJudges
 from rl.ppo import PromptSplit, train_ppo
 from rl.result import HeldOut
 from rl.roles import Roles
-from rl.settings import PpoSettings
+from rl.settings import PpoOptimizerSettings, PpoSettings, RolloutSettings
 from rl.value import ValueModel
 
 SETTINGS = PpoSettings(
     iterations=3,
+    value_iterations=0,
     batch_size=8,
     minibatch_size=4,
     evaluate_every=1,
     save_every=1,
-    sampling=SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=6),
-    optimizer=OptimizerSettings(learning_rate=1e-3, schedule="constant"),
+    sampling=RolloutSettings(max_new_tokens=6),
+    optimizer=PpoOptimizerSettings(learning_rate=1e-3),
 )
 
 
@@ -106,7 +105,7 @@ def test_training_stops_when_patience_runs_out(
         update={
             "iterations": 9,
             "patience": 1,
-            "optimizer": OptimizerSettings(learning_rate=1e-12, schedule="constant"),
+            "optimizer": PpoOptimizerSettings(learning_rate=1e-12),
         }
     )
     result = train_ppo(policy, judges, both(prompts), settings, session)
@@ -145,11 +144,51 @@ def test_a_reward_that_is_not_finite_stops_before_the_update(
     assert all(torch.equal(v, start[k]) for k, v in model_tensors(policy.model).items())
 
 
-def test_a_mini_batch_must_divide_the_batch(
+def test_a_mini_batch_must_divide_the_batch() -> None:
+    with pytest.raises(ValueError, match=r"minibatch_size 3 does not divide batch_size 8"):
+        PpoSettings(batch_size=8, minibatch_size=3)
+
+
+@pytest.mark.parametrize(("key", "value"), [("temperature", 0.0), ("top_p", 0.9), ("top_k", 40)])
+def test_answers_are_drawn_from_the_whole_distribution_or_not_at_all(key: str, value: float) -> None:
+    with pytest.raises(ValueError, match=r"must be .* for PPO"):
+        PpoSettings.model_validate({"sampling": {key: value}})
+
+
+def test_the_value_function_is_trained_alone_before_the_policy_is(
+    policy: Policy, judges: RewardJudges, session: Session, prompts: list[Dialogue], opened: list[Roles]
+) -> None:
+    start = {k: v.clone() for k, v in model_tensors(policy.model).items()}
+    value = {k: v.clone() for k, v in model_tensors(ValueModel(judges.helpfulness)).items()}
+    settings = SETTINGS.model_copy(update={"value_iterations": 2, "iterations": 1})
+    result = train_ppo(policy, judges, both(prompts), settings, session)
+    rows = metrics(session.folder)
+    assert [row["step"] for row in rows if "policy_loss" in row] == [3]
+    assert all("value_loss" in row for row in rows)
+    assert [entry.iteration for entry in result.course] == [0, 3]  # a policy that has not moved is measured once
+    assert any(not torch.equal(v, start[k]) for k, v in model_tensors(opened[0].policy.model).items()) or (
+        result.best.iteration == 0
+    )
+    assert any(not torch.equal(v, value[k]) for k, v in model_tensors(opened[0].value).items())
+
+
+def test_while_it_is_trained_alone_the_policy_stays_as_it_is(
     policy: Policy, judges: RewardJudges, session: Session, prompts: list[Dialogue]
 ) -> None:
-    with pytest.raises(UsageError, match=r"minibatch_size 3 does not divide .*8"):
-        train_ppo(policy, judges, both(prompts), SETTINGS.model_copy(update={"minibatch_size": 3}), session)
+    start = {k: v.clone() for k, v in model_tensors(policy.model).items()}
+    session.stop.request(15)  # after the first iteration
+    with pytest.raises(Interrupted):
+        train_ppo(policy, judges, both(prompts), SETTINGS.model_copy(update={"value_iterations": 2}), session)
+    assert all(torch.equal(v, start[k]) for k, v in model_tensors(policy.model).items())
+
+
+def test_the_samplers_log_probabilities_are_the_trainers_and_their_gap_is_told(
+    policy: Policy, judges: RewardJudges, session: Session, prompts: list[Dialogue]
+) -> None:
+    train_ppo(policy, judges, both(prompts), SETTINGS, session)
+    for row in metrics(session.folder):
+        assert 0.0 <= row["sampler_gap"] <= row["sampler_gap_max"] < 1e-4
+        assert row["entropy"] > 0.0
 
 
 def test_compiling_is_asked_for_policy_and_value_function(

@@ -12,13 +12,15 @@ from alignment.generate.sampler import OnSample, Sample, SampleRequest
 from alignment.generate.settings import SamplingSettings
 from alignment.policy.policy import Policy
 from alignment.records import Dialogue
+from alignment.text.chat import render_dialogue
 from alignment.train.session import Session
 from rl.judges import RewardJudges
-from rl.rejection import Kept, best_of, best_of_pool, choose_prompts, read_kept, rejection_sample
+from rl.kept import Kept, best_of, best_of_pool, demonstrable, kept_tree, read_kept
+from rl.rejection import choose_prompts, rejection_sample
 from rl.rollout import Rollout
-from rl.settings import RejectionSettings
+from rl.settings import CandidateSettings, RejectionSettings
 
-SAMPLING = SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=6)
+SAMPLING = CandidateSettings(max_new_tokens=6)
 
 
 def rollout(prompt: Dialogue, *options: tuple[str, str, float]) -> Rollout:
@@ -42,21 +44,44 @@ def kept(prompt_id: str, version: int, combined: float) -> Kept:
 
 
 def test_the_answer_with_the_highest_reward_is_kept(prompts: list[Dialogue]) -> None:
-    best = best_of(rollout(prompts[0], ("bad", "stop", 1.0), ("good", "stop", 3.0), ("fair", "stop", 2.0)), 4)
+    drawn = rollout(prompts[0], ("bad", "stop", 1.0), ("good", "stop", 3.0), ("fair", "stop", 2.0))
+    best = best_of(drawn, [0, 1, 2], 4)
     assert best is not None
     assert (best.answer, best.version, best.combined) == ("good", 4, 3.0)
 
 
-def test_cut_empty_and_marked_answers_are_never_kept(prompts: list[Dialogue]) -> None:
+def test_cut_empty_and_marked_answers_are_never_kept(prompts: list[Dialogue], policy: Policy) -> None:
     options = (("cut", "length", 9.0), ("", "stop", 9.0), ("[INST] no", "stop", 9.0), ("fine", "stop", -9.0))
-    best = best_of(rollout(prompts[0], *options), 1)
+    drawn = rollout(prompts[0], *options)
+    assert demonstrable(drawn, policy.tokenizer) == [3]
+    best = best_of(drawn, [3], 1)
     assert best is not None
     assert best.answer == "fine"
-    assert best_of(rollout(prompts[0], *options[:3]), 1) is None
+    assert best_of(drawn, [], 1) is None
+
+
+def test_a_kept_answer_is_trained_on_token_by_token_as_it_was_scored(prompts: list[Dialogue], policy: Policy) -> None:
+    letters = [policy.tokenizer.encode(letter)[-1] for letter in "bread"]  # a spelling that encoding never gives
+    assert policy.tokenizer.encode("bread") != letters
+    answer = Kept(
+        prompt_id="p0", answer="bread", version=1, helpfulness=0, safety=0, combined=0, token_ids=(*letters, 2)
+    )
+    tree = kept_tree(prompts[0], answer, policy.tokenizer, 512)
+    assert tree.segments[0][-6:].tolist() == [*letters, 2]
+    assert tree.trained[0].tolist() == [False] * (len(tree.segments[0]) - 6) + [True] * 6
+    assert kept_tree(prompts[0], answer, policy.tokenizer, 9).num_tokens == 9
+
+
+def test_what_release_0_1_0_kept_is_trained_on_as_its_text_says(prompts: list[Dialogue], policy: Policy) -> None:
+    old = kept("p0", 1, 0.0)
+    tree = kept_tree(prompts[0], old, policy.tokenizer, 512)
+    whole = render_dialogue(prompts[0].answered("a"), policy.tokenizer)
+    assert tree.segments[0].tolist() == whole.token_ids
+    assert tree.trained[0].tolist() == whole.trained
 
 
 def test_of_equal_answers_the_first_is_kept(prompts: list[Dialogue]) -> None:
-    best = best_of(rollout(prompts[0], ("first", "stop", 1.0), ("second", "stop", 1.0)), 1)
+    best = best_of(rollout(prompts[0], ("first", "stop", 1.0), ("second", "stop", 1.0)), [0, 1], 1)
     assert best is not None
     assert best.answer == "first"
 

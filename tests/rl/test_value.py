@@ -1,10 +1,7 @@
-"""PPO's value function: a reward model's score on the whitened reward's scale, one value a target."""
+"""PPO's value function: a reward model's body under a head that starts at 0, one value a target."""
 
 from __future__ import annotations
 
-import math
-
-import pytest
 import torch
 
 from alignment.batch.tree import Tree, make_batch
@@ -27,32 +24,26 @@ def test_no_answers_make_no_rows() -> None:
     assert rows.shape == mask.shape == (0, 0)
 
 
-def test_a_value_is_the_score_of_the_state_before_each_target_on_the_rewards_scale(judges: RewardJudges) -> None:
+def test_every_state_is_worth_nothing_at_the_start(judges: RewardJudges) -> None:
+    batch = make_batch([Tree.sequence([1, 5, 6, 7], [False, False, True, True])])
+    assert ValueModel(judges.helpfulness)(batch).tolist() == [0.0, 0.0]
+
+
+def test_a_value_is_the_heads_figure_of_the_state_before_each_target(judges: RewardJudges) -> None:
     tokens = [1, 5, 6, 7, 8, 9]
     batch = make_batch([Tree.sequence(tokens, [False, False, False, True, True, True])])
     value = ValueModel(judges.helpfulness)
-    value.set_scale(torch.tensor([1.0, 3.0]))
-    assert (value.shift, value.scale) == (2.0, 1.0)
-    value.shift, value.scale = 0.75, 4.0
-    scores = judges.helpfulness.model(torch.tensor([tokens])).logits[0, :, 0]
-    expected = (scores[2:5] - 0.75) / 4.0
-    torch.testing.assert_close(value(batch), expected, rtol=1e-5, atol=1e-6)
+    value.scorer.score.load_state_dict(judges.helpfulness.model.score.state_dict())
+    ends = [judges.helpfulness.model(torch.tensor([tokens[:n]])).logits[0, 0] for n in (3, 4, 5)]
+    torch.testing.assert_close(value(batch), torch.stack(ends), rtol=1e-5, atol=1e-6)
 
 
 def test_the_value_function_learns_and_its_reward_model_stays(judges: RewardJudges) -> None:
     batch = make_batch([Tree.sequence([1, 5, 6, 7], [False, False, True, True])])
     before = judges.helpfulness.model.score.weight.clone()
     value = ValueModel(judges.helpfulness)
-    value(batch).square().sum().backward()
+    (value(batch) - 1.0).square().sum().backward()
     assert value.scorer.score.weight.grad is not None
     assert float(value.scorer.score.weight.grad.abs().sum()) > 0
     assert judges.helpfulness.model.score.weight.grad is None
     assert torch.equal(judges.helpfulness.model.score.weight, before)
-
-
-def test_rewards_without_variance_do_not_blow_the_scale_up(judges: RewardJudges) -> None:
-    value = ValueModel(judges.helpfulness)
-    value.set_scale(torch.tensor([2.0, 2.0]))
-    assert value.shift == 2.0
-    assert math.isfinite(1.0 / value.scale)
-    assert value.scale == pytest.approx(1e-3)

@@ -155,7 +155,8 @@ def as_kind(record: Record, kind: Kind, settings: SourceSettings, notes: Counter
     if kind == "documents" and isinstance(record, Dialogue):
         texts = [record.system] if record.system else []
         text = "\n\n".join([*texts, *(turn.content for turn in record.turns)])
-        return Document(text=text, source=record.source, meta=record.meta)
+        opening = record.turns[0].content if record.turns else None
+        return Document(text=text, source=record.source, meta=record.meta, opening=opening)
     if kind == "prompts" and not isinstance(record, Document):
         if isinstance(record, Dialogue):
             return record if record.is_prompt else _cut(record)

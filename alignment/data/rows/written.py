@@ -91,7 +91,8 @@ def _unsealed(line: bytes) -> dict[str, Any]:
 def _as_json(record: Record) -> dict[str, Any]:
     rest = {"source": {"file": record.source.file, "line": record.source.line}, "meta": _plain(record.meta)}
     if isinstance(record, Document):
-        return {"record": "document", "text": record.text, **rest}
+        opening = {} if record.opening is None else {"opening": record.opening}
+        return {"record": "document", "text": record.text, **opening, **rest}
     if isinstance(record, Dialogue):
         return {
             "record": "prompt" if record.is_prompt else "dialogue",
@@ -119,7 +120,8 @@ def _record(value: Mapping[str, Any]) -> Record:
     name = value.get("record")
     rest: dict[str, Any] = {"source": _source(value), "meta": _typed(value, "meta", dict)}
     if name == "document":
-        return Document(text=_typed(value, "text", str), **rest)
+        opening = _typed(value, "opening", str) if "opening" in value else None
+        return Document(text=_typed(value, "text", str), opening=opening, **rest)
     if name in ("dialogue", "prompt"):
         return _dialogue(value, rest)
     if name not in ("preference", "labelled_answer"):

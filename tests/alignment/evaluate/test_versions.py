@@ -9,15 +9,14 @@ from types import MappingProxyType
 import pytest
 
 from alignment.evaluate.result import JudgeRecord, read_answers, read_evaluation
-from alignment.evaluate.settings import EvaluateSettings
+from alignment.evaluate.settings import EvaluateSettings, GreedySettings
 from alignment.evaluate.versions import Version, choose_held_out, evaluate_versions
-from alignment.generate.settings import SamplingSettings
 from alignment.judging import Decision
 from alignment.policy.policy import Policy, save_policy
 from alignment.records import Answer, Dialogue, Source, Turn
 from alignment.train.session import Session
 
-SETTINGS = EvaluateSettings(sampling=SamplingSettings(temperature=0.0, top_p=1.0, max_new_tokens=4))
+SETTINGS = EvaluateSettings(sampling=GreedySettings(max_new_tokens=4))
 
 
 class Lengths:

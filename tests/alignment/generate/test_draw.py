@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 
+from alignment.errors import CheckpointError
 from alignment.generate.draw import draw_samples, fitting_prompts, make_sampler
 from alignment.generate.settings import SamplingSettings
 from alignment.model.modes import evaluating
 from alignment.policy.policy import Policy
 from alignment.records import Dialogue
+from alignment.store.journal import Journal
 
 SAMPLING = SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=3)
 
@@ -56,3 +61,35 @@ def test_modes_are_restored_after_an_error(policy: Policy) -> None:
         fail()
     assert not any(inside)
     assert all(_modes(policy))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"token_ids": None}, "is no sample"),
+        ({"token_ids": [999_999, 2]}, "token_ids must be from 0 to"),
+        ({"token_ids": [-5, 2]}, "token_ids must be from 0 to"),
+        ({"log_probs": [-0.5]}, "one number a token"),
+        ({"log_probs": ["x", -0.5]}, "one number a token"),
+        ({"prompt": ...}, "'prompt' is missing"),
+        ({"finish": ...}, "'finish' is missing"),
+    ],
+)
+def test_a_journal_that_holds_no_samples_is_refused_with_its_line(
+    change: dict[str, Any], told: str, policy: Policy, dialogues: list[Dialogue], tmp_path: Path
+) -> None:
+    good = {"prompt": "p", "sample": 0, "token_ids": [5, 2], "log_probs": [-0.5, -0.5], "finish": "stop"}
+    bad = {key: value for key, value in (good | change).items() if value is not ...}
+    with Journal(tmp_path / "samples.jsonl") as journal:
+        journal.append_all([good, bad])
+    prompts, _ = fitting_prompts([dialogues[0].prompt()], policy, SAMPLING)
+    with pytest.raises(CheckpointError, match=rf"samples\.jsonl:2 .*{told}"):
+        draw_samples(
+            policy,
+            prompts,
+            num_samples=1,
+            sampling=SAMPLING,
+            seed=0,
+            names=("x",),
+            journal_path=tmp_path / "samples.jsonl",
+        )

@@ -219,6 +219,6 @@ def test_slots_grow_to_what_an_answer_may_need_and_no_further() -> None:
     assert out[0, 0, 0].item() == pytest.approx(24.5)
 
 
-def test_an_empty_stop_text_is_refused(model: LlamaPolicy) -> None:
-    with pytest.raises(UsageError, match="a stop text is empty"):
-        Engine(model, eos_ids=[], decode=spell).sample([], SamplingSettings(stop=("",)))
+def test_an_empty_stop_text_is_refused() -> None:
+    with pytest.raises(ValueError, match="holds an empty text"):
+        SamplingSettings(stop=("",))

@@ -195,3 +195,23 @@ def test_a_wrong_shape_of_another_architecture_is_refused(tmp_path: Path) -> Non
 def test_the_wanted_dtype_is_loaded(folder: Path) -> None:
     assert load_model(folder, dtype=torch.bfloat16).dtype == torch.bfloat16
     assert load_model(folder).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"max_new_tokens": -5}', '{"save_pretrained": 1}', '{"watermarking_config": {"a": 1}}']
+)
+def test_a_generation_config_that_cannot_be_used_is_refused_by_name(folder: Path, text: str) -> None:
+    (folder / "generation_config.json").write_text(text)
+    with pytest.raises(CheckpointError, match=r"p/generation_config\.json cannot be used"):
+        load_model(folder)
+
+
+def test_a_published_generation_config_that_transformers_only_warns_about_loads_and_is_saved(
+    folder: Path, tmp_path: Path
+) -> None:
+    said = {"do_sample": False, "temperature": 0.9, "top_p": 0.6, "_from_model_config": True}  # Llama 2 at first
+    (folder / "generation_config.json").write_text(json.dumps(said))
+    save_model(load_model(folder), tmp_path / "again")
+    again = load_model(tmp_path / "again")
+    assert again.generation_config is not None
+    assert again.generation_config.temperature == 0.9

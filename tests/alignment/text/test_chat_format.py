@@ -20,7 +20,8 @@ from alignment.text.chat import (
     render_dialogue,
     render_prompt,
 )
-from alignment.text.tokenizer import Tokenizer, to_transformers
+from alignment.text.tokenizer import Tokenizer
+from alignment.text.twin import to_transformers
 
 REAL = Path(os.environ.get("ALIGNMENT_DATA", "no such folder")) / "tokenizer" / "llama2.model"
 B_INST, E_INST, B_SYS, E_SYS = "[INST]", "[/INST]", "<<SYS>>\n", "\n<</SYS>>\n\n"

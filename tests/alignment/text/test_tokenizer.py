@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from alignment.errors import TokenizerError
 from alignment.store.manifest import verify
 from alignment.text.settings import TokenizerSettings
-from alignment.text.tokenizer import Tokenizer, save_tokenizer, to_transformers, train_tokenizer
+from alignment.text.tokenizer import Tokenizer, save_tokenizer, train_tokenizer
+from alignment.text.twin import to_transformers
 
 REAL = Path(os.environ.get("ALIGNMENT_DATA", "no such folder")) / "tokenizer" / "llama2.model"
 

@@ -23,6 +23,9 @@ class Letters:
 
     bos_id, eos_id = 1, 2
 
+    def normalise(self, text: str) -> str:
+        return text
+
     def encode(self, text: str, *, bos: bool = False, eos: bool = False) -> list[int]:
         return [1] * bos + [ord(character) + 3 for character in text] + [2] * eos
 

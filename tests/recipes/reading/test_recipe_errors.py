@@ -133,6 +133,14 @@ def test_a_stage_that_needs_an_absent_section_names_it(change: str, said: str) -
     assert any(said in fault for fault in faults(TEXT, change))
 
 
+def test_a_version_that_would_start_before_ghost_attention_is_refused() -> None:
+    told = faults(TEXT, "gatt.after=2", "rlhf.rejection.start_from=sft")
+    assert any(
+        "version 3 would start from the SFT model and lose what Ghost Attention taught" in fault for fault in told
+    )
+    assert faults(TEXT, "gatt.after=0", "rlhf.rejection.start_from=sft") == []
+
+
 def test_an_unset_variable_is_named_and_a_default_stands_in_for_one() -> None:
     text = TEXT.replace("rows.jsonl", "${FOLDER}/${FILE:-rows.jsonl}")
     (fault,) = faults(text)

@@ -74,11 +74,12 @@ def test_rows_lengths_policies_and_steps_are_those_of_the_run(files_recipe: Path
     assert list(sections) == ["pretrain", "sft", "reward.helpfulness", "reward.safety", "rlhf.prompts"]
     sft = sections["sft"]
     assert sft.report is not None
-    assert (sft.report.train, sft.report.bad) == (200, 1)
+    # 20 of its prompts are held out by name in another section
+    assert (sft.report.train, sft.report.repeated, sft.report.bad) == (180, 20, 1)
     assert "chat.jsonl:201" in sft.bad[0]
-    assert sft.over == 20
+    assert sft.over == 18
     assert sft.prepared is not None
-    assert sft.prepared.policy == {"truncated": 20}
+    assert sft.prepared.policy == {"truncated": 18}
     assert sft.prepared.steps is not None
     safety = sections["reward.safety"].prepared
     assert safety is not None
@@ -86,12 +87,13 @@ def test_rows_lengths_policies_and_steps_are_those_of_the_run(files_recipe: Path
     assert sft.pieces[0] > 1000
 
 
-def test_prompts_that_one_section_trains_on_and_another_holds_out_are_counted(
-    files_recipe: Path, tmp_path: Path
-) -> None:
-    found = check(load_recipe(files_recipe), tmp_path)
-    assert ("sft", "rlhf.prompts", 20) in found.shared
-    assert all(trained != "rlhf.prompts" for trained, _, _ in found.shared)
+def test_no_section_trains_on_prompts_that_another_holds_out(files_recipe: Path, tmp_path: Path) -> None:
+    found = check(load_recipe(files_recipe, ["split.test=0.1", "rlhf.prompts.held_out_fraction=0.1"]), tmp_path)
+    assert found.shared == []
+    apart = {section.key: section.report.apart for section in found.sections if section.report is not None}
+    assert apart["reward.helpfulness"] == apart["reward.safety"]
+    held = {section.key: len(section.held_out) for section in found.sections}
+    assert min(held.values()) > 0
 
 
 def test_sample_rows_mark_exactly_the_tokens_that_carry_loss(files_recipe: Path, tmp_path: Path) -> None:
@@ -120,8 +122,9 @@ def test_check_prints_everything_and_trains_nothing(
     text = capsys.readouterr().out
     assert caught.value.code == 0
     assert "set aside: 1 × a field is of the wrong type" in text
-    assert "over the context of 128: 20 of 200 (truncated 20)" in text
-    assert "warning: 20 prompts that rlhf.prompts holds out are trained on in sft" in text
+    assert "over the context of 128: 18 of 180 (truncated 18)" in text
+    assert "dropped because held out 20" in text
+    assert "holds out are trained on" not in text
     assert "nothing stands against the run" in text
     assert "\x1b" not in text
     assert not (tmp_path / "runs").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import tarfile
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import recipes.plan
 import recipes.running.fingerprint as fingerprints
 from alignment.errors import RunChanged
 from recipes.load import load_recipe
@@ -28,6 +30,8 @@ def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     versions = json.loads((tmp_path / "run" / "03-sft" / "stage.json").read_text())["basis"]["versions"]
     assert versions.pop("llama2-alignment-suite") == "0.1.0"
     monkeypatch.setattr(fingerprints, "versions_that_matter", lambda: versions)
+    # the stage that was interrupted: as if its kind still did what it did then
+    monkeypatch.setattr(recipes.plan, "REJECTION", dataclasses.replace(recipes.plan.REJECTION, revision=1))
     return tmp_path / "run"
 
 
@@ -57,10 +61,6 @@ def test_a_change_of_it_is_told_as_ever(old: Path, stages: Any) -> None:
 
 
 def test_a_raised_revision_fells_it_and_says_so(old: Path, stages: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    import dataclasses
-
-    import recipes.plan
-
     monkeypatch.setattr(recipes.plan, "SFT", dataclasses.replace(recipes.plan.SFT, revision=2))
     with pytest.raises(RunChanged, match=r"revision of the stage sft: 1 -> 2   \(sft\)") as caught:
         run(load_recipe("small.yaml"), out=old, stages=stages)

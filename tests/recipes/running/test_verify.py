@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-from alignment.errors import CheckpointError, RunChanged
+from alignment.errors import CheckpointError, RunChanged, RunLocked
 from alignment.store.atomic import staged_folder
+from alignment.store.journal import Journal
 from alignment.store.manifest import write_manifest
 from recipes.reading.schema import Recipe
 from recipes.running import record as records
-from recipes.running.record import StageRecord, altered_output
+from recipes.running.record import StageRecord, altered_output, read_record
 from recipes.running.runner import run
-from recipes.running.verify import altered_stages, require_unaltered
+from recipes.running.verify import altered_journals, altered_stages, require_unaltered
 
 
 @pytest.fixture
@@ -94,3 +95,50 @@ def test_a_run_that_was_copied_stands(recipe: Recipe, stages: Any, finished: Pat
         os.utime(path, (4e9, 4e9))
     require_unaltered(finished)
     assert not run(recipe, out=finished, stages=stages).worked
+
+
+def test_an_edited_figure_in_a_stages_record_is_found_by_the_records_digest_of_itself(
+    recipe: Recipe, stages: Any, finished: Path
+) -> None:
+    path = finished / "03-sft" / "stage.json"
+    path.write_text(path.read_text().replace("1.25", "0.25"))
+    with pytest.raises(CheckpointError, match=r"03-sft/stage.json is damaged \(it was edited"):
+        run(recipe, out=finished, stages=stages)
+
+
+def test_a_record_that_is_a_pipe_is_refused_at_once(finished: Path) -> None:
+    path = finished / "03-sft" / "stage.json"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(CheckpointError, match=r"stage.json is damaged \(it is a pipe"):
+        read_record(path.parent)
+
+
+def test_lost_or_cut_metrics_are_told_and_the_result_stands(recipe: Recipe, stages: Any, tmp_path: Path) -> None:
+    def measure(context: Any) -> None:
+        with Journal(context.session.folder / "metrics.jsonl") as journal:
+            journal.append_all([{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}])
+
+    stages.before["sft"] = measure
+    out = tmp_path / "run"
+    run(recipe, out=out, stages=stages)
+    assert altered_journals(out) == {}
+    rows = (out / "03-sft" / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (out / "03-sft" / "metrics.jsonl").write_text(rows[0])
+    assert "metrics.jsonl was altered" in altered_journals(out)["03-sft"]
+    (out / "03-sft" / "metrics.jsonl").unlink()
+    assert "metrics.jsonl is missing" in altered_journals(out)["03-sft"]
+    assert not run(recipe, out=out, stages=stages).worked
+
+
+def test_a_run_whose_lock_is_taken_away_while_it_works_writes_nothing_more(
+    recipe: Recipe, stages: Any, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    stages.before["sft"] = lambda _: (out / ".lock").unlink()
+    with pytest.raises(RunLocked, match=r"\.lock was removed or replaced"):
+        run(recipe, out=out, stages=stages)
+    record = read_record(out / "03-sft")
+    assert record is not None
+    assert record.status == "running"
+    assert not (out / "04-reward-helpfulness").exists()

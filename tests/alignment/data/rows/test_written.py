@@ -38,7 +38,7 @@ def dialogues(ends: str) -> st.SearchStrategy[Dialogue]:
 
 
 RECORDS = st.one_of(
-    st.builds(Document, text=TEXTS, source=SOURCES, meta=META),
+    st.builds(Document, text=TEXTS, source=SOURCES, meta=META, opening=st.none() | TEXTS),
     dialogues("assistant"),
     dialogues("user"),
     st.builds(

@@ -1,0 +1,90 @@
+"""The answers that rejection sampling keeps: which can be, the best of a prompt and of a pool, on disk, as trees."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from alignment.batch.tree import Tree
+from alignment.records import Dialogue
+from alignment.store.atomic import write_text
+from alignment.text.chat import answer_ids, marker_in, render_prompt
+from alignment.text.tokenizer import Tokenizer
+from rl.rollout import Rollout
+
+KEPT_FILE = "kept.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """The best answer to one prompt, as it travels to later versions.
+
+    Attributes:
+        token_ids: as they were sampled and scored, EOS included; a text can often be cut into other tokens too.  Empty
+            in what release 0.1.0 kept.
+    """
+
+    prompt_id: str
+    answer: str
+    version: int
+    helpfulness: float
+    safety: float | None  # None where there is no safety model
+    combined: float
+    token_ids: tuple[int, ...] = ()
+
+
+def demonstrable(rollout: Rollout, tokenizer: Tokenizer) -> list[int]:
+    """Places of a prompt's answers that can be demonstrations: not cut, not empty, without a chat marker."""
+    return [
+        k
+        for k, (sample, text) in enumerate(zip(rollout.samples, rollout.texts, strict=True))
+        if sample.finish_reason == "stop" and text and marker_in(text, tokenizer) is None
+    ]
+
+
+def best_of(rollout: Rollout, usable: Sequence[int], version: int) -> Kept | None:
+    """The answer with the highest combined reward among the usable ones; the first of equals; None of none."""
+    if not usable:
+        return None
+    k = max(usable, key=lambda i: (rollout.combined[i], -i))
+    return Kept(
+        prompt_id=rollout.prompt.id,
+        answer=rollout.texts[k],
+        version=version,
+        helpfulness=rollout.helpfulness[k],
+        safety=rollout.safety[k] if rollout.safety is not None else None,
+        combined=rollout.combined[k],
+        token_ids=rollout.samples[k].token_ids,
+    )
+
+
+def best_of_pool(versions: Sequence[Sequence[Kept]]) -> list[Kept]:
+    """For each prompt the best answer of any version; the newer of equals.  Ordered by prompt id."""
+    best: dict[str, Kept] = {}
+    for version in versions:
+        for kept in version:
+            if kept.prompt_id not in best or kept.combined >= best[kept.prompt_id].combined:
+                best[kept.prompt_id] = kept
+    return [best[key] for key in sorted(best)]
+
+
+def kept_tree(prompt: Dialogue, kept: Kept, tokenizer: Tokenizer, context_length: int) -> Tree:
+    """A kept answer after its prompt, cut at the context; the answer's tokens carry loss."""
+    start = render_prompt(prompt, tokenizer)
+    answer = list(kept.token_ids) or answer_ids(kept.answer, tokenizer)
+    ids = (start + answer)[:context_length]
+    trained = ([False] * len(start) + [True] * len(answer))[:context_length]
+    return Tree.sequence(ids, trained, row=str(prompt.source))
+
+
+def write_kept(path: Path, kept: Sequence[Kept]) -> None:
+    """Write a version's kept answers."""
+    write_text(path, "".join(json.dumps(asdict(answer)) + "\n" for answer in kept))
+
+
+def read_kept(path: Path) -> list[Kept]:
+    """The kept answers of a finished version."""
+    rows = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+    return [Kept(**row | {"token_ids": tuple(row.get("token_ids", ()))}) for row in rows]

@@ -1,0 +1,88 @@
+"""One gradient step of PPO on a mini-batch: the clipped objectives of policy and value function."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from alignment.train.loop import Loop
+from rl.experience import Experience, answer_batches
+from rl.objective import clipped_policy_loss, clipped_value_loss
+from rl.roles import Roles
+from rl.settings import PpoSettings
+from rl.value import answers_as_rows
+
+
+def update(
+    roles: Roles,
+    experience: Experience,
+    members: Sequence[int],
+    settings: PpoSettings,
+    loop: Loop,
+    *,
+    value_alone: bool = False,
+) -> dict[str, float] | None:
+    """One gradient step of policy and value function on a mini-batch; None if it was skipped, by both alike.
+
+    Both losses are means over the mini-batch's answer tokens.
+
+    Args:
+        members: places of the mini-batch's answers in the experience.
+        value_alone: the policy stays as it is, and nothing of it is computed.
+
+    Raises:
+        NonFiniteError: a ratio, loss or gradient is not finite and no skip is left.
+    """
+    device, now = roles.compute.device, experience.tokens
+    learners: dict[str, tuple[nn.Module, torch.optim.Optimizer]] = {"value": (roles.value, roles.value_optimizer)}
+    sums = {"value_loss": 0.0}
+    if not value_alone:
+        learners = {"policy": (roles.policy.model, roles.policy_optimizer), **learners}
+        sums = {"policy_loss": 0.0, "value_loss": 0.0, "clip_fraction": 0.0, "ratio_max": 0.0}
+    tokens = max(int(now.mask[list(members)].sum()), 1)
+    for batch in answer_batches(experience.trees, members):
+        forest, at, counts = batch.forest.to(device), list(batch.members), list(batch.counts)
+        had = (now.log_probs, now.values, experience.advantages, experience.returns, now.mask)
+        old, values, advantages, returns, mask = (x[at, : max(counts)].to(device) for x in had)
+        with roles.compute.autocast():
+            flat = None if value_alone else roles.log_probs(roles.policy.model, forest)
+            predicted = roles.value(forest)
+        new_values, _ = answers_as_rows(predicted.float(), counts)
+        value_loss = clipped_value_loss(new_values, values, returns, mask, settings.value_clip)
+        sums["value_loss"] += float(value_loss.detach()) / tokens
+        loss = settings.value_weight * value_loss
+        if flat is not None:
+            new, _ = answers_as_rows(flat.float(), counts)
+            policy_loss, ratio, clipped = clipped_policy_loss(new, old, advantages, mask, settings.clip)
+            odd = _not_finite(ratio, new)
+            if odd is not None:
+                roles.forget_gradients()
+                loop.skip("log-probability ratio", odd, batch.rows)
+                return None
+            sums["policy_loss"] += float(policy_loss.detach()) / tokens
+            sums["clip_fraction"] += float(clipped) / tokens
+            sums["ratio_max"] = max(sums["ratio_max"], float(ratio.detach().max()))
+            loss = policy_loss + loss
+        (loss / tokens).backward()
+    for name, (model, _) in learners.items():
+        norm = float(nn.utils.clip_grad_norm_(model.parameters(), settings.optimizer.max_grad_norm))
+        for quantity, value in ((f"{name} loss", sums[f"{name}_loss"]), (f"{name} gradient norm", norm)):
+            if not math.isfinite(value):
+                roles.forget_gradients()
+                loop.skip(quantity, value, [row for i in members for row in experience.trees[i].rows])
+                return None
+        sums[f"{name}_gradient_norm"] = norm
+    for _, optimizer in learners.values():
+        optimizer.step()
+    roles.forget_gradients()
+    return sums
+
+
+def _not_finite(ratio: Tensor, log_probs: Tensor) -> float | None:
+    """The first ratio or log-probability that is not finite; at a log-probability of -inf the ratio is 0."""
+    odd = torch.where(torch.isfinite(log_probs), ratio, log_probs).detach()
+    found = odd[~torch.isfinite(odd)]
+    return float(found[0]) if len(found) else None
