@@ -17,12 +17,12 @@ SMALL = {
     '"small"': '"tiny"',
     "PretrainSettings(batch_size=8)": "PretrainSettings(batch_size=8, max_steps=2, context_length=256)",
     "SftSettings(batch_size=8)": "SftSettings(batch_size=8, context_length=256)",
-    "samples_per_prompt=8": "samples_per_prompt=24, sampling=SamplingSettings(temperature=1.0, max_new_tokens=48)",
-    "iterations=100": "iterations=1, sampling=SamplingSettings(temperature=1.0, max_new_tokens=8)",
+    "samples_per_prompt=8": "samples_per_prompt=24, sampling={'max_new_tokens': 48}",
+    "iterations=100": "iterations=1, sampling={'max_new_tokens': 8}",
     "batch_size=64, minibatch_size=16": "batch_size=4, minibatch_size=2",
     "num_dialogues=500": "num_dialogues=4, turns=2, evaluation_dialogues=2, evaluation_turns=2, "
-    "keep_only_satisfied=False, sampling=SamplingSettings(max_new_tokens=8)",
-    "EvaluateSettings()": "EvaluateSettings(sampling=SamplingSettings(temperature=0.0, max_new_tokens=8))",
+    "keep_only_satisfied=False, sampling={'max_new_tokens': 8}",
+    "EvaluateSettings()": "EvaluateSettings(sampling={'max_new_tokens': 8})",
 }
 SALES = [("bread", "baker"), ("flour", "miller"), ("fish", "fisher"), ("wool", "shepherd"), ("shoes", "cobbler")]
 
@@ -54,7 +54,7 @@ def test_every_stage_of_the_readme_runs_one_after_the_other(tmp_path: Path, monk
     for text in SMALL:
         assert sum(text in block for block in BLOCKS) == 1, text
     for block in BLOCKS:
-        code = "from alignment import SamplingSettings\n" + block
+        code = block
         for text, small in SMALL.items():
             code = code.replace(text, small)
         (tmp_path / "block.py").write_text(code)

@@ -15,7 +15,8 @@ from alignment.errors import CheckpointError, DataError, TokenizerError, UsageEr
 from alignment.policy.policy import Policy
 from alignment.records import Dialogue, Source, Turn
 from alignment.text.chat import answer_ids, render_prompt
-from alignment.text.tokenizer import MODEL_FILE, Tokenizer, to_transformers
+from alignment.text.tokenizer import MODEL_FILE, Tokenizer
+from alignment.text.twin import to_transformers
 from alignment.train.compute import Compute
 from reward.brought import open_brought, open_reward_model
 from reward.foreign import ForeignReward
