@@ -33,9 +33,14 @@ def make_console() -> Console:
 
 
 def show_plan(name_or_file: str, overrides: Sequence[str]) -> None:
-    """Print a recipe's stages and the settings that matter."""
+    """Print a recipe's stages and the settings that matter, then say which of its files are missing.
+
+    Raises:
+        RecipeError: files that the recipe names are not there; all of them.
+    """
     from recipes.plan import stages_of
     from recipes.reading.written import settings_lines
+    from recipes.running.inputs import check_inputs
 
     recipe = load_recipe(name_or_file, overrides)
     console = make_console()
@@ -69,6 +74,7 @@ def show_plan(name_or_file: str, overrides: Sequence[str]) -> None:
     console.print("\nsettings that differ from the defaults:")
     for line in settings_lines(recipe):
         console.print(Text(f"  {safe(line)}"), soft_wrap=True)
+    check_inputs(recipe, plan)
 
 
 def show_stages(run: Path) -> None:

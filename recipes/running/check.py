@@ -18,6 +18,7 @@ from alignment.errors import AlignmentError, CheckpointError, DataError, Tokeniz
 from alignment.records import Document
 from recipes.plan import stages_of
 from recipes.reading.schema import Recipe
+from recipes.running.inputs import missing_inputs
 from recipes.stages.kind import DataSet, Lens, Makes, PlannedStage, Prepared
 
 if TYPE_CHECKING:
@@ -91,7 +92,13 @@ def check(recipe: Recipe, folder: Path, say: Callable[[str], None] = lambda text
     for data in data_sets(plan):
         say(f"reading {data.key}")
         found.sections.append(_read(data, recipe.seed, folder, world))
-    found.problems += [f"{section.key}: {section.error}" for section in found.sections if section.error is not None]
+    missing = missing_inputs(recipe, plan)
+    found.problems += map(str, missing)  # every missing file, not the first of each section
+    found.problems += [
+        f"{section.key}: {section.error}"
+        for section in found.sections
+        if section.error is not None and not any(problem.message in section.error for problem in missing)
+    ]
     say("the tokenizer")
     try:
         found.tokenizer, found.tokenizer_origin = _tokenizer(recipe, plan, found.sections)

@@ -31,7 +31,8 @@ from recipes.reading.schema import Recipe
 from recipes.reading.written import recipe_yaml
 from recipes.running import folder as run_folder
 from recipes.running.digests import Digests
-from recipes.running.fingerprint import check_inputs, of_this_release
+from recipes.running.fingerprint import of_this_release
+from recipes.running.inputs import check_inputs
 from recipes.running.record import StageRecord, Status, outputs_of, read_record, write_record
 from recipes.running.shared import take_over
 from recipes.running.signals import stopping_at_signals
@@ -105,6 +106,7 @@ def run(
 
     Raises:
         UsageError: the folder cannot be a run; there is no such stage.
+        RecipeError: input files are missing; all of them, each with its place in the recipe.
         RunLocked: another process works on it.
         RunChanged: finished or begun work rests on something else than what is asked now.
         Interrupted: a signal asked to stop; the same call goes on.

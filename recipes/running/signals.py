@@ -1,8 +1,8 @@
 """SIGINT and SIGTERM: the first asks to stop after the step, a later one leaves at once.  No torch.
 
 One request may reach a process several times within moments: `make` passes SIGTERM on to its children, which a service
-manager or a terminal has sent to the whole group as well.  So what comes within `ONE_REQUEST` seconds of the first is the
-first.
+manager or a terminal has sent to the whole group as well.  So what comes within `ONE_REQUEST` seconds of the first is
+the same request.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """A process for `test_signals.py`: a run whose SFT stage loops until it is asked to stop.
 
-Arguments: recipe file, run folder, `polite` (looks at the stop flag), `slow` (half a second later) or `deaf` (does not).
+Arguments: recipe file, run folder, `polite` (looks at the stop flag), `slow` (half a second after it is set) or `deaf`
+(does not).
 """
 
 from __future__ import annotations

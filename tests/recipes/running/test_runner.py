@@ -14,7 +14,16 @@ from typing import Any
 
 import pytest
 
-from alignment.errors import AlignmentError, CheckpointError, DataError, DiskFull, Interrupted, RunChanged, RunLocked
+from alignment.errors import (
+    AlignmentError,
+    CheckpointError,
+    DataError,
+    DiskFull,
+    Interrupted,
+    RecipeError,
+    RunChanged,
+    RunLocked,
+)
 from alignment.store.lock import RunLock
 from alignment.train.session import StopFlag
 from recipes.load import load_recipe
@@ -262,7 +271,7 @@ def test_an_unfinished_stage_with_work_refuses_a_changed_recipe(
 
 def test_nothing_is_made_when_an_input_is_missing(recipe: Recipe, data_file: Path, stages: Any, tmp_path: Path) -> None:
     data_file.unlink()
-    with pytest.raises(DataError, match=r"rows\.jsonl"):
+    with pytest.raises(RecipeError, match=r"rows\.jsonl"):
         run(recipe, out=tmp_path / "run", stages=stages)
     assert not (tmp_path / "run").exists()
 

@@ -1,0 +1,92 @@
+"""Files that a recipe names and that are not there: all at once, each with its place, before anything is made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from alignment.errors import RecipeError
+from recipes.cli import main
+from recipes.load import load_recipe
+from recipes.plan import stages_of
+from recipes.running.check import check
+from recipes.running.inputs import check_inputs
+from recipes.running.runner import run
+
+
+@pytest.fixture
+def lacking(tmp_path: Path) -> Path:
+    """A recipe that names three files which are not there, and one that is."""
+    here = tmp_path / "here.jsonl"
+    here.write_text('{"instruction": "Say hello.", "output": "Hello."}\n' * 3)
+    path = tmp_path / "lacking.yaml"
+    path.write_text(
+        f"""\
+model: {{size: tiny}}
+tokenizer: {{vocab_size: 300}}
+pretrain:
+  data:
+    train: [{{path: {tmp_path}/docs.txt}}]
+sft:
+  data:
+    train:
+    - path: {here}
+    - path: {tmp_path}/chats/*.jsonl
+gatt:
+  constraints: {tmp_path}/rules.yaml
+  data: {{train: [{{path: {here}}}]}}
+"""
+    )
+    return path
+
+
+def places(error: RecipeError) -> list[tuple[str, str]]:
+    """(line or override, key) of every problem."""
+    return [(problem.where.rpartition("/")[2], problem.key) for problem in error.problems]
+
+
+def test_all_missing_files_are_told_at_once_with_line_and_key(lacking: Path) -> None:
+    recipe = load_recipe(lacking)
+    with pytest.raises(RecipeError) as caught:
+        check_inputs(recipe, stages_of(recipe))
+    assert places(caught.value) == [
+        ("lacking.yaml:5", "pretrain.data.train.0.path"),
+        ("lacking.yaml:10", "sft.data.train.1.path"),
+        ("lacking.yaml:12", "gatt.constraints"),
+    ]
+    assert "no file matches" in caught.value.problems[1].message
+
+
+def test_a_file_that_an_override_names_is_told_with_the_override(lacking: Path) -> None:
+    recipe = load_recipe(lacking, ["sft.data.train.0.path=gone.jsonl", "pretrain.data.train=[{path: away.txt}]"])
+    with pytest.raises(RecipeError) as caught:
+        check_inputs(recipe, stages_of(recipe))
+    assert ("override 'sft.data.train.0.path=gone.jsonl'", "sft.data.train.0.path") in places(caught.value)
+    assert ("override 'pretrain.data.train=[{path: away.txt}]'", "pretrain.data.train.0.path") in places(caught.value)
+
+
+def test_a_run_makes_nothing_and_names_only_what_its_stages_read(lacking: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError) as caught:
+        run(load_recipe(lacking), out=tmp_path / "run", until="pretrain")
+    assert [key for _, key in places(caught.value)] == ["pretrain.data.train.0.path", "sft.data.train.1.path"]
+    assert not (tmp_path / "run").exists()  # the tokenizer, which reads the chats too, was not begun
+
+
+def test_plan_shows_the_plan_and_then_ends_with_all_missing_files(
+    lacking: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["plan", str(lacking)])
+    told = capsys.readouterr()
+    assert caught.value.code == 2
+    assert "evaluate" in told.out
+    assert "the recipe has 3 problems" in told.err
+    assert f"{lacking}:12: gatt.constraints: there is no file" in told.err
+
+
+def test_check_names_each_missing_file_once(lacking: Path, tmp_path: Path) -> None:
+    problems = check(load_recipe(lacking), tmp_path).problems
+    for line, file in ((5, "docs.txt"), (10, "*.jsonl"), (12, "rules.yaml")):
+        (told,) = [problem for problem in problems if file in problem]
+        assert f"lacking.yaml:{line}: " in told
