@@ -152,6 +152,8 @@ def _locked(
             display.line(f"removed {name}, left unfinished by an earlier stop")
         digests = Digests()
         surveyed = survey(recipe, folder, plan, needed, digests)
+        for name in surveyed.lost:
+            display.line(f"{name} is gone; no result rests on it, the page does without")
         replaced = None
         if not redo:
             check_unchanged(surveyed, folder)
