@@ -235,7 +235,7 @@ def report(
 
 @app.command(rich_help_panel="Look")
 def chat(
-    run: RunArgument,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, or a checkpoint's.", show_default=False)],
     stage: Annotated[
         str | None,
         typer.Option("--stage", metavar="NAME", help="Which model (default: the newest).", show_default=False),
@@ -250,7 +250,7 @@ def chat(
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1, help="Most tokens of an answer.")] = 256,
     seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed and lines give the same answers.")] = 0,
 ) -> None:
-    """Talk to a run's model, line by line; reads standard input, so it can be piped.
+    """Talk to a run's model or a checkpoint, line by line; reads standard input, so it can be piped.
 
     In the dialogue /new starts a fresh one, /help says what can be typed, /quit or Ctrl-D ends.
 

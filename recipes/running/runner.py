@@ -33,6 +33,7 @@ from recipes.running import folder as run_folder
 from recipes.running.digests import Digests
 from recipes.running.fingerprint import of_this_release
 from recipes.running.inputs import check_inputs
+from recipes.running.progress import KeptProgress
 from recipes.running.record import StageRecord, Status, outputs_of, read_record, write_record
 from recipes.running.shared import take_over
 from recipes.running.signals import stopping_at_signals
@@ -238,7 +239,7 @@ def _run_stage(
         attempts=earlier.attempts + 1 if earlier and resumed else 1,
     )
     write_record(folder, record)
-    progress = display.stage_begins(stage.name, *place, resumed=resumed)
+    progress = KeptProgress(display.stage_begins(stage.name, *place, resumed=resumed), run, stage.folder)
     # a stage that says it rests on neither gets neither
     around = stage.kind.surroundings
     session = Session(
@@ -258,6 +259,7 @@ def _run_stage(
     began = time.monotonic()
 
     def ended(status: Status, **changes: Any) -> StageRecord:
+        progress.close()
         seconds = round(record.seconds + time.monotonic() - began, 3)
         closed = dataclasses.replace(record, status=status, ended=run_folder.now(), seconds=seconds, **changes)
         write_record(folder, closed)
