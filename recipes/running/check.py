@@ -69,6 +69,7 @@ class RecipeCheck:
         tokenizer_origin: where the tokenizer came from.
         parameters: of the model; None for a checkpoint that is not here.
         shared: (training section, held-out section, prompts that stand in both).
+        doubts: stages that could not learn, by what is known beforehand.
         problems: what would stop the run.
     """
 
@@ -77,6 +78,7 @@ class RecipeCheck:
     tokenizer_origin: str = ""
     parameters: int | None = None
     shared: list[tuple[str, str, int]] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
@@ -144,6 +146,8 @@ def _prepare(
                 section = usable[prepared.key]
                 if section.prepared is None:
                     section.prepared = prepared
+                    known = {"steps": prepared.steps} if prepared.steps is not None else {}
+                    found.doubts += [f"{stage.name}: {doubt}" for doubt in stage.kind.doubts(stage.inputs, known)]
                     if prepared.asked is not None:
                         key, context = prepared.asked
                         found.problems.append(

@@ -265,6 +265,8 @@ def _run_stage(
         write_record(folder, closed)
         note = stage.kind.headline(closed.result) if status == "finished" else changes.get("error") or ""
         display.stage_ends(stage.name, status, seconds, note)
+        for doubt in stage.kind.doubts(stage.inputs, closed.result) if status == "finished" else ():
+            display.line(f"warning: {stage.name}: {doubt}")
         return closed
 
     def spoiled(status: Status, **changes: Any) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from alignment.data.record_types import DIALOGUES
 from alignment.errors import UsageError
+from recipes.stages.doubts import training_doubts
 from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Reads, Size, StageKind
 from recipes.stages.packed import packed_size
 
@@ -100,6 +101,11 @@ def size(inputs: GattInputs) -> Size:
     return packed_size(settings, first=f"{settings.num_dialogues:,} dialogues of {settings.turns} turns")
 
 
+def doubts(inputs: GattInputs, result: Mapping[str, Any]) -> tuple[str, ...]:
+    """Too few steps."""
+    return tuple(training_doubts(inputs.settings.optimizer, result, "gatt"))
+
+
 def section(inputs: GattInputs, folder: Path, name: str, result: Mapping[str, Any]) -> Section:
     """Its chapter of the page."""
     from gatt.report import section as gatt_section
@@ -114,6 +120,7 @@ GATT = StageKind(
     section=section,
     size=size,
     prepare=prepare,
+    doubts=doubts,
     makes=frozenset({Makes.POLICY}),
     revision=2,  # 1, release 0.1.0: another draw of the SFT dialogues that are mixed in
 )

@@ -191,6 +191,10 @@ def _nothing_prepared(inputs: Any, lens: Lens) -> tuple[Prepared, ...]:
     return ()
 
 
+def _no_doubts(inputs: Any, result: Mapping[str, Any]) -> tuple[str, ...]:
+    return ()
+
+
 def _stands(run: Path, result: Any) -> bool:
     return True
 
@@ -217,6 +221,8 @@ class StageKind(Generic[In, R]):
         prepare: what `align check` counts, by the functions that the run calls.
         cards: figures of a finished stage's folder for the top of the page; a kind that has them stands first there.
         figures: what a study compares of a finished stage's folder; where it is empty, the result's own numbers.
+        doubts: (inputs, result, or as much of it as is known before) -> signs that the stage cannot have learnt, as
+            sentences for the terminal, `align check` and the page.
         stands: (run, result) -> whether what the stage left outside its own folder is still there.
         shown: entries of its result; the first that is there is the one figure that a table shows, unless the result
             brings a `headline`.
@@ -234,6 +240,7 @@ class StageKind(Generic[In, R]):
     prepare: Callable[[In, Lens], tuple[Prepared, ...]] = _nothing_prepared
     cards: Callable[[Path], tuple[tuple[str, Cell], ...]] = no_cards
     figures: Callable[[Path], Mapping[str, float]] = _no_figures
+    doubts: Callable[[In, Mapping[str, Any]], tuple[str, ...]] = _no_doubts
     stands: Callable[[Path, Mapping[str, Any]], bool] = _stands
     shown: tuple[str, ...] = ()
     makes: frozenset[Makes] = frozenset()

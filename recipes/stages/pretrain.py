@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignment.data.record_types import DOCUMENTS
+from recipes.stages.doubts import training_doubts
 from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Reads, Size, StageKind
 from recipes.stages.packed import packed_size
 
@@ -74,6 +75,11 @@ def size(inputs: PretrainInputs) -> Size:
     return packed_size(inputs.settings)
 
 
+def doubts(inputs: PretrainInputs, result: Mapping[str, Any]) -> tuple[str, ...]:
+    """Too few steps."""
+    return tuple(training_doubts(inputs.settings.optimizer, result, "pretrain"))
+
+
 def section(inputs: PretrainInputs, folder: Path, name: str, result: Mapping[str, Any]) -> Section:
     """Its chapter of the page."""
     from alignment.train.report import section as train_section
@@ -88,6 +94,7 @@ PRETRAIN = StageKind(
     section=section,
     size=size,
     prepare=prepare,
+    doubts=doubts,
     shown=("perplexity", "steps"),
     makes=frozenset({Makes.POLICY}),
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignment.data.record_types import PREFERENCES
+from recipes.stages.doubts import accuracy_doubts, training_doubts
 from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Reads, Size, StageKind
 
 if TYPE_CHECKING:
@@ -91,6 +92,12 @@ def size(inputs: RewardInputs) -> Size:
     return Size(unit="pairs", batch_size=settings.batch_size, epochs=settings.epochs, max_steps=settings.max_steps)
 
 
+def doubts(inputs: RewardInputs, result: Mapping[str, Any]) -> tuple[str, ...]:
+    """Too few steps, or an accuracy like a coin's."""
+    steps = training_doubts(inputs.settings.optimizer, result, f"reward.{inputs.role}")
+    return (*steps, *accuracy_doubts(result))
+
+
 def section(inputs: RewardInputs, folder: Path, name: str, result: Mapping[str, Any]) -> Section:
     """Its chapter of the page."""
     from reward.report import section as reward_section
@@ -106,6 +113,7 @@ REWARD = StageKind(
     section=section,
     size=size,
     prepare=prepare,
+    doubts=doubts,
     shown=("accuracy", "loss", "steps"),
     makes=frozenset({Makes.REWARD_MODEL}),
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignment.data.record_types import DIALOGUES
+from recipes.stages.doubts import training_doubts
 from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Reads, Size, StageKind
 from recipes.stages.packed import packed_size
 
@@ -72,6 +73,11 @@ def size(inputs: SftInputs) -> Size:
     return packed_size(inputs.settings)
 
 
+def doubts(inputs: SftInputs, result: Mapping[str, Any]) -> tuple[str, ...]:
+    """Too few steps."""
+    return tuple(training_doubts(inputs.settings.optimizer, result, "sft"))
+
+
 def section(inputs: SftInputs, folder: Path, name: str, result: Mapping[str, Any]) -> Section:
     """Its chapter of the page."""
     from alignment.train.report import section as train_section
@@ -86,6 +92,7 @@ SFT = StageKind(
     section=section,
     size=size,
     prepare=prepare,
+    doubts=doubts,
     shown=("perplexity", "steps"),
     makes=frozenset({Makes.POLICY}),
 )

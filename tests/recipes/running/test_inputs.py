@@ -80,7 +80,7 @@ def test_plan_shows_the_plan_and_then_ends_with_all_missing_files(
         main(["plan", str(lacking)])
     told = capsys.readouterr()
     assert caught.value.code == 2
-    assert "evaluate" in told.out
+    assert "gatt" in told.out
     assert "the recipe has 3 problems" in told.err
     assert f"{lacking}:12: gatt.constraints: there is no file" in told.err
 
