@@ -91,7 +91,7 @@ def prepare(inputs: GattInputs, lens: Lens) -> tuple[Prepared]:
     data = inputs.data()[0]
     context = lens.within(inputs.settings.context_length)
     lengths = tuple(len(render_dialogue(dialogue, lens.tokenizer).token_ids) for dialogue in lens.records(data))
-    asked = lens.too_much("gatt.context_length", inputs.settings.context_length)
+    asked = lens.too_much("gatt.context_length", inputs.settings.asked_context)
     return (Prepared(key=data.key, lengths=lengths, context=context, policy={}, asked=asked),)
 
 

@@ -178,9 +178,9 @@ class Lens:
         """A context as the model holds it."""
         return context_length if self.positions is None else min(context_length, self.positions)
 
-    def too_much(self, key: str, context_length: int) -> tuple[str, int] | None:
-        """The setting, where it asks for more than the model holds."""
-        return (key, context_length) if self.within(context_length) < context_length else None
+    def too_much(self, key: str, asked: int | None) -> tuple[str, int] | None:
+        """The setting, where it was given (else None) and asks for more than the model holds."""
+        return (key, asked) if asked is not None and self.within(asked) < asked else None
 
 
 def _unknown_size(inputs: Any) -> Size:

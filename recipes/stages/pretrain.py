@@ -66,7 +66,7 @@ def prepare(inputs: PretrainInputs, lens: Lens) -> tuple[Prepared]:
     trees = document_trees(documents, lens.tokenizer, context)
     split = {"pieces after splitting": len(trees)} if max(lengths, default=0) > context else {}
     steps = packed_steps(trees, settings, context, seed=lens.seed, name="pretrain").num_steps
-    asked = lens.too_much("pretrain.context_length", settings.context_length)
+    asked = lens.too_much("pretrain.context_length", settings.asked_context)
     return (Prepared(key=data.key, lengths=lengths, context=context, policy=split, steps=steps, asked=asked),)
 
 

@@ -81,7 +81,7 @@ def prepare(inputs: RewardInputs, lens: Lens) -> tuple[Prepared]:
             context=context,
             policy={"left out": pairs.too_long} if pairs.too_long else {},
             steps=pair_steps(pairs.examples, settings, context, seed=lens.seed, name=inputs.role).num_steps,
-            asked=lens.too_much(f"{data.key}.context_length", settings.context_length),
+            asked=lens.too_much(f"{data.key}.context_length", settings.asked_context),
         ),
     )
 

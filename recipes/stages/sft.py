@@ -63,7 +63,7 @@ def prepare(inputs: SftInputs, lens: Lens) -> tuple[Prepared]:
             context=context,
             policy={name: count for name, count in counts.items() if count},
             steps=packed_steps(trees, settings, context, seed=lens.seed, name="sft").num_steps,
-            asked=lens.too_much("sft.context_length", settings.context_length),
+            asked=lens.too_much("sft.context_length", settings.asked_context),
         ),
     )
 

@@ -86,6 +86,20 @@ def test_rows_lengths_policies_and_steps_are_those_of_the_run(files_recipe: Path
     assert sft.pieces[0] > 1000
 
 
+def test_a_context_that_is_not_given_is_the_models_and_one_that_is_given_must_fit(
+    files_recipe: Path, tmp_path: Path
+) -> None:
+    text = files_recipe.read_text().replace(", context_length: 128, batch_size: 4}", ", batch_size: 4}")
+    files_recipe.write_text(text)
+    found = check(load_recipe(files_recipe), tmp_path)
+    assert found.problems == []  # the default of 4,096 is nobody's wish
+    (sft,) = (section.prepared for section in found.sections if section.key == "sft")
+    assert sft is not None
+    assert sft.context == 128
+    (told,) = check(load_recipe(files_recipe, ["sft.context_length=200"]), tmp_path).problems
+    assert told.startswith("sft.context_length is 200; the model is built for model.context_length 128")
+
+
 def test_prompts_that_one_section_trains_on_and_another_holds_out_are_counted(
     files_recipe: Path, tmp_path: Path
 ) -> None:
