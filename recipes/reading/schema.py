@@ -15,6 +15,7 @@ from alignment.settings import Settings, setting
 from alignment.strict_yaml import KeyPath, YamlDocument
 from alignment.text.settings import TokenizerSettings
 from alignment.train.settings import ComputeSettings, PretrainSettings, SftSettings
+from alignment.train.tracking import Logger
 from alignment.world.settings import WorldSettings
 from gatt.settings import GattSettings
 from recipes.reading.overrides import origin_of
@@ -77,6 +78,9 @@ class Recipe(Settings):
     seed: int = setting(0, "every draw of the run is named below it", ge=0, lt=2**63)
     out: str | None = setting(None, "the run's folder; none: runs/<name>", cosmetic=True, min_length=1)
     world: WorldSettings | None = setting(None, "the embedded chat world, for sources of the kind `world`")
+    track: tuple[Logger, ...] = setting(
+        (), "loggers beside metrics.jsonl: tensorboard, wandb, mlflow, trackio; each needs its package", cosmetic=True
+    )
     compute: ComputeSettings = setting(ComputeSettings(), "how the machine is used")
     tokenizer: TokenizerStageSettings = setting(TokenizerStageSettings(), "stage tokenizer")
     model: ModelSettings = setting(ModelSettings(), "the core's shape, or the checkpoint to start from")

@@ -24,6 +24,7 @@ from alignment.store.atomic import clear_leftovers, write_text
 from alignment.store.lock import RunLock
 from alignment.train.session import Session, StopFlag
 from alignment.train.settings import ComputeSettings
+from alignment.train.tracking import Tracked, require_loggers
 from recipes.load import check_recipe
 from recipes.masking import mask, mask_private, mask_values
 from recipes.plan import find_stages, needed_for, stages_of
@@ -110,6 +111,7 @@ def run(
         RecipeError: input files are missing; all of them, each with its place in the recipe.
         RunLocked: another process works on it.
         RunChanged: finished or begun work rests on something else than what is asked now.
+        MissingExtra: a logger's package is not installed; said before the first stage that works.
         Interrupted: a signal asked to stop; the same call goes on.
         AlignmentError: whatever stopped a stage; its record says so.
     """
@@ -198,6 +200,7 @@ def _walk(
         if record is None:
             if not prepared:
                 prepared = True
+                require_loggers(recipe.track)
                 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
                 if "OMP_WAIT_POLICY" not in os.environ:
                     # read when torch loads: how long a waiting thread spins.  Long (the default), and threads beside
@@ -239,7 +242,15 @@ def _run_stage(
         attempts=earlier.attempts + 1 if earlier and resumed else 1,
     )
     write_record(folder, record)
-    progress = KeptProgress(display.stage_begins(stage.name, *place, resumed=resumed), run, stage.folder)
+    shown = Tracked(
+        recipe.track,
+        project=recipe.name,
+        folder=run,
+        name=f"{run.resolve().name}/{stage.folder}",
+        mark=f"{run.resolve().name}-{stage.folder}-{basis[1][:8]}",
+        shown=display.stage_begins(stage.name, *place, resumed=resumed),
+    )
+    progress = KeptProgress(shown, run, stage.folder)
     # a stage that says it rests on neither gets neither
     around = stage.kind.surroundings
     session = Session(
@@ -260,6 +271,7 @@ def _run_stage(
 
     def ended(status: Status, **changes: Any) -> StageRecord:
         progress.close()
+        shown.close()
         seconds = round(record.seconds + time.monotonic() - began, 3)
         closed = dataclasses.replace(record, status=status, ended=run_folder.now(), seconds=seconds, **changes)
         write_record(folder, closed)
