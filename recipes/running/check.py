@@ -18,7 +18,7 @@ from alignment.errors import AlignmentError, CheckpointError, DataError, Tokeniz
 from alignment.records import Document
 from recipes.plan import stages_of
 from recipes.reading.schema import Recipe
-from recipes.running.inputs import missing_inputs
+from recipes.running.inputs import missing_inputs, name_a_folder
 from recipes.stages.kind import DataSet, Lens, Makes, PlannedStage, Prepared
 
 if TYPE_CHECKING:
@@ -233,7 +233,8 @@ def _tokenizer(recipe: Recipe, plan: Sequence[PlannedStage], sections: Sequence[
         model = str(recipe.model.path)
         if not Path(model).is_dir():
             raise TokenizerError(
-                f"the tokenizer of {model} comes with the checkpoint, which is not here; lengths are not counted"
+                f"the tokenizer of {model} comes with the checkpoint, which is not here: lengths are not counted; "
+                f"{name_a_folder(recipe, model)}"
             )
         return Tokenizer.load(model), model
     stage = next(stage for stage in plan if stage.makes(Makes.TOKENIZER))

@@ -1,13 +1,14 @@
-"""The files that a recipe names and that are not there: all at once, each with its place in the recipe.  No torch."""
+"""What a recipe names and is not there: files, all at once, and hub checkpoints; each with its place.  No torch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from alignment.errors import DataError, Problem, RecipeError
-from alignment.strict_yaml import KeyPath
+from alignment.errors import CheckpointUnavailable, DataError, Problem, RecipeError
+from alignment.strict_yaml import KeyPath, dotted
 from recipes.masking import mask
 from recipes.reading.schema import Recipe
+from recipes.reading.variables import strings_below
 from recipes.running.digests import files_of, named_paths
 from recipes.running.fingerprint import read_settings
 from recipes.stages.kind import PlannedStage
@@ -39,6 +40,21 @@ def check_inputs(recipe: Recipe, stages: Sequence[PlannedStage]) -> None:
     """
     if found := missing_inputs(recipe, stages):
         raise RecipeError(found)
+
+
+def with_its_setting(error: CheckpointUnavailable, recipe: Recipe) -> CheckpointUnavailable:
+    """The same error, with the setting (and the variable) that can name a local folder."""
+    return CheckpointUnavailable(error.checkpoint, error.why, instead=name_a_folder(recipe, error.checkpoint))
+
+
+def name_a_folder(recipe: Recipe, checkpoint: str) -> str:
+    """How a recipe names a local folder in place of a hub checkpoint, as the end of a sentence."""
+    found = [path for path, text in strings_below(recipe.model_dump(mode="json")) if text == checkpoint]
+    if not found:
+        return "name a local folder that holds it"
+    key, expansion = dotted(found[0]), recipe.origin.expansions.get(found[0])
+    variables = f"the variable {expansion.names[0]} or " if expansion is not None and expansion.names else ""
+    return f"set {variables}{key} ({mask(recipe.origin.where(found[0]))}) to a local folder that holds it"
 
 
 def _path(key: str) -> KeyPath:

@@ -19,7 +19,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from alignment.errors import AlignmentError, DiskFull, Interrupted, UsageError
+from alignment.errors import AlignmentError, CheckpointUnavailable, DiskFull, Interrupted, UsageError
 from alignment.store.atomic import clear_leftovers, write_text
 from alignment.store.lock import RunLock
 from alignment.train.session import Session, StopFlag
@@ -33,7 +33,7 @@ from recipes.reading.written import recipe_yaml
 from recipes.running import folder as run_folder
 from recipes.running.digests import Digests
 from recipes.running.fingerprint import of_this_release
-from recipes.running.inputs import check_inputs
+from recipes.running.inputs import check_inputs, with_its_setting
 from recipes.running.progress import KeptProgress
 from recipes.running.record import StageRecord, Status, outputs_of, read_record, write_record
 from recipes.running.shared import take_over
@@ -275,7 +275,7 @@ def _run_stage(
         seconds = round(record.seconds + time.monotonic() - began, 3)
         closed = dataclasses.replace(record, status=status, ended=run_folder.now(), seconds=seconds, **changes)
         write_record(folder, closed)
-        note = stage.kind.headline(closed.result) if status == "finished" else changes.get("error") or ""
+        note = stage.kind.headline(closed.result) if status == "finished" else ""  # an error is told by who raises it
         display.stage_ends(stage.name, status, seconds, note)
         for doubt in stage.kind.doubts(stage.inputs, closed.result) if status == "finished" else ():
             display.line(f"warning: {stage.name}: {doubt}")
@@ -299,9 +299,11 @@ def _run_stage(
             raise
         raise Interrupted(signal.SIGINT) from None
     except AlignmentError as error:
+        if isinstance(error, CheckpointUnavailable):
+            error = with_its_setting(error, recipe)
         spoiled("failed", error=mask_private(str(error)))
         _log(run, f"stage {stage.name}: {type(error).__name__}: {error}")
-        raise
+        raise error
     except Exception as error:
         log = _log(run, f"stage {stage.name}\n{traceback.format_exc()}")
         sentence = f"stage {stage.name} stopped by {type(error).__name__}: {mask_private(str(error))[:300]}"

@@ -1,12 +1,16 @@
-"""Files that a recipe names and that are not there: all at once, each with its place, before anything is made."""
+"""What a recipe names and is not there: files all at once, each with its place; a hub checkpoint with what to do."""
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
+from httpx2 import Request, Response
+from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
-from alignment.errors import RecipeError
+from alignment.errors import CheckpointUnavailable, RecipeError
+from alignment.policy.policy import load_policy
 from recipes.cli import main
 from recipes.load import load_recipe
 from recipes.plan import stages_of
@@ -90,3 +94,66 @@ def test_check_names_each_missing_file_once(lacking: Path, tmp_path: Path) -> No
     for line, file in ((5, "docs.txt"), (10, "*.jsonl"), (12, "rules.yaml")):
         (told,) = [problem for problem in problems if file in problem]
         assert f"lacking.yaml:{line}: " in told
+
+
+@pytest.fixture
+def hub_recipe(tmp_path: Path) -> Path:
+    """A recipe that starts from a hub checkpoint, which a variable can name otherwise."""
+    (tmp_path / "chats.jsonl").write_text('{"instruction": "Say hello.", "output": "Hello."}\n' * 3)
+    path = tmp_path / "hub.yaml"
+    path.write_text(
+        f"""\
+model:
+  path: ${{MY_BASE:-some-owner/some-base}}
+sft: {{data: {{train: [{{path: {tmp_path}/chats.jsonl}}]}}}}
+"""
+    )
+    return path
+
+
+def test_a_hub_checkpoint_that_cannot_be_had_is_one_clear_error(
+    hub_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("MY_BASE", raising=False)
+    monkeypatch.setattr("recipes.cli.run.machine_line", lambda recipe: "machine: fake")
+    with pytest.raises(SystemExit) as caught:
+        main(["run", str(hub_recipe), "--out", str(tmp_path / "run")])
+    told = capsys.readouterr()
+    assert caught.value.code == 2
+    assert told.err.count("\n") == 1
+    for part in (
+        "the checkpoint some-owner/some-base is not on this machine",
+        "offline mode is on (HF_HUB_OFFLINE)",
+        f"set the variable MY_BASE or model.path ({hub_recipe}:2) to a local folder",
+        "accept its terms at https://huggingface.co/some-owner/some-base",
+        "hf auth login",
+    ):
+        assert part in told.err
+    assert "some-owner/some-base" not in told.out  # said once, at the end
+
+
+def test_check_says_how_to_name_a_folder_for_a_checkpoint_that_is_not_here(hub_recipe: Path, tmp_path: Path) -> None:
+    (told,) = check(load_recipe(hub_recipe, ["model.path=other/base"]), tmp_path).problems
+    assert "set model.path (override 'model.path=other/base') to a local folder that holds it" in told
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (GatedRepoError("401", response=Response(401, request=Request("GET", "https://hub"))), "it is gated"),
+        (RepositoryNotFoundError("404", response=Response(404, request=Request("GET", "https://hub"))), "of that name"),
+        (LocalEntryNotFoundError("no route"), "not in the hub's cache"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+    ],
+)
+def test_why_a_checkpoint_cannot_be_fetched_is_said_in_a_few_words(
+    error: Exception, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr("alignment.policy.policy.snapshot_download", fail)
+    with pytest.raises(CheckpointUnavailable, match=said) as caught:
+        load_policy("some-owner/some-base")
+    again = copy.copy(caught.value)  # by __reduce__, as a process would send it
+    assert (str(again), again.instead) == (str(caught.value), caught.value.instead)
