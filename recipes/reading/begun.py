@@ -11,10 +11,9 @@ from collections.abc import Iterator
 
 from alignment.strict_yaml import KeyPath, YamlDocument, parse_yaml
 from recipes.reading.problems import schema_keys
-from recipes.reading.schema import Recipe
+from recipes.reading.schema import AFTER_CHATS, CHATS, Recipe
 
 _WIDEST = 120  # characters of a line with its comment
-_FROM_OTHERS = ("reward", "rlhf", "gatt")  # sections whose data an own recipe must bring, or take from the town
 _DATA = (
     "  data:",
     "    # chats in any form of docs/data.md (Alpaca, ShareGPT, messages, …), also .json .csv .parquet; a row that",
@@ -47,9 +46,9 @@ def begun_recipe(text: str, *, origin: str, name: str, file: str, data: str | No
             body = [f"name: {_scalar(name)}"]
         elif key == "description":
             body = [f"description: Begun from the shipped recipe {origin}."]
-        elif key == "sft" and data is not None:
+        elif key == CHATS and data is not None:
             body = list(_with_data(body, data))
-        if data is not None and key in _FROM_OTHERS:
+        if data is not None and key in AFTER_CHATS:
             passive += [f"# {line}".rstrip() for line in body]
         else:
             lines += body

@@ -23,6 +23,8 @@ from recipes.reading.variables import Expansion
 from reward.settings import RewardSettings
 from rl.settings import RlhfSettings
 
+# sections with data of their own: the one that takes a user's chats, and those that come after it
+CHATS, AFTER_CHATS = "sft", ("reward", "rlhf", "gatt")
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alignment.errors import AlignmentError, CheckpointError, DataError, TokenizerError
+from alignment.errors import AlignmentError, CheckpointError, DataError, MissingExtra, TokenizerError
 from alignment.records import Document
+from alignment.train.tracking import require_loggers
 from recipes.plan import stages_of
 from recipes.reading.schema import Recipe
 from recipes.running.inputs import missing_inputs, name_a_folder
@@ -101,6 +102,10 @@ def check(recipe: Recipe, folder: Path, say: Callable[[str], None] = lambda text
         for section in found.sections
         if section.error is not None and not any(problem.message in section.error for problem in missing)
     ]
+    try:
+        require_loggers(recipe.track)
+    except MissingExtra as error:
+        found.problems.append(f"track: {error}")
     say("the tokenizer")
     try:
         found.tokenizer, found.tokenizer_origin = _tokenizer(recipe, plan, found.sections)

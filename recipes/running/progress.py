@@ -91,6 +91,9 @@ class KeptProgress:
 def read_progress(run: Path) -> StageProgress | None:
     """How far the stage at work is; None where nothing usable is kept."""
     try:
-        return StageProgress(**(read_json(run / NAME) or {}))
+        kept = StageProgress(**(read_json(run / NAME) or {}))
     except (AlignmentError, TypeError):
         return None
+    counts, times = (kept.done, kept.total or 0), (kept.seconds, kept.seconds_left or 0.0)
+    usable = all(isinstance(count, int) for count in counts) and all(isinstance(time, (int, float)) for time in times)
+    return kept if usable and isinstance(kept.unit, str) else None

@@ -100,6 +100,14 @@ def test_a_context_that_is_not_given_is_the_models_and_one_that_is_given_must_fi
     assert told.startswith("sft.context_length is 200; the model is built for model.context_length 128")
 
 
+def test_a_loggers_missing_package_is_a_problem(
+    files_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alignment.train.tracking.importlib.util.find_spec", lambda module: None)
+    (told,) = check(load_recipe(files_recipe, ["track=[mlflow]"]), tmp_path).problems
+    assert told.startswith("track: mlflow is not installed; it comes with the extra 'mlflow'")
+
+
 def test_prompts_that_one_section_trains_on_and_another_holds_out_are_counted(
     files_recipe: Path, tmp_path: Path
 ) -> None:
