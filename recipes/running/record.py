@@ -5,6 +5,7 @@ from __future__ import annotations
 import calendar
 import hashlib
 import json
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -24,7 +25,7 @@ Status = Literal["running", "finished", "interrupted", "failed"]
 _NO_OUTPUT = {STAGE, "log.txt", "metrics.jsonl", "nonfinite.json"}
 _NO_OUTPUT_FOLDERS = {"samples", "checkpoints"}  # journals of samples, training checkpoints
 # accounts of what was read, for people and the page: no stage reads them, so a lost one fells nothing
-_ACCOUNTS = ("data.json", "quarantine")
+_ACCOUNT = re.compile(r"data\.json|quarantine(-[a-z]+)?\.jsonl")
 # nor work that would be lost: rows set aside
 _NO_WORK = ("quarantine",)
 
@@ -133,7 +134,7 @@ def altered_output(folder: Path, record: StageRecord, *, every: bool = False) ->
             files = {f"{name}/{file}": facts for file, facts in whole.files.items()}
         elif path.is_file():
             files = {name: (path.stat().st_size, digest)}  # its digest alone was kept
-        elif name.startswith(_ACCOUNTS) and not every:
+        elif _ACCOUNT.fullmatch(name) and not every:
             continue
         else:
             return f"{name} is missing"
@@ -145,7 +146,7 @@ def altered_output(folder: Path, record: StageRecord, *, every: bool = False) ->
 
 def lost_accounts(folder: Path, record: StageRecord) -> list[str]:
     """The accounts of its data (`data.json`, rows set aside) that a stage left and that are gone."""
-    return [name for name in record.outputs if name.startswith(_ACCOUNTS) and not (folder / name).exists()]
+    return [name for name in record.outputs if _ACCOUNT.fullmatch(name) and not (folder / name).exists()]
 
 
 def _altered(path: Path, size: int, digest: str, ended: str | None, every: bool) -> str | None:

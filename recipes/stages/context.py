@@ -19,9 +19,11 @@ from recipes.stages.kind import DataSet, FromPolicy, PlannedStage
 if TYPE_CHECKING:
     from alignment.data.corpus import Loaded
     from alignment.policy.policy import Policy
+    from alignment.records import Dialogue
     from alignment.text.tokenizer import Tokenizer
     from alignment.train.session import Session
     from alignment.world import World
+    from alignment.world.judge.gold import GoldJudge
     from recipes.stages.rlhf_inputs import Campaigns
     from reward.model import RewardModel
     from rl.judges import RewardJudges
@@ -67,6 +69,18 @@ class StageContext:
         from alignment.world import World
 
         return World(self.stage.inputs.world)
+
+    def gold_judge(self, prompts: Mapping[str, Sequence[Dialogue]]) -> GoldJudge | None:
+        """The world's judge, where there is a world and every prompt is its; of others it knows no truth."""
+        if self.world is None:
+            return None
+        judge = self.world.judge()
+        foreign = [prompt for part in prompts.values() for prompt in part if not judge.knows(prompt)]
+        if foreign:
+            whose = f"{len(foreign):,} of {sum(map(len, prompts.values())):,} prompts are not the embedded world's"
+            self.session.progress.note(f"the gold judge does not judge: {whose} ({foreign[0].source}, …)")
+            return None
+        return judge
 
     def load(self, data: DataSet[R]) -> Loaded[R]:
         """Read a data set; rows set aside go to `quarantine.jsonl`, the report to `data.json`."""

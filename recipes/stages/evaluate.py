@@ -64,7 +64,8 @@ def run(inputs: EvaluateInputs, stage: StageContext) -> dict[str, Any]:
     from alignment.evaluate.versions import Version, evaluate_versions
 
     versions = [Version(name=name, checkpoint=stage.folder_of(name) / "checkpoint") for name in inputs.versions]
-    judges, prompts = _judges(inputs, stage), _prompts(inputs, stage)
+    prompts = _prompts(inputs, stage)
+    judges = _judges(inputs, stage, prompts)
     evaluation = evaluate_versions(versions, prompts, judges, inputs.settings, stage.session)
     unjudged = "" if judges else f"{sum(map(len, prompts.values())):,} prompts answered; nobody judged"
     return {**evaluation.as_json(), "headline": evaluation.headline or unjudged}
@@ -89,13 +90,13 @@ def _prompts(inputs: EvaluateInputs, stage: StageContext) -> dict[str, Sequence[
     }
 
 
-def _judges(inputs: EvaluateInputs, stage: StageContext) -> list[Judge]:
+def _judges(inputs: EvaluateInputs, stage: StageContext, prompts: Mapping[str, Sequence[Dialogue]]) -> list[Judge]:
     """The reward models, the world's gold judge, an outside judge: whichever there are."""
     judges: list[Judge] = []
     if inputs.judges is not None:
         judges.append(inputs.judges.open(stage))
-    if stage.world is not None:
-        judges.append(stage.world.judge())
+    if (gold := stage.gold_judge(prompts)) is not None:
+        judges.append(gold)
     if inputs.settings.endpoint is not None:
         from alignment.evaluate.endpoint import EndpointJudge
 
