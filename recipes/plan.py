@@ -126,8 +126,9 @@ def stages_of(recipe: Recipe) -> tuple[PlannedStage, ...]:
     models = plan.making(Makes.POLICY) if recipe.sft is not None else []
     judges = _reward_models(plan, policy, tokenizer)
     policy = _versions(plan, policy, tokenizer, judges, models)
-    if models:
-        prompts, demonstrations = _prompts(recipe), recipe.sft.data if recipe.sft is not None else None
+    prompts, demonstrations = _prompts(recipe), recipe.sft.data if recipe.sft is not None else None
+    # SFT alone that holds nothing out leaves nothing to ask
+    if models and (prompts is not None or (demonstrations is not None and demonstrations.holds_out)):
         plan.add(
             EVALUATE,
             "evaluate",
@@ -305,7 +306,10 @@ def find_stages(stages: tuple[PlannedStage, ...], name: str) -> tuple[str, ...]:
     if of_kind:
         return of_kind
     if name in STAGES:
-        raise UsageError(f"the recipe has no stage of the kind {name!r}; add its section; it has {', '.join(names)}")
+        raise UsageError(
+            f"the recipe has no stage of the kind {name!r}; add its section, or hold out what it needs "
+            f"(held_out, held_out_fraction); it has {', '.join(names)}"
+        )
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(names)}"
     raise UsageError(f"the recipe has no stage {name[:100]!r}; {hint}")

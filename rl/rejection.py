@@ -115,7 +115,8 @@ def _fine_tune(
     context = longest_sequence(policy, settings)
     trees = [kept_tree(prompt, answer, policy.tokenizer, context) for prompt, answer in kept]
     names = ("rejection-mix", version)
-    mixed = mix_in(kept, sft_dialogues, settings.sft_share, seed=session.seed, names=names)[len(kept) :]
+    prompts = [prompt for prompt, _ in kept]
+    mixed = mix_in(prompts, sft_dialogues, settings.sft_share, seed=session.seed, names=names)[len(kept) :]
     demonstrations, counts = dialogue_trees(mixed, policy.tokenizer, context)
     result = train_language_model(policy, [*trees, *demonstrations], (), settings, session, f"rejection-v{version}")
     return replace(result, counts={**counts, "dialogues": len(kept) + len(mixed)})

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -59,7 +60,9 @@ def run_report(run: Path) -> Report:
         if record is None or record.status != "finished":
             sections.append(_missing(stage, record))
         elif stage.kind.section is not None:
-            sections.append(stage.kind.section(stage.inputs, run / stage.folder, stage.name, record.result))
+            section = stage.kind.section(stage.inputs, run / stage.folder, stage.name, record.result)
+            doubts = [f"Warning: {doubt}." for doubt in stage.kind.doubts(stage.inputs, record.result)]
+            sections.append(replace(section, summary=" ".join([*doubts, section.summary]).strip()))
     sections.append(_reproduce(run, recipe))
     by_name = {stage.name: stage for stage in plan}
     lineage = tuple((parent, stage.name) for stage in plan for parent in _drawn_parents(stage, by_name))

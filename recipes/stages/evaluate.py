@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignment.data.record_types import DIALOGUES
+from recipes.stages.doubts import evaluation_doubts
 from recipes.stages.kind import DataSet, FromPolicy, Reads, StageKind
 
 if TYPE_CHECKING:
@@ -63,9 +64,11 @@ def run(inputs: EvaluateInputs, stage: StageContext) -> dict[str, Any]:
     from alignment.evaluate.versions import Version, evaluate_versions
 
     versions = [Version(name=name, checkpoint=stage.folder_of(name) / "checkpoint") for name in inputs.versions]
-    judges, prompts = _judges(inputs, stage), _prompts(inputs, stage)
+    prompts = _prompts(inputs, stage)
+    judges = _judges(inputs, stage, prompts)
     evaluation = evaluate_versions(versions, prompts, judges, inputs.settings, stage.session)
-    return {**evaluation.as_json(), "headline": evaluation.headline}
+    unjudged = "" if judges else f"{sum(map(len, prompts.values())):,} prompts answered; nobody judged"
+    return {**evaluation.as_json(), "headline": evaluation.headline or unjudged}
 
 
 def _prompts(inputs: EvaluateInputs, stage: StageContext) -> dict[str, Sequence[Dialogue]]:
@@ -87,13 +90,13 @@ def _prompts(inputs: EvaluateInputs, stage: StageContext) -> dict[str, Sequence[
     }
 
 
-def _judges(inputs: EvaluateInputs, stage: StageContext) -> list[Judge]:
+def _judges(inputs: EvaluateInputs, stage: StageContext, prompts: Mapping[str, Sequence[Dialogue]]) -> list[Judge]:
     """The reward models, the world's gold judge, an outside judge: whichever there are."""
     judges: list[Judge] = []
     if inputs.judges is not None:
         judges.append(inputs.judges.open(stage))
-    if stage.world is not None:
-        judges.append(stage.world.judge())
+    if (gold := stage.gold_judge(prompts)) is not None:
+        judges.append(gold)
     if inputs.settings.endpoint is not None:
         from alignment.evaluate.endpoint import EndpointJudge
 
@@ -131,6 +134,11 @@ def _means(folder: Path) -> list[VersionScores]:
     return [row for row in read_evaluation(folder).versions if not row.task]
 
 
+def doubts(inputs: EvaluateInputs, result: Mapping[str, Any]) -> tuple[str, ...]:
+    """Versions whose answers are all empty or cut."""
+    return tuple(evaluation_doubts(result, "evaluate"))
+
+
 def section(inputs: EvaluateInputs, folder: Path, name: str, result: Mapping[str, Any]) -> Section:
     """Its chapter of the page."""
     from alignment.evaluate.report import section as evaluation_section
@@ -145,6 +153,7 @@ EVALUATE = StageKind(
     section=section,
     cards=cards,
     figures=figures,
+    doubts=doubts,
     # 1, release 0.1.0: helpfulness decided both campaigns, one tie width for every judge
     # 2: asked the prompts that PPO had chosen its best iteration by
     revision=3,

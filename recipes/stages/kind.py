@@ -189,9 +189,9 @@ class Lens:
         """A context as the model holds it."""
         return context_length if self.positions is None else min(context_length, self.positions)
 
-    def too_much(self, key: str, context_length: int) -> tuple[str, int] | None:
-        """The setting, where it asks for more than the model holds."""
-        return (key, context_length) if self.within(context_length) < context_length else None
+    def too_much(self, key: str, asked: int | None) -> tuple[str, int] | None:
+        """The setting, where it was given (else None) and asks for more than the model holds."""
+        return (key, asked) if asked is not None and self.within(asked) < asked else None
 
 
 def _unknown_size(inputs: Any) -> Size:
@@ -199,6 +199,10 @@ def _unknown_size(inputs: Any) -> Size:
 
 
 def _nothing_prepared(inputs: Any, lens: Lens) -> tuple[Prepared, ...]:
+    return ()
+
+
+def _no_doubts(inputs: Any, result: Mapping[str, Any]) -> tuple[str, ...]:
     return ()
 
 
@@ -228,6 +232,8 @@ class StageKind(Generic[In, R]):
         prepare: what `align check` counts, by the functions that the run calls.
         cards: figures of a finished stage's folder for the top of the page; a kind that has them stands first there.
         figures: what a study compares of a finished stage's folder; where it is empty, the result's own numbers.
+        doubts: (inputs, result, or as much of it as is known before) -> signs that the stage cannot have learnt, as
+            sentences for the terminal, `align check` and the page.
         stands: (run, result) -> whether what the stage left outside its own folder is still there.
         shown: entries of its result; the first that is there is the one figure that a table shows, unless the result
             brings a `headline`.
@@ -246,6 +252,7 @@ class StageKind(Generic[In, R]):
     prepare: Callable[[In, Lens], tuple[Prepared, ...]] = _nothing_prepared
     cards: Callable[[Path], tuple[tuple[str, Cell], ...]] = no_cards
     figures: Callable[[Path], Mapping[str, float]] = _no_figures
+    doubts: Callable[[In, Mapping[str, Any]], tuple[str, ...]] = _no_doubts
     stands: Callable[[Path, Mapping[str, Any]], bool] = _stands
     shown: tuple[str, ...] = ()
     makes: frozenset[Makes] = frozenset()

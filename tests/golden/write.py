@@ -92,9 +92,10 @@ def plan_text(name: str) -> str:
     # where no checkpoint is: a variable of the caller's would name one
     environment = {key: value for key, value in os.environ.items() if not key.startswith("LLAMA2_")} | ENVIRONMENT
     call = [sys.executable, "-c", "from recipes.cli import main; main()", "plan", name]
-    return subprocess.run(
-        call, env=environment, capture_output=True, text=True, check=True, cwd=FOLDER.parents[1]
-    ).stdout
+    done = subprocess.run(call, env=environment, capture_output=True, text=True, cwd=FOLDER.parents[1])
+    if done.returncode not in (0, 2):  # 2: the data that it names are not here
+        raise RuntimeError(f"align plan {name} ended with {done.returncode}: {done.stderr}")
+    return done.stdout
 
 
 def schema() -> Any:

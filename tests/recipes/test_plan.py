@@ -96,10 +96,17 @@ def test_a_source_that_names_no_earlier_stage_with_records_is_refused(
 
 def test_absent_sections_drop_their_stages(recipe_file: Path) -> None:
     small = plan(recipe_file, "reward=null", "rlhf=null", "gatt=null")
-    assert list(small) == ["tokenizer", "pretrain", "sft", "evaluate", "report"]
+    assert list(small) == ["tokenizer", "pretrain", "sft", "report"]
     loaded = plan(recipe_file, "pretrain=null", "sft=null", "model.path=some/chat", "tokenizer.data=null", "gatt=null")
     assert list(loaded)[:3] == ["tokenizer", "reward-helpfulness", "reward-safety"]
     assert loaded["rlhf-v1"].starts_from is None
+
+
+def test_sft_alone_is_evaluated_where_it_holds_something_out(recipe_file: Path) -> None:
+    alone = ("reward=null", "rlhf=null", "gatt=null")
+    assert "evaluate" not in plan(recipe_file, *alone)  # nothing could be asked
+    assert "evaluate" in plan(recipe_file, *alone, "sft.data.held_out_fraction=0.1")
+    assert "evaluate" in plan(recipe_file, *alone, "sft.data.held_out=[{world: dialogues}]")
 
 
 @given(
