@@ -12,12 +12,13 @@ from recipes.stages.kind import DataSet, FromPolicy, Reads, StageKind
 
 if TYPE_CHECKING:
     from alignment.data.settings import DataSettings
+    from alignment.evaluate.compared import Compared
+    from alignment.evaluate.judge_words import JudgeWords
     from alignment.evaluate.result import VersionScores
     from alignment.evaluate.settings import EvaluateSettings
     from alignment.judging import Judge
     from alignment.records import Dialogue
-    from alignment.report.blocks import Section
-    from alignment.report.table import Cell
+    from alignment.report.blocks import Opening, Section
     from recipes.stages.context import StageContext
     from recipes.stages.rlhf_inputs import CampaignPrompts, RewardModels
 
@@ -31,10 +32,12 @@ class EvaluateInputs(FromPolicy):
         prompts: held-out prompts by campaign; without them the held-out demonstrations' are asked.
         demonstrations: read only where there are no prompts.
         judges: the reward models, where there are any.
+        compared: the two models of the page's first sentence; no part of the figures.
     """
 
     settings: EvaluateSettings
     versions: tuple[str, ...]
+    compared: Compared | None = None
     prompts: CampaignPrompts | None = None
     demonstrations: DataSettings | None = None
     judges: RewardModels | None = None
@@ -60,12 +63,15 @@ class EvaluateInputs(FromPolicy):
 
 def run(inputs: EvaluateInputs, stage: StageContext) -> dict[str, Any]:
     """Answer and judge; saves `answers.jsonl` and `evaluation.json`."""
+    from alignment.evaluate.improvement import headline, improvements
+    from alignment.evaluate.result import read_answers
     from alignment.evaluate.versions import Version, evaluate_versions
 
     versions = [Version(name=name, checkpoint=stage.folder_of(name) / "checkpoint") for name in inputs.versions]
     judges, prompts = _judges(inputs, stage), _prompts(inputs, stage)
     evaluation = evaluate_versions(versions, prompts, judges, inputs.settings, stage.session)
-    return {**evaluation.as_json(), "headline": evaluation.headline}
+    found = improvements(evaluation, read_answers(stage.session.folder), inputs.compared)
+    return {**evaluation.as_json(), "headline": headline(found, inputs.compared)}
 
 
 def _prompts(inputs: EvaluateInputs, stage: StageContext) -> dict[str, Sequence[Dialogue]]:
@@ -101,16 +107,17 @@ def _judges(inputs: EvaluateInputs, stage: StageContext) -> list[Judge]:
     return judges
 
 
-def cards(folder: Path) -> tuple[tuple[str, Cell], ...]:
-    """What the judge says of the first chat model and of the last model: the figures that people look for first."""
-    found: list[tuple[str, Cell]] = []
-    for campaign in ("helpfulness", "safety"):
-        rows = [row for row in _means(folder) if row.campaign == campaign]
-        name = next((n for n in (f"gold.{campaign}", "reward.combined") if rows and n in rows[0].figures), None)
-        if name is not None:
-            chosen = [row for row in rows if row.version == "sft"] + rows[-1:]
-            found += [(f"{name}, {row.version}", round(row.figures[name].value, 3)) for row in chosen]
-    return tuple(found)
+def opening(inputs: EvaluateInputs, folder: Path) -> Opening:
+    """Whether training made the model better, by how much and by whose word: the top of the page."""
+    from alignment.evaluate.report import opening_of
+
+    return opening_of(folder, compared=inputs.compared, words=_words(inputs))
+
+
+def _words(inputs: EvaluateInputs) -> JudgeWords:
+    from alignment.evaluate.judge_words import JudgeWords
+
+    return JudgeWords.of_a_run(inputs.settings.endpoint.model if inputs.settings.endpoint is not None else None)
 
 
 def figures(folder: Path) -> dict[str, float]:
@@ -135,7 +142,9 @@ def section(inputs: EvaluateInputs, folder: Path, name: str, result: Mapping[str
     """Its chapter of the page."""
     from alignment.evaluate.report import section as evaluation_section
 
-    return evaluation_section(folder, num_examples=inputs.settings.num_examples)
+    return evaluation_section(
+        folder, num_examples=inputs.settings.num_examples, compared=inputs.compared, words=_words(inputs)
+    )
 
 
 EVALUATE = StageKind(
@@ -143,7 +152,7 @@ EVALUATE = StageKind(
     does="Answer held-out prompts with every version and judge them",
     run=run,
     section=section,
-    cards=cards,
+    opening=opening,
     figures=figures,
     # 1, release 0.1.0: helpfulness decided both campaigns, one tie width for every judge
     # 2: asked the prompts that PPO had chosen its best iteration by
