@@ -98,8 +98,8 @@ def _best_of_n(best: Mapping[int, Interval]) -> Figure:
         ),
         x_label="N, answers drawn for a prompt",
         y_label="mean combined reward",
-        note="Means over the prompts that have a usable answer, with a 95 % interval; what cannot be a demonstration is "
-        "never picked. The reward model picks and scores: the rise is its own word.",
+        note="Means over the prompts that have a usable answer, with a 95 % interval; what is cut or empty is never "
+        "picked. The reward model picks and scores: the rise is its own word.",
     )
 
 
