@@ -61,14 +61,15 @@ def rejection_section(folder: Path, *, stage: str, result: Mapping[str, Any]) ->
         Facts(title="Fine-tuning", items=tuple(figures(tuning))),
     ]
     best = _best_by_n(found)
-    most = max(best)
-    gain = best[most].value - best[min(best)].value
+    kept = f"answers kept: {found['pool_size']:,}"
+    drawn = [] if not best else [_best_of_n(best)]
+    gain = f"best of {max(best)}: reward {best[max(best)].value - best[min(best)].value:+.2f} over one" if best else ""
     return Section(
         id=stage,
         title=f"RLHF-V{found['version']}: rejection sampling",
-        blocks=(_best_of_n(best), *curves(folder)),
+        blocks=(*drawn, *curves(folder)),
         details=tuple(details),
-        summary=f"best of {most}: reward {gain:+.2f} over one answer; answers kept: {found['pool_size']:,}",
+        summary=f"{gain or 'none of its own answers could be kept'}; {kept}",
     )
 
 

@@ -42,13 +42,18 @@ def test_best_of_n_is_a_mean_with_its_interval_beside_the_mean_of_one_answer(tmp
     assert (best.x, best.y) == ((1.0, 2.0, 16.0), (0.25, 0.75, 1.25))
     assert (best.low, best.high) == ((0.2, 0.7, 1.2), (0.3, 0.8, 1.3))
     assert set(one.y) == {0.25}  # the same statistic: a mean, not a median
-    assert found.summary == "best of 16: reward +1.00 over one answer; answers kept: 3"
+    assert found.summary == "best of 16: reward +1.00 over one; answers kept: 3"
 
 
 def test_a_run_that_kept_no_intervals_has_its_figure_all_the_same(tmp_path: Path) -> None:
     figure = rejection(tmp_path, best_by_n={}).blocks[0]
     assert isinstance(figure, Figure)
     assert figure.series[0].y == (0.2, 0.6)
+
+
+def test_a_version_whose_every_answer_was_unusable_says_so_and_draws_nothing(tmp_path: Path) -> None:
+    found = rejection(tmp_path, best_by_n={}, max_reward_by_n={})  # it is trained on what earlier versions kept
+    assert (found.blocks, found.summary) == ((), "none of its own answers could be kept; answers kept: 3")
 
 
 def test_rewards_stand_apart_from_counts_as_the_reward_models_word(tmp_path: Path) -> None:
