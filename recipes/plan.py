@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from alignment.data.record_types import DOCUMENTS, PREFERENCES
 from alignment.data.settings import DataSettings, SourceSettings
 from alignment.errors import UsageError
+from alignment.evaluate.compared import Compared
 from alignment.settings import Settings
 from alignment.strict_yaml import KeyPath
 from alignment.world.settings import WorldSettings
@@ -124,11 +125,13 @@ def stages_of(recipe: Recipe) -> tuple[PlannedStage, ...]:
         policy = plan.add(SFT, "sft", inputs, starts_from=policy, tokenizer=tokenizer)
     # the models that the evaluation compares; a chat model's own base is one of them
     models = plan.making(Makes.POLICY) if recipe.sft is not None else []
+    chat = policy
     judges = _reward_models(plan, policy, tokenizer)
     policy = _versions(plan, policy, tokenizer, judges, models)
     prompts, demonstrations = _prompts(recipe), recipe.sft.data if recipe.sft is not None else None
     # SFT alone that holds nothing out leaves nothing to ask
     if models and (prompts is not None or (demonstrations is not None and demonstrations.holds_out)):
+        kinds = {stage.name: stage.kind for stage in plan.stages}
         plan.add(
             EVALUATE,
             "evaluate",
@@ -137,6 +140,7 @@ def stages_of(recipe: Recipe) -> tuple[PlannedStage, ...]:
                 model=recipe.model,
                 settings=recipe.evaluate,
                 versions=tuple(models),
+                compared=_compared({name: kinds[name] for name in models}, chat),
                 prompts=prompts,
                 demonstrations=demonstrations if prompts is None else None,
                 judges=judges,
@@ -263,6 +267,19 @@ def _reads_files(data: DataSettings) -> bool:
 def _holds_out(data: DataSettings, test: float) -> bool:
     """Whether a data set has a test part: sources of its own, a town's, or a share of its prompts."""
     return bool(data.held_out or any(source.world for source in data.train) or (test and _reads_files(data)))
+
+
+def _compared(models: Mapping[str, StageKind[Any, Any]], chat: str | None) -> Compared | None:
+    """The two models of the page's first sentence: what RLHF, else Ghost Attention, else fine-tuning set out from and
+    came to; Ghost Attention after RLHF serves another aim."""
+    names = list(models)
+    rlhf = [name for name in names if models[name] in (REJECTION, PPO)]
+    gatt = [name for name in names if models[name] is GATT]
+    before = chat if chat is not None and chat in models else names[0]
+    for after, work in ((rlhf[-1:], "alignment"), (gatt, "Ghost Attention")):
+        if after:
+            return Compared(before=before, after=after[0], work=work) if before != after[0] else None
+    return Compared(before=names[0], after=names[-1], work="fine-tuning") if len(names) > 1 else None
 
 
 def _prompts(recipe: Recipe) -> CampaignPrompts | None:

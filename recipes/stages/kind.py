@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from alignment.data.record_types import RecordType
     from alignment.data.settings import DataSettings
     from alignment.model.settings import ModelSettings
-    from alignment.report.blocks import Section
-    from alignment.report.table import Cell
+    from alignment.report.blocks import Opening, Section
     from alignment.text.tokenizer import Tokenizer
     from alignment.world.settings import WorldSettings
     from recipes.stages.apart import Apart
@@ -214,11 +213,6 @@ def _no_figures(folder: Path) -> Mapping[str, float]:
     return {}
 
 
-def no_cards(folder: Path) -> tuple[tuple[str, Cell], ...]:
-    """The cards of a kind that has no figure for the top of the page."""
-    return ()
-
-
 @dataclass(frozen=True, kw_only=True)
 class StageKind(Generic[In, R]):
     """A kind of stage: one line in the literal table.
@@ -230,7 +224,8 @@ class StageKind(Generic[In, R]):
         section: (inputs, folder, stage's name, result) -> its chapter of the page; None: the page says nothing of it.
         size: what `align plan` says of it.
         prepare: what `align check` counts, by the functions that the run calls.
-        cards: figures of a finished stage's folder for the top of the page; a kind that has them stands first there.
+        opening: (inputs, folder) -> what a finished stage gives to the top of the page: its sentence, figure and
+            cards; a kind that has one has its chapter first.
         figures: what a study compares of a finished stage's folder; where it is empty, the result's own numbers.
         doubts: (inputs, result, or as much of it as is known before) -> signs that the stage cannot have learnt, as
             sentences for the terminal, `align check` and the page.
@@ -250,7 +245,7 @@ class StageKind(Generic[In, R]):
     section: Callable[[In, Path, str, Mapping[str, Any]], Section] | None = None
     size: Callable[[In], Size] = _unknown_size
     prepare: Callable[[In, Lens], tuple[Prepared, ...]] = _nothing_prepared
-    cards: Callable[[Path], tuple[tuple[str, Cell], ...]] = no_cards
+    opening: Callable[[In, Path], Opening] | None = None
     figures: Callable[[Path], Mapping[str, float]] = _no_figures
     doubts: Callable[[In, Mapping[str, Any]], tuple[str, ...]] = _no_doubts
     stands: Callable[[Path, Mapping[str, Any]], bool] = _stands

@@ -69,12 +69,15 @@ def whole_results(finished: Path) -> dict[str, Any]:
     sections = {
         section["id"]: {
             "status": section["status"],
-            "blocks": {f"{i} {block['title']}": _digest(block) for i, block in enumerate(section["blocks"])},
+            "blocks": {
+                f"{i} {block.get('title', block['type'])}": _digest(block)
+                for i, block in enumerate((*section["blocks"], *section["details"]))
+            },
         }
         for section in _timeless(report["sections"])
         if section["id"] != "reproduce"  # versions and the machine
     }
-    head = {key: report[key] for key in ("title", "subtitle", "headline", "facts", "lineage")}
+    head = {key: report[key] for key in ("title", "subtitle", "top", "headline", "facts", "judges", "lineage")}
     return {"stages": stages, "report": {"head": _digest(head), "sections": sections}}
 
 
