@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 
 class AlignmentError(Exception):
@@ -74,6 +75,28 @@ class TokenizerError(AlignmentError):
 
 class CheckpointError(AlignmentError):
     """A checkpoint is truncated, altered, incomplete or of another shape than its configuration."""
+
+
+class CheckpointUnavailable(CheckpointError):
+    """A hub checkpoint is not on this machine and cannot be fetched.
+
+    Attributes:
+        checkpoint: its hub name.
+        why: what stands against fetching it.
+        instead: what would be right without fetching it.
+    """
+
+    exit_code = 2
+
+    def __init__(self, checkpoint: str, why: str, *, instead: str = "name a local folder that holds it") -> None:
+        self.checkpoint, self.why, self.instead = checkpoint, why, instead
+        super().__init__(
+            f"the checkpoint {checkpoint} is not on this machine and cannot be fetched: {why}; {instead}, or fetch it: "
+            f"where it is gated, accept its terms at https://huggingface.co/{checkpoint}, and log in (hf auth login)"
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return partial(type(self), instead=self.instead), (self.checkpoint, self.why)
 
 
 class ForestError(AlignmentError, ValueError):

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from alignment.report.figure import Figure, Series
-from alignment.report.page import Block, Exchange, Facts, Section, SideBySide
+from alignment.report.page import Block, Facts, Section, TurnByTurn
 from alignment.report.table import Interval, Table
-from alignment.train.report import curves, data_tables, figures
+from alignment.train.report import curves, figures
 from gatt.result import TurnShare, last_common_turn
 
 
@@ -18,6 +18,7 @@ def section(folder: Path, *, stage: str, result: Mapping[str, Any]) -> Section:
     """The section of the GAtt stage, from its folder and its result."""
     found = json.loads((folder / "gatt.json").read_text(encoding="utf-8"))
     blocks: list[Block] = []
+    details: list[Block] = []
     for kind in found["before"]:
         before, after = found["before"][kind]["turns"], found["after"][kind]["turns"]
         title = f"Answers that follow the instruction, by turn ({kind} instructions)"
@@ -27,30 +28,39 @@ def section(folder: Path, *, stage: str, result: Mapping[str, Any]) -> Section:
                 kind="line",
                 series=(_series("before", before), _series("after", after)),
                 x_label="turn (the instruction stands only before the first)",
-                y_label="share",
+                y_label="share of answers",
+                note="Bands are 95 % Wilson intervals.",
             )
         )
-        later = {row["turn"]: row for row in after}
-        rows = tuple(
-            (
-                row["turn"],
-                _interval(row),
-                _interval(later[row["turn"]]) if row["turn"] in later else None,
-                row["dialogues"],
-            )
-            for row in before
-        )
-        columns = ("turn", "before", "after", "dialogues")
-        blocks.append(Table(title=title, columns=columns, rows=rows, note="95 % Wilson intervals."))
-    blocks += [_example(found, kind) for kind in found["before"]]
-    blocks.append(Facts(title="Synthesis", items=tuple(figures(found["synthesis"]))))
-    blocks.append(Facts(title="Fine-tuning", items=tuple(figures(result))))
-    blocks += curves(folder)
-    blocks += data_tables(folder)
+        details.append(_by_turn(title, before, after))
+    blocks += [example for kind in found["before"] for example in _examples(found, kind)]
+    details.append(Facts(title="Synthesis", items=tuple(figures(found["synthesis"]))))
+    details.append(Facts(title="Fine-tuning", items=tuple(figures(result))))
+    details += curves(folder)
     first, last = found["before"]["seen"]["turns"], found["after"]["seen"]["turns"]
     pair = last_common_turn([TurnShare(**row) for row in first], [TurnShare(**row) for row in last])
-    summary = f"at turn {pair[0].turn}: {pair[0].value:.0%} → {pair[1].value:.0%}" if pair else ""
-    return Section(id=stage, title="Ghost Attention", blocks=tuple(blocks), summary=summary)
+    summary = ""
+    if pair:
+        turn, dialogues = pair[0].turn, pair[1].dialogues
+        summary = (
+            f"instruction kept at turn {turn}: {pair[0].value:.0%} → {pair[1].value:.0%} of {dialogues:,} dialogues"
+        )
+    return Section(id=stage, title="Ghost Attention", blocks=tuple(blocks), details=tuple(details), summary=summary)
+
+
+def _by_turn(title: str, before: list[dict[str, float]], after: list[dict[str, float]]) -> Table:
+    later = {row["turn"]: row for row in after}
+    rows = tuple(
+        (
+            row["turn"],
+            _interval(row),
+            _interval(later[row["turn"]]) if row["turn"] in later else None,
+            row["dialogues"],
+        )
+        for row in before
+    )
+    columns = ("turn", "before", "after", "dialogues")
+    return Table(title=title, columns=columns, rows=rows, note="95 % Wilson intervals.")
 
 
 def _series(name: str, rows: list[dict[str, float]]) -> Series:
@@ -67,17 +77,23 @@ def _interval(row: Mapping[str, float]) -> Interval:
     return Interval(value=row["value"], low=row["low"], high=row["high"])
 
 
-def _example(found: Mapping[str, Any], kind: str) -> SideBySide:
-    """One held-out dialogue, before and after, turn by turn."""
-    before, after = found["before"][kind]["examples"][0], found["after"][kind]["examples"][0]
-    answers = tuple(
-        (
-            name,
-            "\n".join(f"{i}. {answer}" for i, (_, answer) in enumerate(example["exchanges"], start=1)),
-            {f"turn {i}": float(kept) for i, kept in enumerate(example["kept"], start=1)},
+def _examples(found: Mapping[str, Any], kind: str) -> list[Block]:
+    """One held-out dialogue, each question with the answers before and after beside it; none where none was held."""
+    held = {name: found[name][kind]["examples"][:1] for name in ("before", "after")}
+    if not all(held.values()):
+        return []
+    models = {name: examples[0] for name, examples in held.items()}
+    turns = []
+    for at in range(max(len(example["exchanges"]) for example in models.values())):
+        answers = tuple(
+            (name, example["exchanges"][at][1], _FOUND[bool(example["kept"][at])])
+            for name, example in models.items()
+            if at < len(example["exchanges"])
         )
-        for name, example in (("before", before), ("after", after))
-    )
-    prompt = [Exchange(role="system", text=before["instruction"])]
-    prompt += [Exchange(role="user", text=f"{i}. {user}") for i, (user, _) in enumerate(before["exchanges"], start=1)]
-    return SideBySide(title=f"A dialogue ({kind} instruction)", prompt=tuple(prompt), answers=answers)
+        question = next(e["exchanges"][at][0] for e in models.values() if at < len(e["exchanges"]))
+        turns.append((question, answers))
+    title = f"One dialogue turn by turn ({kind} instruction)"
+    return [TurnByTurn(title=title, instruction=models["before"]["instruction"], turns=tuple(turns))]
+
+
+_FOUND = {True: "follows the instruction", False: "does not follow it"}

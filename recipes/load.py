@@ -11,6 +11,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from alignment.errors import Problem, RecipeError, UsageError
 from alignment.strict_yaml import KeyPath, YamlDocument, dotted, read_yaml
 from recipes.masking import is_secret_name
 from recipes.plan import section_problems
-from recipes.reading.overrides import apply_overrides, origin_of
+from recipes.reading.overrides import apply_overrides
 from recipes.reading.problems import problems_of
 from recipes.reading.schema import Origin
 from recipes.reading.schema import Recipe as Recipe
@@ -76,9 +77,8 @@ def build_recipe(
     overridden = apply_overrides(document, overrides)
     tree = dict(overridden.value or {})
 
-    def where(path: KeyPath) -> str:
-        return origin_of(path, overridden.origins) or f"{name}:{document.line_of(path)}"
-
+    origin = Origin(file=name, overrides=tuple(overrides), document=document, overridden=overridden.origins)
+    where = origin.where
     problems = [*document.problems, *overridden.problems]
     spoiled = {problem.key for problem in problems}
     tree, expansions, unset = _expanded(tree, os.environ if environment is None else environment, where)
@@ -98,7 +98,7 @@ def build_recipe(
         ]
     if problems or recipe is None:
         raise RecipeError(_in_order(problems, overrides))
-    recipe._origin = Origin(file=name, overrides=tuple(overrides), expansions=expansions)
+    recipe._origin = replace(origin, expansions=expansions)
     return recipe
 
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from alignment.data.record_types import DOCUMENTS, PREFERENCES
 from alignment.data.settings import DataSettings, SourceSettings
 from alignment.errors import UsageError
+from alignment.evaluate.compared import Compared
 from alignment.settings import Settings
 from alignment.strict_yaml import KeyPath
 from alignment.world.settings import WorldSettings
@@ -124,10 +125,13 @@ def stages_of(recipe: Recipe) -> tuple[PlannedStage, ...]:
         policy = plan.add(SFT, "sft", inputs, starts_from=policy, tokenizer=tokenizer)
     # the models that the evaluation compares; a chat model's own base is one of them
     models = plan.making(Makes.POLICY) if recipe.sft is not None else []
+    chat = policy
     judges = _reward_models(plan, policy, tokenizer)
     policy = _versions(plan, policy, tokenizer, judges, models)
-    if models:
-        prompts, demonstrations = _prompts(recipe), recipe.sft.data if recipe.sft is not None else None
+    prompts, demonstrations = _prompts(recipe), recipe.sft.data if recipe.sft is not None else None
+    # SFT alone that holds nothing out leaves nothing to ask
+    if models and (prompts is not None or (demonstrations is not None and demonstrations.holds_out)):
+        kinds = {stage.name: stage.kind for stage in plan.stages}
         plan.add(
             EVALUATE,
             "evaluate",
@@ -137,6 +141,7 @@ def stages_of(recipe: Recipe) -> tuple[PlannedStage, ...]:
                 settings=recipe.evaluate,
                 versions=tuple(models),
                 with_start=recipe.sft is None,
+                compared=_compared({name: kinds[name] for name in models}, chat),
                 prompts=prompts,
                 demonstrations=demonstrations if prompts is None else None,
                 judges=judges,
@@ -271,6 +276,19 @@ def _holds_out(data: DataSettings, test: float) -> bool:
     return bool(data.held_out or any(source.world for source in data.train) or (test and _reads_files(data)))
 
 
+def _compared(models: Mapping[str, StageKind[Any, Any]], chat: str | None) -> Compared | None:
+    """The two models of the page's first sentence: what RLHF, else Ghost Attention, else fine-tuning set out from and
+    came to; Ghost Attention after RLHF serves another aim."""
+    names = list(models)
+    rlhf = [name for name in names if models[name] in (REJECTION, PPO)]
+    gatt = [name for name in names if models[name] is GATT]
+    before = chat if chat is not None and chat in models else names[0]
+    for after, work in ((rlhf[-1:], "alignment"), (gatt, "Ghost Attention")):
+        if after:
+            return Compared(before=before, after=after[0], work=work) if before != after[0] else None
+    return Compared(before=names[0], after=names[-1], work="fine-tuning") if len(names) > 1 else None
+
+
 def _prompts(recipe: Recipe) -> CampaignPrompts | None:
     if recipe.rlhf is None:
         return None
@@ -312,7 +330,10 @@ def find_stages(stages: tuple[PlannedStage, ...], name: str) -> tuple[str, ...]:
     if of_kind:
         return of_kind
     if name in STAGES:
-        raise UsageError(f"the recipe has no stage of the kind {name!r}; add its section; it has {', '.join(names)}")
+        raise UsageError(
+            f"the recipe has no stage of the kind {name!r}; add its section, or hold out what it needs "
+            f"(held_out, held_out_fraction); it has {', '.join(names)}"
+        )
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(names)}"
     raise UsageError(f"the recipe has no stage {name[:100]!r}; {hint}")

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from alignment.records import GRADES
 from alignment.report.intervals import wilson
 from alignment.train.compute import Compute
 from reward.model import RewardModel
 from reward.preferences import Example, PairExample
-from reward.result import RewardEvaluation, Share
+from reward.result import RewardEvaluation, Share, group_order
 
 
 def evaluate_reward(reward_model: RewardModel, examples: Sequence[Example], compute: Compute) -> RewardEvaluation:
@@ -39,7 +38,7 @@ def evaluate_reward(reward_model: RewardModel, examples: Sequence[Example], comp
                 labels.append(float(safe))
                 label_scores.append(score)
     accuracy = {}
-    for group in sorted(wins, key=_group_order):
+    for group in sorted(wins, key=group_order):
         interval = wilson(sum(wins[group]), len(wins[group]))
         accuracy[group] = Share(value=interval.value, low=interval.low, high=interval.high, pairs=len(wins[group]))
     return RewardEvaluation(
@@ -75,9 +74,3 @@ def _area_under_curve(safe_scores: np.ndarray, unsafe_scores: np.ndarray) -> flo
 def _histogram(scores: list[float]) -> dict[str, list[float]]:
     counts, edges = np.histogram(np.asarray(scores), bins=24)
     return {"counts": counts.astype(float).tolist(), "edges": edges.tolist()}
-
-
-def _group_order(group: str) -> tuple[int, int, str]:
-    kind, _, name = group.partition(":")
-    strength = -GRADES.index(name) if name in GRADES else 1
-    return ({"all": 0, "grade": 1, "source": 2}[kind], strength, name)

@@ -7,60 +7,111 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from alignment.evaluate.judge_words import REWARD
+from alignment.report import digits
 from alignment.report.figure import Figure, Series
 from alignment.report.page import Block, Facts, Section
 from alignment.report.table import Interval, Table
-from alignment.train.report import curves, data_tables, figures
+from alignment.train.report import Curve, curves, figures
+from reward.result import group_order
+
+_TIES = "a tie counts half"
 
 
 def section(folder: Path, *, stage: str, result: Mapping[str, Any]) -> Section:
     """The section of one reward model, from its folder and its result."""
     evaluation = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
-    accuracy, gaps = evaluation["accuracy"], evaluation["mean_gap"]
-    blocks: list[Block] = []
+    accuracy = {group: evaluation["accuracy"][group] for group in sorted(evaluation["accuracy"], key=group_order)}
+    blocks: list[Block] = [*_by_grade(accuracy), *_scores(evaluation["scores"])]
+    details: list[Block] = []
     if accuracy:
-        rows = tuple(
-            (
-                _label(group),
-                Interval(value=entry["value"], low=entry["low"], high=entry["high"]),
-                gaps[group],
-                entry["pairs"],
-            )
-            for group, entry in accuracy.items()
-        )
-        note = "Held-out pairs; 95 % Wilson intervals; a tie counts half."
-        columns = ("pairs", "accuracy", "mean score gap", "number")
-        blocks.append(Table(title="Accuracy by grade and source", columns=columns, rows=rows, note=note))
-        grades = [(group, entry) for group, entry in accuracy.items() if group.startswith("grade:")]
-        blocks.append(
-            Figure(
-                title="Accuracy by grade",
-                kind="bar",
-                categories=tuple(_label(group) for group, _ in grades),
-                series=(
-                    Series(
-                        name="accuracy",
-                        x=tuple(float(i) for i in range(len(grades))),
-                        y=tuple(float(entry["value"]) for _, entry in grades),
-                        low=tuple(float(entry["low"]) for _, entry in grades),
-                        high=tuple(float(entry["high"]) for _, entry in grades),
-                    ),
-                ),
-                x_label="how much better the chosen answer is",
-                y_label="accuracy",
-            )
-        )
-    blocks += _noticed(folder / "noticed.json")
+        details.append(_accuracy(accuracy, evaluation["mean_gap"]))
+    details += _noticed(folder / "noticed.json")
     if evaluation["safety"]:
         items = tuple((name.replace("_", " "), value) for name, value in evaluation["safety"].items())
-        blocks.append(Facts(title="Safety labels (unsafe means a score below one half)", items=items))
-    blocks.append(Facts(title="Training", items=tuple(figures(result))))
-    blocks += curves(folder, (("loss", "ranking loss with margin"), ("accuracy", "accuracy")))
-    blocks += data_tables(folder)
+        title = "Safety labels (unsafe means a score below one half)"
+        details.append(Facts(title=title, items=items, scored_by=REWARD))
+    # the training's own accuracy counts a tie as wrong and single labelled answers too: one accuracy is enough
+    own = {name: value for name, value in result.items() if name != "accuracy"}
+    details.append(Facts(title="Training", items=tuple(figures(own))))
+    details += curves(folder, _CURVES)
     overall = accuracy.get("all")
-    summary = f"accuracy {overall['value']:.1%} on {overall['pairs']} held-out pairs" if overall else ""
+    summary = ""
+    if overall:
+        interval = Interval(value=overall["value"], low=overall["low"], high=overall["high"])
+        summary = f"accuracy {digits.show(interval)} on {overall['pairs']:,} held-out pairs; {_TIES}"
     title = f"Reward model: {stage.removeprefix('reward-')}"
-    return Section(id=stage, title=title, blocks=tuple(blocks), summary=summary)
+    return Section(id=stage, title=title, blocks=tuple(blocks), details=tuple(details), summary=summary)
+
+
+_CURVES = (
+    Curve(metric="loss", label="ranking loss with margin"),
+    Curve(
+        metric="accuracy",
+        label="accuracy on each step's own pairs",
+        held_out=False,
+        note="Of the pairs that a step trains on, before it; what the model is worth stands above, on held-out pairs.",
+    ),
+)
+
+
+def _accuracy(accuracy: Mapping[str, Any], gaps: Mapping[str, float]) -> Table:
+    rows = tuple(
+        (
+            _label(group),
+            Interval(value=entry["value"], low=entry["low"], high=entry["high"]),
+            gaps[group],
+            entry["pairs"],
+        )
+        for group, entry in accuracy.items()
+    )
+    return Table(
+        title="Accuracy by grade and source",
+        columns=("pairs", "accuracy", "mean score gap", "number"),
+        rows=rows,
+        note=f"Held-out pairs; 95 % Wilson intervals; {_TIES}.",
+        scored_by=REWARD,
+    )
+
+
+def _by_grade(accuracy: Mapping[str, Any]) -> list[Block]:
+    grades = [(group, entry) for group, entry in accuracy.items() if group.startswith("grade:")]
+    if not grades:
+        return []
+    series = Series(
+        name="accuracy",
+        x=(),
+        y=tuple(float(entry["value"]) for _, entry in grades),
+        low=tuple(float(entry["low"]) for _, entry in grades),
+        high=tuple(float(entry["high"]) for _, entry in grades),
+    )
+    return [
+        Figure(
+            title="Accuracy by grade",
+            kind="bar",
+            categories=tuple(_label(group) for group, _ in grades),
+            series=(series,),
+            x_label="how much better the chosen answer is",
+            y_label="accuracy on held-out pairs",
+        )
+    ]
+
+
+def _scores(found: Mapping[str, Any]) -> list[Block]:
+    """The distribution of all scores that the model gave; drawn where there are any."""
+    if not found or not sum(found["counts"]):
+        return []
+    series = Series(name="scores", x=tuple(found["edges"]), y=tuple(found["counts"]))
+    return [
+        Figure(
+            title="Scores of held-out answers",
+            kind="histogram",
+            series=(series,),
+            x_label="score before the sigmoid",
+            y_label="answers",
+            note="Chosen, rejected and labelled answers together.",
+        )
+    ]
 
 
 def _noticed(path: Path) -> list[Block]:
@@ -77,7 +128,7 @@ def _noticed(path: Path) -> list[Block]:
         "see, RLHF cannot teach."
     )
     columns = ("flaw", "the right answer scores higher", "prompts")
-    return [Table(title="What the model notices", columns=columns, rows=rows, note=note)]
+    return [Table(title="What the model notices", columns=columns, rows=rows, note=note, scored_by=REWARD)]
 
 
 def _label(group: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from alignment.records import GRADES
 from alignment.train.result import TrainingResult
 
 
@@ -22,6 +23,13 @@ class Share:
     low: float
     high: float
     pairs: int
+
+
+def group_order(group: str) -> tuple[int, int, str]:
+    """All pairs, then the grades from the clearest down, then the sources."""
+    kind, _, name = group.partition(":")
+    strength = -GRADES.index(name) if name in GRADES else 1
+    return ({"all": 0, "grade": 1, "source": 2}[kind], strength, name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,10 +74,13 @@ class RewardResult:
     @property
     def headline(self) -> str:
         """The one figure that a table shows."""
-        accuracy = self.training.held_out.get("accuracy")
-        return self.training.headline if accuracy is None else f"accuracy {accuracy:.4g}"
+        accuracy = self.evaluation.accuracy.get("all")
+        return self.training.headline if accuracy is None else f"accuracy {accuracy.value:.4g}"
 
     def as_json(self) -> dict[str, Any]:
         """What `stage.json` holds."""
         counts = {"pairs": self.pairs, "held_out_pairs": self.held_out_pairs, "too_long": self.too_long}
-        return {**self.training.as_json(), **counts, "evaluation": self.evaluation.as_json()}
+        found = self.evaluation.accuracy.get("all")
+        own = {name: value for name, value in self.training.as_json().items() if name != "accuracy"}
+        accuracy = {} if found is None else {"accuracy": found.value}  # the one that the page shows too
+        return {**own, **accuracy, **counts, "evaluation": self.evaluation.as_json()}

@@ -24,7 +24,10 @@ class RewardSettings(PackedSettings):
     margin: Literal["none", "small", "large"] = setting("large", "the margin table of the paper (table 27)")
     safety_weight: float = setting(0.0, "weight of the safety classification term (the paper gives none: ours)", ge=0)
     context_length: int = setting(
-        4096, "longest prompt and answer together, in tokens; longer pairs are left out", ge=8
+        4096,
+        "longest prompt and answer together, in tokens; longer pairs are left out; not given: what the model "
+        "holds, up to 4,096",
+        ge=8,
     )
     batch_size: int = setting(512, "pairs per step", ge=1)
     epochs: float = setting(1.0, "passes over the pairs (the paper: more over-fits)", gt=0, le=MOST_EPOCHS)

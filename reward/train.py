@@ -20,7 +20,7 @@ from alignment.policy.policy import Policy
 from alignment.records import LabelledAnswer, Preference
 from alignment.store.atomic import write_json
 from alignment.train.compute import Compute, is_main_process, resolve_compute
-from alignment.train.language_model import longest_sequence
+from alignment.train.language_model import longest_sequence, tell_cut_context
 from alignment.train.loop import finish
 from alignment.train.session import Session
 from alignment.train.trainer import Training, train
@@ -57,6 +57,7 @@ def train_reward(
     given = given_comparisons(preferences, "preferences"), given_comparisons(held_out, "held_out")
     reward_model = RewardModel.from_policy(policy, seed=session.seed, name=name)
     context = longest_sequence(policy, settings)
+    tell_cut_context(policy, settings, session)
     pairs, test = (
         prepare_pairs(records, policy.tokenizer, margin=settings.margin, context_length=context) for records in given
     )

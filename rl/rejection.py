@@ -8,8 +8,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from alignment.given import answered_dialogues, given_prompts
 from alignment.policy.policy import Policy
 from alignment.randomness import named_generator
 from alignment.records import Dialogue
+from alignment.report.intervals import bootstrap_mean
 from alignment.store.atomic import write_json
 from alignment.train.compute import resolve_compute
 from alignment.train.language_model import longest_sequence, train_language_model
@@ -119,8 +121,8 @@ def _fine_tune(
     context = longest_sequence(policy, settings)
     trees = [kept_tree(prompt, answer, policy.tokenizer, context) for prompt, answer in kept]
     names = ("rejection-mix", version)
-    both = mix_in(kept, sft_dialogues, settings.sft_share, seed=session.seed, names=names)
-    mixed = [record for record in both if isinstance(record, Dialogue)]
+    prompts = [prompt for prompt, _ in kept]
+    mixed = mix_in(prompts, sft_dialogues, settings.sft_share, seed=session.seed, names=names)[len(kept) :]
     demonstrations, counts = dialogue_trees(mixed, policy.tokenizer, context)
     result = train_language_model(policy, [*trees, *demonstrations], (), settings, session, f"rejection-v{version}")
     return replace(result, counts={**counts, "dialogues": len(kept) + len(mixed)})
@@ -172,7 +174,35 @@ def _figures(
         mean_answer_tokens=float(np.mean(lengths)),
         cut_share=float(np.mean(cut)),
         prompts_left_out=left_out,
+        best_by_n=_best_by_n(rollouts, usable),
     )
+
+
+def _best_by_n(rollouts: Sequence[Rollout], usable: Sequence[Sequence[int]]) -> dict[str, dict[str, float]]:
+    """The mean of the best of N over the prompts that have a usable answer, by N; the same prompts for every N."""
+    drawn = len(rollouts[0].combined)
+    scores = [[rollout.combined[k] for k in places] for rollout, places in zip(rollouts, usable, strict=True) if places]
+    if not scores:
+        return {}
+    return {
+        str(n): asdict(bootstrap_mean([expected_best(own, n, drawn=drawn) for own in scores], seed=0))
+        for n in _powers(drawn)
+    }
+
+
+def expected_best(usable: Sequence[float], n: int, *, drawn: int) -> float:
+    """The mean of the best usable one of n answers, over all ways to draw n of K that hold a usable one.
+
+    An answer is the best of those draws that hold it and none of the better ones: comb(K - 1 - better, n - 1) of them.
+    No draw's luck is in it, unlike in the best of the first n.
+
+    Args:
+        usable: scores of the usable ones among the K answers, at least one.
+        drawn: K, at least n.
+    """
+    ordered = sorted(usable, reverse=True)
+    draws = [math.comb(drawn - 1 - better, n - 1) for better in range(len(ordered))]
+    return math.fsum(score * (count / sum(draws)) for score, count in zip(ordered, draws, strict=True))
 
 
 def _powers(most: int) -> list[int]:

@@ -3,80 +3,152 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from alignment.evaluate.judge_words import REWARD
 from alignment.report.figure import Figure, Series
 from alignment.report.page import Block, Facts, Section
-from alignment.report.table import Table
+from alignment.report.table import Interval, Table
 from alignment.store.journal import read_journal
-from alignment.train.report import curves, data_tables, figures
+from alignment.train.report import Curve, curves, figures
 
+_KL = (
+    "Mean of log π − log π₀ over sampled tokens, summed per answer. The true KL is never below 0; its estimate from "
+    "one batch can be, while the two models are still close."
+)
+# drawn where they were logged
 _PPO_CURVES = (
-    ("reward", "combined reward of rollouts, before whitening"),
-    ("kl", "KL to the start, nats per answer"),
-    ("answer_tokens", "tokens per answer"),
-    ("value_loss", "value loss"),
+    Curve(
+        metric="reward",
+        label="sampled reward",
+        held_out=False,
+        note="Combined reward of the iteration's sampled answers, before whitening; other prompts and another "
+        "temperature than the held-out figure's.",
+    ),
+    Curve(metric="kl", label="KL to the start, nats per answer", note=_KL),
+    Curve(metric="explained_variance", label="explained variance of the returns"),
+)
+_PPO_DETAILS = (
+    Curve(metric="entropy", label="entropy of the policy, nats per token"),
+    Curve(metric="clip_fraction", label="share of tokens whose ratio is clipped"),
+    Curve(metric="value_loss", label="value loss"),
+    Curve(metric="policy_loss", label="policy loss"),
+    Curve(metric="answer_tokens", label="tokens per answer"),
+    Curve(
+        metric="sampler_gap",
+        label="log-probabilities, sampler less trainer",
+        note="Both compute the same model: what lies between them is rounding.",
+    ),
+)
+_REWARDS = (
+    *("mean_reward", "median_reward", "kept_reward", "start_reward", "best_reward"),
+    *("reward", "held_out_reward", "helpfulness", "safety"),
 )
 
 
 def rejection_section(folder: Path, *, stage: str, result: Mapping[str, Any]) -> Section:
     """The section of one rejection-sampling version."""
     found = json.loads((folder / "rejection.json").read_text(encoding="utf-8"))
-    by_n = found["max_reward_by_n"]
+    rewards, counts = _apart(found)
     origins = tuple((version, count) for version, count in found["pool_origins"].items())
-    blocks: list[Block] = [
-        Facts(title="Sampling", items=tuple(figures(found))),
-        Figure(
-            title="Best of N",
-            kind="line",
-            series=(
-                Series(name="best", x=tuple(float(n) for n in by_n), y=tuple(float(v) for v in by_n.values())),
-                Series(name="median", x=tuple(float(n) for n in by_n), y=(found["median_reward"],) * len(by_n)),
-            ),
-            x_label="N, answers drawn for a prompt",
-            y_label="mean combined reward",
-        ),
+    tuning = {name: value for name, value in result.items() if name not in found}
+    details: list[Block] = [
+        Facts(title="Sampling", items=tuple(figures(counts))),
+        Facts(title="Rewards", items=tuple(figures(rewards)), scored_by=REWARD),
         Table(title="Where the kept answers come from", columns=("version", "answers"), rows=origins),
-        Facts(title="Fine-tuning", items=tuple(figures({k: v for k, v in result.items() if k not in found}))),
+        Facts(title="Fine-tuning", items=tuple(figures(tuning))),
     ]
-    blocks += curves(folder)
-    blocks += data_tables(folder)
-    gain = found["kept_reward"] - found["mean_reward"]
+    best = _best_by_n(found)
+    kept = f"answers kept: {found['pool_size']:,}"
+    drawn = [] if not best else [_best_of_n(best)]
+    gain = f"best of {max(best)}: reward {best[max(best)].value - best[min(best)].value:+.2f} over one" if best else ""
     return Section(
         id=stage,
         title=f"RLHF-V{found['version']}: rejection sampling",
-        blocks=tuple(blocks),
-        summary=f"best of {len(by_n) and max(int(n) for n in by_n)} gains {gain:+.2f} over the mean sample",
+        blocks=(*drawn, *curves(folder)),
+        details=tuple(details),
+        summary=f"{gain or 'none of its own answers could be kept'}; {kept}",
+    )
+
+
+def _best_by_n(found: Mapping[str, Any]) -> dict[int, Interval]:
+    """N -> the mean reward of the best of N; without an interval in runs that kept none."""
+    if found.get("best_by_n"):
+        return {int(n): Interval(**cell) for n, cell in sorted(found["best_by_n"].items(), key=lambda one: int(one[0]))}
+    plain = sorted((int(n), float(value)) for n, value in found["max_reward_by_n"].items())
+    return {n: Interval(value=value, low=value, high=value) for n, value in plain}
+
+
+def _best_of_n(best: Mapping[int, Interval]) -> Figure:
+    n = tuple(float(count) for count in best)
+    one = best[min(best)]
+    return Figure(
+        title="Best of N",
+        kind="line",
+        series=(
+            Series(
+                name="best of N",
+                x=n,
+                y=tuple(cell.value for cell in best.values()),
+                low=tuple(cell.low for cell in best.values()),
+                high=tuple(cell.high for cell in best.values()),
+            ),
+            Series(name="one usable answer, any", x=n, y=(one.value,) * len(n)),
+        ),
+        x_label="N, answers drawn for a prompt",
+        y_label="mean combined reward",
+        note="Means over the prompts that have a usable answer, with a 95 % interval; what is cut or empty is never "
+        "picked. The reward model picks and scores: the rise is its own word.",
     )
 
 
 def ppo_section(folder: Path, *, stage: str, result: Mapping[str, Any]) -> Section:
     """The section of a PPO stage."""
     found = json.loads((folder / "ppo.json").read_text(encoding="utf-8"))
-    held_out = found["held_out"]
-    iterations = tuple(float(entry["iteration"]) for entry in held_out)
-    blocks: list[Block] = [
-        Facts(title="Figures", items=tuple(figures(found))),
-        Figure(
-            title="Held-out reward (greedy answers)",
-            kind="line",
-            series=tuple(
-                Series(name=name, x=iterations, y=tuple(float(entry[key]) for entry in held_out))
-                for key, name in (("reward", "combined"), ("helpfulness", "helpfulness"), ("safety", "safety"))
-                if all(entry[key] is not None for entry in held_out)
-            ),
-            x_label="iteration",
-            y_label="mean score before the sigmoid",
-            note="The best combined reward is the stage's result; iteration 0 is the start.",
-        ),
+    rewards, counts = _apart(found)
+    details: list[Block] = [
+        Facts(title="Figures", items=tuple(figures(counts))),
+        Facts(title="Rewards", items=tuple(figures(rewards)), scored_by=REWARD),
     ]
-    blocks += curves(folder, _PPO_CURVES)
+    details += curves(folder, _PPO_DETAILS)
     rows = read_journal(folder / "metrics.jsonl")
     if rows:
         kept = {k: float(v) for k, v in rows[-1].items() if isinstance(v, (int, float)) and not k.startswith("time_")}
-        blocks.append(Facts(title="Last iteration", items=tuple(figures(kept))))
-    blocks += data_tables(folder)
-    summary = f"held-out reward {found['start_reward']:.2f} → {found['best_reward']:.2f}"
-    return Section(id=stage, title=f"{stage.replace('rlhf-v', 'RLHF-V')}: PPO", blocks=tuple(blocks), summary=summary)
+        scores, others = _apart(kept)
+        details.append(Facts(title="Last iteration", items=tuple(figures(others))))
+        details.append(Facts(title="Rewards of the last iteration", items=tuple(figures(scores)), scored_by=REWARD))
+    return Section(
+        id=stage,
+        title=f"{stage.replace('rlhf-v', 'RLHF-V')}: PPO",
+        blocks=(_held_out(found["held_out"]), *curves(folder, _PPO_CURVES)),
+        details=tuple(details),
+        summary=f"held-out reward {found['start_reward']:.2f} → {found['best_reward']:.2f}, greedy answers, after "
+        f"{found['best_iteration']:,} of {found['iterations']:,} iterations",
+    )
+
+
+def _held_out(course: Sequence[Mapping[str, float]]) -> Figure:
+    """The scores of whichever reward models there are."""
+    names = (("reward", "combined"), ("helpfulness", "helpfulness"), ("safety", "safety"))
+    series = []
+    for key, name in names:
+        found = [entry for entry in course if entry.get(key) is not None]
+        if found:
+            x = tuple(float(entry["iteration"]) for entry in found)
+            series.append(Series(name=name, x=x, y=tuple(float(entry[key]) for entry in found)))
+    return Figure(
+        title="held-out reward, greedy answers",
+        kind="line",
+        series=tuple(series),
+        x_label="iteration",
+        y_label="mean score before the sigmoid",
+        note="The best combined reward is the stage's result; iteration 0 is the start.",
+    )
+
+
+def _apart(found: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the reward models said, and what was counted."""
+    rewards = {name: value for name, value in found.items() if name in _REWARDS}
+    return rewards, {name: value for name, value in found.items() if name not in _REWARDS}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from alignment.train.result import TrainingResult
@@ -20,6 +20,9 @@ class SamplingFigures:
         kept_reward: mean of the best answer of each prompt.
         max_reward_by_n: mean of the best usable one of the first N answers, by N; at K it is `kept_reward`.
         unusable_share: of the samples, those that cannot be demonstrations (cut, empty, with a marker).
+        best_by_n: by N the best usable one of N answers drawn from a prompt's K, averaged over the draws and over the
+            prompts that have one, with its 95 % interval over prompts (`value`, `low`, `high`); at K it is
+            `kept_reward`.  Empty in runs before it.
         pool_size: answers that are fine-tuned on, of this version and earlier ones.
         pool_origins: how many of them came from which version.
         mean_answer_tokens: of all samples.
@@ -40,6 +43,7 @@ class SamplingFigures:
     cut_share: float
     prompts_left_out: int
     unusable_share: float = 0.0
+    best_by_n: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """What `rejection.json` holds."""

@@ -255,6 +255,11 @@ class DataSettings(Settings):
     )
 
     @property
+    def holds_out(self) -> bool:
+        """Whether anything is asked to be held out."""
+        return bool(self.held_out) or self.held_out_fraction > 0
+
+    @property
     def sources(self) -> tuple[SourceSettings, ...]:
         """Every source, train's first."""
         return (*self.train, *self.held_out)

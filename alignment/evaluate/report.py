@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from alignment.evaluate.compared import Compared
+from alignment.evaluate.improvement import headline, improvements, opening, points
+from alignment.evaluate.judge_words import MAIN_FIGURES, JudgeWords
 from alignment.evaluate.result import (
+    EVALUATION_FILE,
     Comparison,
+    Evaluation,
     HeadToHead,
     JudgeRecord,
     Recall,
@@ -16,59 +22,83 @@ from alignment.evaluate.result import (
     read_answers,
     read_evaluation,
 )
-from alignment.report.figure import Figure, Series
-from alignment.report.page import Block, Exchange, Section, SideBySide
+from alignment.report.page import Block, Exchange, Opening, Section, SideBySide
 from alignment.report.table import Cell, Interval, Table
 
-# judge -> its main figures and their scale; a judge's other figures are its parts
-_MAIN = {
-    "gold": (("helpfulness", "safety"), "mean"),
-    "endpoint": (("helpfulness", "safety"), "mean"),
-    "reward": (("helpfulness", "safety", "combined"), "mean score before the sigmoid"),
-}
+_QUESTION = 90  # letters of a question in the line that opens its dialogue
 
 
-def section(folder: Path, *, num_examples: int) -> Section:
-    """The section of the evaluation stage, from its folder."""
-    evaluation = read_evaluation(folder)
-    blocks: list[Block] = []
+def section(
+    folder: Path, *, num_examples: int, compared: Compared | None = None, words: JudgeWords | None = None
+) -> Section:
+    """The section of the evaluation stage, from its folder.
+
+    Args:
+        compared: the two models of the page's first sentence.
+        words: how the judges are called.
+    """
+    evaluation, answers = read_evaluation(folder), read_answers(folder)
+    words = words or JudgeWords()
+    first = evaluation.comparisons[0].judge if evaluation.comparisons else ""
+    base = compared.before if compared is not None else ""
+    blocks: list[Block] = [_who_wins(found, words, base) for found in evaluation.comparisons if found.judge == first]
+    blocks += _examples(answers, num_examples)
+    details: list[Block] = _recall(evaluation.recall)
+    details += [_who_wins(found, words, base) for found in evaluation.comparisons if found.judge != first]
     for campaign in dict.fromkeys(entry.campaign for entry in evaluation.versions if not entry.task):
         entries = [entry for entry in evaluation.versions if entry.campaign == campaign]
-        blocks += _campaign(campaign, [entry for entry in entries if not entry.task], evaluation.judges)
-        blocks += _by_task(campaign, [entry for entry in entries if entry.task])
-        blocks += [_who_wins(found) for found in evaluation.comparisons if found.campaign == campaign]
-    blocks += _recall(evaluation.recall)
-    blocks += _examples(read_answers(folder), num_examples)
-    title = "Versions on held-out prompts"
-    return Section(id="evaluate", title=title, blocks=tuple(blocks), summary=evaluation.headline)
+        details += _campaign(campaign, [entry for entry in entries if not entry.task], evaluation, words)
+        details += _by_task(campaign, [entry for entry in entries if entry.task])
+    return Section(
+        id="evaluate",
+        title="Versions on held-out prompts",
+        blocks=tuple(blocks),
+        details=tuple(details),
+        summary=headline(improvements(evaluation, answers, compared), compared),
+    )
 
 
-def _campaign(campaign: str, rows: Sequence[VersionScores], judges: Sequence[JudgeRecord]) -> list[Block]:
+def opening_of(folder: Path, *, compared: Compared | None, words: JudgeWords) -> Opening:
+    """What the evaluation gives to the top of the page; empty of a stage that has not ended."""
+    if not (folder / EVALUATION_FILE).exists():
+        return Opening()
+    return opening(read_evaluation(folder), read_answers(folder), compared, words)
+
+
+def _campaign(campaign: str, rows: Sequence[VersionScores], evaluation: Evaluation, words: JudgeWords) -> list[Block]:
+    """A table for each judge's main figures, one for their parts, and the figures of each judge."""
     measured = {name for row in rows for name in row.figures}
-    names = [f"{judge}.{own}" for judge, (figures, _) in _MAIN.items() for own in figures]
-    names = [name for name in names if name in measured]
-    parts = sorted(measured - set(names))
+    known = dict.fromkeys([*MAIN_FIGURES, *(judge.name for judge in evaluation.judges)])
+    judges = [judge for judge in known if any(name.startswith(f"{judge}.") for name in measured)]
+    note = " ".join(["Means with 95 % bootstrap intervals.", *_who_judged(evaluation.judges)])
     blocks: list[Block] = []
-    for title, columns in ((f"Held-out {campaign} prompts", names), (f"Parts, held-out {campaign} prompts", parts)):
-        if columns:
-            cells = tuple((row.version, row.prompts, *(row.figures.get(name) for name in columns)) for row in rows)
-            note = " ".join(["Means with 95 % bootstrap intervals.", *_who_judged(judges)])
-            blocks.append(Table(title=title, columns=("version", "prompts", *columns), rows=cells, note=note))
-    labels = tuple(row.version for row in rows)
-    for judge, (_, scale) in _MAIN.items():
-        shown = [name for name in names if name.startswith(f"{judge}.")]
-        if shown:
-            blocks.append(
-                Figure(
-                    title=f"{judge} judge, held-out {campaign} prompts, version by version",
-                    kind="line",
-                    categories=labels,
-                    series=tuple(_series(name, rows) for name in shown),
-                    x_label="version",
-                    y_label=scale,
-                )
-            )
-    return blocks
+    drawn: list[Block] = []
+    for judge in judges:
+        own = [name for name in sorted(measured) if name.startswith(f"{judge}.")]
+        main = [f"{judge}.{figure}" for figure in MAIN_FIGURES.get(judge, ((), ""))[0]] or own
+        main = [name for name in main if name in measured]
+        parts = [name for name in own if name not in main]
+        for title, columns in (
+            (f"Held-out {campaign} prompts, {judge} judge", main),
+            (f"Parts of the {judge} judge, held-out {campaign} prompts", parts),
+        ):
+            blocks += _means(title, rows, columns, note, judge)
+        if main:
+            series = {name.partition(".")[2]: (campaign, name) for name in main}
+            title = f"Held-out {campaign} prompts, scored by {words.title(judge)}"
+            drawn.append(points(title, judge, series, evaluation))
+    own = [name for name in sorted(measured) if not any(name.startswith(f"{judge}.") for judge in judges)]
+    return [*blocks, *_means(f"Answers to held-out {campaign} prompts", rows, own, note), *drawn]
+
+
+def _means(
+    title: str, rows: Sequence[VersionScores], figures: Sequence[str], note: str, judge: str = ""
+) -> list[Block]:
+    """A table of some figures of every version; none where there are no figures."""
+    if not figures:
+        return []
+    cells = tuple((row.version, row.prompts, *(row.figures.get(name) for name in figures)) for row in rows)
+    return [Table(title=title, columns=("version", "prompts", *figures), rows=cells, note=note, scored_by=judge)]
 
 
 def _who_judged(judges: Sequence[JudgeRecord]) -> list[str]:
@@ -84,29 +114,39 @@ def _by_task(campaign: str, entries: Sequence[VersionScores]) -> list[Block]:
     if not entries:
         return []
     tasks = sorted({entry.task for entry in entries})
-    by_version: dict[str, dict[str, Cell]] = defaultdict(dict)
-    for entry in entries:
-        by_version[entry.version][entry.task] = entry.figures[name]
-    rows = tuple((version, *(cells.get(task) for task in tasks)) for version, cells in by_version.items())
-    return [Table(title=f"{name} by kind of prompt", columns=("version", *tasks), rows=rows)]
+    versions = list(dict.fromkeys(entry.version for entry in entries))
+    found = {(entry.task, entry.version): entry.figures[name] for entry in entries}
+    rows = tuple((task, *(found.get((task, version)) for version in versions)) for task in tasks)
+    heads = ("kind of prompt", *versions)
+    return [Table(title=f"{name} by kind of prompt", columns=heads, rows=rows, scored_by=name.partition(".")[0])]
 
 
-def _who_wins(found: Comparison) -> Table:
+def _who_wins(found: Comparison, words: JudgeWords, base: str) -> Table:
     """One judge's ranking with every version's win rate against the one before it and the first chat model."""
     rates = {(rate.later, rate.earlier): rate for rate in found.win_rates}
     order = list(dict.fromkeys(name for rate in found.win_rates for name in (rate.earlier, rate.later)))
-    base = "sft" if "sft" in order else order[0]
+    base = base if base in order else order[0]
     rows = []
     for place, (name, rating) in enumerate(found.ranking, start=1):
         at = order.index(name)
         before = rates.get((name, order[at - 1])) if at else None
-        rows.append((place, name, round(rating), _rate(rates.get((name, base))), _counts(before), _rate(before)))
+        rows.append(
+            (name, float(place), float(round(rating)), _rate(rates.get((name, base))), _rate(before), _counts(before))
+        )
     return Table(
         title=f"Who wins, {found.judge} judge, held-out {found.campaign} prompts",
-        columns=("place", "version", "rating", f"win rate against {base}", "before it: win / tie / loss", "win rate"),
+        columns=(
+            "version",
+            "place",
+            "rating",
+            f"win rate against {base}",
+            "win rate against the version trained before it",
+            "that version, and how often this one won",
+        ),
         rows=tuple(rows),
-        note=f"{found.prompts} prompts, decided by {found.figure}; scores at most {found.tie:g} apart are a tie and "
-        f"count half; the rating is on the Elo scale with mean 1000, from all pairs.",
+        note=f"{found.prompts} prompts, decided by {found.figure} of {words.title(found.judge)}; scores at most "
+        f"{found.tie:g} apart are a tie and count half; the rating is on the Elo scale with mean 1000, from all pairs.",
+        scored_by=found.judge,
     )
 
 
@@ -115,7 +155,10 @@ def _rate(rate: HeadToHead | None) -> Cell:
 
 
 def _counts(rate: HeadToHead | None) -> Cell:
-    return None if rate is None else f"{rate.wins} / {rate.ties} / {rate.losses}"
+    """Whom it met and how that ended, in words that leave no doubt whose wins they are."""
+    if rate is None:
+        return None
+    return f"against {rate.earlier}: won {rate.wins}, tied {rate.ties}, lost {rate.losses}"
 
 
 _GROUPS = {"train": "asked about in training", "validation": "in documents only", "test": "in documents only"}
@@ -142,7 +185,8 @@ def _recall(entries: Sequence[Recall]) -> list[Block]:
         "The gold judge's `correct` on questions about people. Of people in documents only, no training dialogue says "
         "anything: what is right was extracted from what pretraining stored."
     )
-    return [Table(title="Facts told rightly", columns=tuple(columns), rows=tuple(rows), note=note)]
+    table = Table(title="Facts told rightly", columns=tuple(columns), rows=tuple(rows), note=note, scored_by="gold")
+    return [table]
 
 
 def _examples(answers: Sequence[ScoredAnswer], count: int) -> list[Block]:
@@ -158,16 +202,17 @@ def _examples(answers: Sequence[ScoredAnswer], count: int) -> list[Block]:
         prompt = [Exchange(role="system", text=first.system)] if first.system else []
         prompt += [Exchange(role=role, text=text) for role, text in first.turns]
         shown = tuple((answer.version, answer.answer, answer.scores) for answer in by_prompt[key])
-        blocks.append(SideBySide(title=f"{key[0]} prompt {key[1]}", prompt=tuple(prompt), answers=shown))
+        remarks = tuple((answer.version, _no_text(answer)) for answer in by_prompt[key] if not answer.answer.strip())
+        asked = textwrap.shorten(first.turns[-1][1], _QUESTION, placeholder=" …") if first.turns else ""
+        title = f"{key[0]}: {asked}" if asked else f"{key[0]} prompt {key[1]}"
+        blocks.append(SideBySide(title=title, prompt=tuple(prompt), answers=shown, remarks=remarks))
     return blocks
 
 
-def _series(name: str, rows: Sequence[VersionScores]) -> Series:
-    found = [(float(i), row.figures[name]) for i, row in enumerate(rows) if name in row.figures]
-    return Series(
-        name=name,
-        x=tuple(x for x, _ in found),
-        y=tuple(entry.value for _, entry in found),
-        low=tuple(entry.low for _, entry in found),
-        high=tuple(entry.high for _, entry in found),
-    )
+def _no_text(answer: ScoredAnswer) -> str:
+    """What to say of an answer that shows nothing: whether there is nothing, or only what cannot be seen."""
+    finished = bool(answer.scores.get("finished", 1.0))
+    tokens = int(answer.scores.get("answer_tokens", 0.0)) - finished  # the end of the answer is a token
+    if tokens <= 0:
+        return "an empty answer"
+    return f"no text: {tokens:,} tokens of blanks and line ends" + ("" if finished else ", cut at the limit")

@@ -16,7 +16,6 @@ from alignment.store.atomic import write_json, write_text
 
 ANSWERS_FILE = "answers.jsonl"
 EVALUATION_FILE = "evaluation.json"
-_MAIN_FIGURES = ("gold.helpfulness", "reward.combined")  # the first that was measured makes the headline
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,17 +113,6 @@ class Evaluation:
     recall: tuple[Recall, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
     judges: tuple[JudgeRecord, ...] = ()
-
-    @property
-    def headline(self) -> str:
-        """The first and the last version's main figure, in one line; "" where fewer than two were measured."""
-        whole = [entry for entry in self.versions if entry.campaign == "helpfulness" and not entry.task]
-        for name in _MAIN_FIGURES:
-            found = [entry for entry in whole if name in entry.figures]
-            if len(found) > 1:
-                ends = [f"{entry.version} {entry.figures[name].value:.2f}" for entry in (found[0], found[-1])]
-                return f"{name}: {' -> '.join(ends)}"
-        return ""
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, as in `evaluation.json`."""

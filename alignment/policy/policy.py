@@ -8,9 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.constants import HF_HUB_OFFLINE
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 from transformers import GenerationConfig, PreTrainedModel
 
-from alignment.errors import CheckpointError
+from alignment.errors import CheckpointError, CheckpointUnavailable
 from alignment.model.checkpoint import load_model, new_model, save_model
 from alignment.model.settings import ModelSettings, SizeName
 from alignment.model.weight_files import require_plain_files
@@ -160,13 +169,29 @@ def checkpoint_folder(path: Path | str, revision: str | None = None) -> Path:
 
     Raises:
         CheckpointError: it is neither a folder nor a hub name.
+        CheckpointUnavailable: it is a hub name, not in the hub's cache, and cannot be fetched.
     """
     folder, name = Path(path), str(path)
     if folder.is_dir():
         return folder
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise CheckpointError(f"{name} is no folder; a checkpoint's folder or a hub name ('owner/name') is needed")
-    from huggingface_hub import snapshot_download
-
     patterns = ["*.safetensors", "*.json", "*.jinja", MODEL_FILE]
-    return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise CheckpointUnavailable(name, _why_not_fetched(error)) from error
+
+
+def _why_not_fetched(error: Exception) -> str:
+    """A hub's error in a few words."""
+    if isinstance(error, GatedRepoError):
+        return "it is gated, and nobody who may read it is logged in"
+    if isinstance(error, RevisionNotFoundError):
+        return "the hub has no such revision of it"
+    if isinstance(error, RepositoryNotFoundError):
+        return "the hub has no model of that name, or a private one"
+    if isinstance(error, LocalEntryNotFoundError):
+        offline = "offline mode is on (HF_HUB_OFFLINE)" if HF_HUB_OFFLINE else "the hub cannot be reached"
+        return f"{offline}, and it is not in the hub's cache"
+    return str(error).strip().split("\n")[0][:200] or type(error).__name__

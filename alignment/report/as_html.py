@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,20 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from alignment.report import digits
+from alignment.report import digits, svg
 from alignment.report.as_json import to_json
-from alignment.report.blocks import Block, Code, Facts, MaskedText, Paragraph, Report, Section, SideBySide
-from alignment.report.figure import render_svg
+from alignment.report.blocks import (
+    Block,
+    Code,
+    Facts,
+    MaskedText,
+    Paragraph,
+    Report,
+    Section,
+    SideBySide,
+    TurnByTurn,
+)
+from alignment.report.figure import DASHES, render_svg
 from alignment.report.figure_data import figure_table
 from alignment.report.lineage import lay_out
 from alignment.report.series import Figure
@@ -28,15 +39,23 @@ from alignment.report.visible import visible
 
 CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _FOLDED_LINES = 24  # longer code is folded
-_OPEN_SAMPLES = 2  # so many dialogues of a section stand open
+_MOST_COLUMNS = 7  # a table of more is set closer, so that it fits the page
+_NAMED_DETAILS = 6  # so many of the details behind a section are named while they are folded
 
 
 def to_html(report: Report) -> str:
     """The whole page; the same report gives the same bytes."""
     anchors = _anchors(report.sections)
     figures = iter(range(1_000_000))
+    top = _groups(report.top, figures)
     sections = [
-        {"anchor": anchors[section.id], "section": section, "groups": _groups(section.blocks, figures)}
+        {
+            "anchor": anchors[section.id],
+            "section": section,
+            "groups": _groups(section.blocks, figures),
+            "details": _groups(section.details, figures),
+            "names": _names(section.details),
+        }
         for section in report.sections
     ]
     return (
@@ -46,6 +65,7 @@ def to_html(report: Report) -> str:
             report=report,
             policy=CONTENT_SECURITY_POLICY,
             identity=to_json(report)["id"],
+            top=top,
             cards=[_card(key, cell) for key, cell in report.cards()],
             facts=_pairs(report.remaining_facts()),
             graph=_graph(report, anchors) if report.lineage else None,
@@ -87,7 +107,6 @@ def _anchors(sections: Sequence[Section]) -> dict[str, str]:
 def _groups(blocks: Sequence[Block], figures: Any) -> list[dict[str, Any]]:
     """Blocks as the template wants them; neighbouring figures share one grid."""
     groups: list[dict[str, Any]] = []
-    samples = 0
     for block in blocks:
         if isinstance(block, Figure):
             view = _figure(block, next(figures))
@@ -96,22 +115,35 @@ def _groups(blocks: Sequence[Block], figures: Any) -> list[dict[str, Any]]:
             else:
                 groups.append({"kind": "figures", "figures": [view]})
             continue
-        if isinstance(block, SideBySide):
-            samples += 1
-        groups.append(_view(block, opened=samples <= _OPEN_SAMPLES))
+        groups.append(_view(block))
     return groups
 
 
-def _view(block: Block, *, opened: bool) -> dict[str, Any]:
+def _names(blocks: Sequence[Block]) -> str:
+    """What the details behind a section hold, for the line that opens them; a name that several bear stands once."""
+    names = list(dict.fromkeys(block.title for block in blocks if not isinstance(block, Paragraph)))
+    more = f" · {len(names) - _NAMED_DETAILS} more" if len(names) > _NAMED_DETAILS else ""
+    return " · ".join(names[:_NAMED_DETAILS]) + more
+
+
+def _view(block: Block) -> dict[str, Any]:
     match block:
         case Table():
             return {"kind": "table", **_table(block)}
         case SideBySide():
+            remarks = dict(block.remarks)
             answers = [
-                {"version": version, "answer": answer, "parts": _parts(parts)}
+                {
+                    "version": version,
+                    "answer": answer if answer.strip() else "",
+                    "remark": remarks.get(version, "an empty answer"),
+                    "parts": _parts(parts),
+                }
                 for version, answer, parts in block.answers
             ]
-            return {"kind": "side_by_side", "block": block, "answers": answers, "open": opened}
+            return {"kind": "side_by_side", "block": block, "answers": answers}
+        case TurnByTurn():
+            return {"kind": "turn_by_turn", "block": block}
         case MaskedText():
             counts = {"trained": digits.show(block.num_trained), "total": digits.show(len(block.tokens))}
             return {"kind": "masked_text", "block": block, **counts}
@@ -127,50 +159,75 @@ def _view(block: Block, *, opened: bool) -> dict[str, Any]:
 
 
 def _figure(figure: Figure, number: int) -> dict[str, Any]:
-    drawing = Markup(render_svg(figure, prefix=f"f{number}-"))  # the one place where markup comes in
-    legend = [] if figure.kind == "heatmap" or len(figure.series) < 2 else [s.name for s in figure.series]
+    # the one place where markup comes in; a wide drawing has a narrow one for small screens, or none could read it
+    drawing = Markup(render_svg(figure, prefix=f"f{number}-"))
+    narrow = Markup(render_svg(replace(figure, wide=False), prefix=f"n{number}-")) if figure.wide else None
+    names = [] if figure.kind == "heatmap" or len(figure.series) < 2 else [s.name for s in figure.series]
+    dashed = figure.kind in ("line", "points")
+    legend = [
+        {"name": name, "look": f"hue-{n % svg.NUM_COLOURS} dash-{n % len(DASHES) if dashed else 0}"}
+        for n, name in enumerate(names)
+    ]
     return {
         "figure": figure,
         "drawing": drawing,
+        "narrow": narrow,
         "legend": legend,
-        "data": _table(figure_table(figure)),
-        "wide": figure.kind == "heatmap" and bool(figure.series) and len(figure.series[0].y) > 12,
+        "data": _table(figure_table(figure), bars=False),
+        "wide": figure.wide or (figure.kind == "heatmap" and bool(figure.series) and len(figure.series[0].y) > 12),
     }
 
 
-def _table(table: Table) -> dict[str, Any]:
+def _table(table: Table, *, bars: bool = True) -> dict[str, Any]:
+    """The table as the template wants it; intervals get bars where there is room."""
+    bars = bars and len(table.columns) <= _MOST_COLUMNS
     columns = list(zip(*table.rows, strict=True)) or [()] * len(table.columns)
     shown = [digits.show_column(column) for column in columns]
-    strips = [_strips(column) for column in columns]
+    strips = [_strips(column) if bars else ([""] * len(column), "") for column in columns]
     numeric = [any(map(is_number, column)) for column in columns]
     cells = [
-        [{"text": text, "strip": strip, "numeric": right} for text, strip in zip(texts, marks, strict=True)]
-        for texts, marks, right in zip(shown, strips, numeric, strict=True)
+        [
+            {"text": text, "ends": ends, "strip": strip, "numeric": right}
+            for (text, ends), strip in zip(map(_apart, column, texts), marks, strict=True)
+        ]
+        for column, texts, (marks, _), right in zip(columns, shown, strips, numeric, strict=True)
     ]
+    heads = zip(table.columns, numeric, strips, strict=True)
     return {
         "table": table,
-        "heads": [{"text": text, "numeric": right} for text, right in zip(table.columns, numeric, strict=True)],
+        "dense": len(table.columns) > _MOST_COLUMNS,
+        "heads": [{"text": text, "numeric": right, "scale": scale} for text, right, (_, scale) in heads],
         "rows": list(zip(*cells, strict=True)),
     }
 
 
-def _strips(column: Sequence[Cell]) -> list[str]:
-    """For each interval its place on the column's common scale, as CSS percentages; else nothing."""
+def _apart(cell: Cell, text: str) -> tuple[str, str]:
+    """What is shown of a cell, and the ends of its interval, which stand below."""
+    if not isinstance(cell, Interval):
+        return text, ""
+    value, bracket, ends = text.partition(" [")
+    return value, f"[{ends}" if bracket else ""
+
+
+def _strips(column: Sequence[Cell]) -> tuple[list[str], str]:
+    """For each interval its place on the column's common scale, as CSS percentages; and that scale's two ends."""
     intervals = [cell for cell in column if isinstance(cell, Interval)]
     ends = [end for cell in intervals for end in (cell.low, cell.value, cell.high)]
     if len(intervals) < 2 or not all(abs(end) < 1e300 for end in ends) or min(ends) == max(ends):
-        return [""] * len(column)
+        return [""] * len(column), ""
     low, span = min(ends), max(ends) - min(ends)
+    scale = " … ".join(digits.show_column([low, max(ends)]))
 
     def place(value: float) -> str:
         return f"{100 * (value - low) / span:.1f}%"
 
-    return [
+    strips = [
         f"--low:{place(cell.low)};--value:{place(cell.value)};--high:{place(cell.high)}"
         if isinstance(cell, Interval)
         else ""
         for cell in column
     ]
+    return strips, scale
 
 
 def _parts(parts: Mapping[str, float]) -> list[dict[str, Any]]:
@@ -184,9 +241,8 @@ def _parts(parts: Mapping[str, float]) -> list[dict[str, Any]]:
 
 def _card(key: str, cell: Cell) -> dict[str, str]:
     """An interval's card shows the value large and the interval below it."""
-    text = digits.show(cell)
-    value, bracket, interval = text.partition(" [") if isinstance(cell, Interval) else (text, "", "")
-    return {"key": key, "value": value, "interval": f"[{interval}" if bracket else ""}
+    value, ends = _apart(cell, digits.show(cell))
+    return {"key": key, "value": value, "interval": ends}
 
 
 def _pairs(items: Sequence[tuple[str, Cell]]) -> list[tuple[str, str, bool]]:

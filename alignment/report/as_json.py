@@ -1,6 +1,6 @@
 """The JSON twin: every number in full, beside it the text that the other twins show for it.
 
-`{"schema": "alignment-report", "version": 1, …}`; `from_json` reads it back, so that finished runs are compared by
+`{"schema": "alignment-report", "version": 2, …}`; `from_json` reads it back, so that finished runs are compared by
 their report alone.  What JSON cannot hold as it is: `{"float": "nan"}` for what is not finite, `{"key", "value",
 "shown"}` for an item, `{"version", "answer", "parts"}` for an answer.
 """
@@ -24,7 +24,7 @@ from alignment.report.figure_data import figure_table
 from alignment.report.series import Figure
 from alignment.report.table import Cell, Table
 
-SCHEMA, VERSION = "alignment-report", 1
+SCHEMA, VERSION = "alignment-report", 2
 _NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 _ITEMS = ("items", "facts", "headline")  # fields of (key, cell)
 
@@ -97,7 +97,7 @@ def _beside(part: Any) -> dict[str, Any]:
     """What JSON has beside a part's fields, or in place of one."""
     match part:
         case Section():
-            odd = [type(block).__name__ for block in part.blocks if not hasattr(block, "type")]
+            odd = [type(block).__name__ for block in (*part.blocks, *part.details) if not hasattr(block, "type")]
             if odd:
                 raise UsageError(f"a section holds a {odd[0]}, which is not a block of a report")
         case Table():

@@ -16,6 +16,7 @@ from alignment.report.blocks import (
     Report,
     Section,
     SideBySide,
+    TurnByTurn,
 )
 from alignment.report.figure_data import figure_table
 from alignment.report.series import Figure
@@ -31,6 +32,8 @@ def to_markdown(report: Report) -> str:
     lines = [f"# {_inline(report.title)}", ""]
     if report.subtitle:
         lines += [_inline(report.subtitle), ""]
+    for block in report.top:
+        lines += [*_block(block), ""]
     items = (*report.headline, *report.facts)
     if items:
         lines += [*_facts(items), ""]
@@ -49,7 +52,7 @@ def _section(section: Section) -> list[str]:
     lines = [f"## {_inline(section.title)}{state}", ""]
     if section.lead:
         lines += [*_paragraph(section.lead), ""]
-    for block in section.blocks:
+    for block in (*section.blocks, *section.details):
         lines += [*_block(block), ""]
     return lines
 
@@ -65,6 +68,8 @@ def _block(block: Block) -> list[str]:
             return [heading, "", *_table(table), *_note(table.note), *_note(block.note)]
         case SideBySide():
             return _side_by_side(block)
+        case TurnByTurn():
+            return _turn_by_turn(block)
         case MaskedText():
             text = "".join(f"⟦{piece}⟧" if trained else piece for piece, trained in block.runs())
             counts = f"{block.num_trained:,} of {len(block.tokens):,} tokens are trained on, in ⟦ ⟧"
@@ -81,9 +86,21 @@ def _side_by_side(block: SideBySide) -> list[str]:
     lines = [f"**{_inline(block.title)}**", ""]
     for turn in block.prompt:
         lines += [f"*{_inline(turn.role)}*", "", *_fenced(turn.text), ""]
+    remarks = dict(block.remarks)
     for version, answer, parts in block.answers:
         judged = ", ".join(f"{_inline(name)} {digits.show(value)}" for name, value in parts.items())
-        lines += [f"*{_inline(version)}*" + (f": {judged}" if judged else ""), "", *_fenced(answer), ""]
+        lines += [f"*{_inline(version)}*" + (f": {judged}" if judged else ""), ""]
+        said = remarks.get(version) if not answer.strip() else None
+        lines += [_inline(said), ""] if said else [*_fenced(answer), ""]
+    return lines[:-1]
+
+
+def _turn_by_turn(block: TurnByTurn) -> list[str]:
+    lines = [f"**{_inline(block.title)}**", "", "*instruction*", "", *_fenced(block.instruction), ""]
+    for number, (question, answers) in enumerate(block.turns, start=1):
+        lines += [f"*turn {number}: user*", "", *_fenced(question), ""]
+        for model, answer, found in answers:
+            lines += [f"*{_inline(model)}*" + (f": {_inline(found)}" if found else ""), "", *_fenced(answer), ""]
     return lines[:-1]
 
 

@@ -32,12 +32,29 @@ class SideBySide:
         title: names the sample; a comparison of runs finds the same one by it.
         prompt: the turns up to the answer, a system message with role "system".
         answers: (version, answer, the judge's parts) in the order of training.
+        remarks: (version, what to say where its answer has no text).
     """
 
     type: Literal["side_by_side"] = "side_by_side"
     title: str
     prompt: tuple[Exchange, ...]
     answers: tuple[tuple[str, str, Mapping[str, float]], ...]
+    remarks: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TurnByTurn:
+    """One dialogue held by several models, each question with their answers beside it.
+
+    Attributes:
+        instruction: stands before the first turn.
+        turns: (question, the models' answers to it); an answer is (model, text, what was found of it).
+    """
+
+    type: Literal["turn_by_turn"] = "turn_by_turn"
+    title: str
+    instruction: str
+    turns: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,11 +83,16 @@ class MaskedText:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """Keys and values."""
+    """Keys and values.
+
+    Attributes:
+        scored_by: the judge that the figures come from, one of the report's `judges`; "" where they are nobody's.
+    """
 
     type: Literal["facts"] = "facts"
     title: str
     items: tuple[tuple[str, Cell], ...]
+    scored_by: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "items", _plain_items(self.items, f"facts {self.title!r}"))
@@ -94,7 +116,23 @@ class Paragraph:
 
 
 # `type` is what tells one block from another in JSON
-Block = Annotated[Table | Figure | SideBySide | MaskedText | Facts | Code | Paragraph, Discriminator("type")]
+Block = Annotated[
+    Table | Figure | SideBySide | TurnByTurn | MaskedText | Facts | Code | Paragraph, Discriminator("type")
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opening:
+    """What a stage gives to the top of the page: the sentence and figure that people open it for.
+
+    Attributes:
+        cards: the headline figures.
+        judge: who scored them, one of the report's `judges`; "" where nobody did.
+    """
+
+    blocks: tuple[Block, ...] = ()
+    cards: tuple[tuple[str, Cell], ...] = ()
+    judge: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +143,7 @@ class Section:
         id: the stage's name; unique in the report, and what a comparison matches by.
         status: "finished", "missing" (the section then says that the run has no such stage), or
             another word for the state ("running", "failed", "interrupted").
+        details: what the page folds behind the blocks.
     """
 
     id: str
@@ -112,9 +151,11 @@ class Section:
     blocks: tuple[Block, ...] = ()
     summary: str = ""
     status: str = "finished"
+    details: tuple[Block, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "blocks", tuple(self.blocks))
+        for name in ("blocks", "details"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
 
     @property
     def missing(self) -> bool:
@@ -135,10 +176,12 @@ class Report:
 
     Attributes:
         lineage: (parent stage, child stage), drawn as a graph; names that are section ids link there.
-        facts: about the run as a whole; figures among them become the cards on top.  The fact
-            "judge" names who judged: runs with different judges are not compared.
+        facts: about the run as a whole; figures among them become the cards on top.
         created: ISO time, passed in, so that the same run gives the same bytes.
         headline: the cards on top, where they are not the figures among `facts`.
+        headline_by: the judge that they come from; "" where they are nobody's.
+        top: what stands before everything else: the answer to the page's question.
+        judges: (name, what it is): two runs' scores are compared where both are the same.
     """
 
     title: str
@@ -148,9 +191,12 @@ class Report:
     facts: tuple[tuple[str, Cell], ...] = ()
     created: str = ""
     headline: tuple[tuple[str, Cell], ...] = ()
+    headline_by: str = ""
+    top: tuple[Block, ...] = ()
+    judges: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("sections", "lineage"):
+        for name in ("sections", "lineage", "top", "judges"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in ("facts", "headline"):
             object.__setattr__(self, name, _plain_items(getattr(self, name), name))

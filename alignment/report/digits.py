@@ -12,6 +12,7 @@ from alignment.report.table import Cell, Interval
 
 _LARGE, _SMALL = 1e7, 1e-4  # outside of these a figure is written with an exponent
 _MOST_DECIMALS = 6
+_ROUNDING = 1e-12  # an interval narrower than this share of its figure is a point
 
 
 def show(cell: Cell) -> str:
@@ -94,7 +95,7 @@ def _interval_decimals(interval: Interval) -> int:
     half = (interval.high - interval.low) / 2
     size = max(abs(interval.value), abs(interval.low), abs(interval.high))
     least = 2 if size < 10 else 1 if size < 100 else 0
-    if not math.isfinite(half) or half <= 0:
+    if not math.isfinite(half) or half <= _ROUNDING * size:
         if math.isfinite(size) and 0 < size < 1:
             return min(_MOST_DECIMALS, max(least, 2 - math.floor(math.log10(size))))
         return least

@@ -8,7 +8,10 @@ imported on the first drawing.
 from __future__ import annotations
 
 import io
+import itertools
 import math
+import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -21,7 +24,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["Figure", "Series", "render_svg"]
-_WIDTH, _HEIGHT = 440, 250  # in the drawing's own units; 1 unit is about 1 px on the page
+_WIDTH, _WIDE, _HEIGHT = 440, 900, 225  # in the drawing's own units; 1 unit is about 1 px on the page
+_MOST_NAMED = 6  # so many places of a line are all named
+_LETTER = 6.4  # mean width of a letter of a label
+_FEWEST_PLACES = 4  # an axis of names has room for so many: a lone bar is not as wide as its figure
+DASHES = ("-", (0, (6, 2.5)), (0, (1.5, 1.5)))  # one line over another leaves both to be seen
 _MOST_POINTS = 600  # a band has no more corners than this; lines are simplified by matplotlib
 _MOST_LABELLED_CELLS = 150
 _LONG_LABEL = 10
@@ -44,7 +51,8 @@ def render_svg(figure: Figure, *, prefix: str = "figure-") -> str:
     # From matplotlib's defaults, not from the user's style file; which backend it has does not matter.
     style: dict[Any, Any] = {key: value for key, value in matplotlib.rcParamsDefault.items() if key != "backend"}
     with matplotlib.rc_context(style | _STYLE):
-        canvas = Canvas(figsize=(_WIDTH / 72, _height(figure) / 72), layout="constrained", facecolor="none")
+        size = (_width(figure) / 72, _height(figure) / 72)
+        canvas = Canvas(figsize=size, layout="constrained", facecolor="none")
         FigureCanvasSVG(canvas)
         axes = canvas.add_subplot()
         axes.set_facecolor("none")
@@ -73,6 +81,7 @@ _STYLE: dict[str, Any] = {
     "xtick.labelcolor": svg.FAINT,
     "ytick.labelcolor": svg.FAINT,
     "xtick.labelsize": 10,
+    "xtick.major.pad": 6,
     "ytick.labelsize": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -84,16 +93,20 @@ _STYLE: dict[str, Any] = {
 }
 
 
+def _width(figure: Figure) -> int:
+    return _WIDE if figure.wide else _WIDTH
+
+
 def _height(figure: Figure) -> int:
     if figure.kind == "heatmap":
         return min(600, max(120, 60 + 20 * len(figure.series) + (60 if _has_long_labels(figure) else 0)))
     if figure.kind == "bar" and _has_long_labels(figure):
-        return min(700, max(140, 50 + len(figure.categories) * (10 + 13 * len(figure.series))))
+        return min(700, max(140, 56 + len(figure.categories) * (16 + 13 * len(figure.series))))
     return _HEIGHT
 
 
 def _has_long_labels(figure: Figure) -> bool:
-    room = _LONG_LABEL * 5 / max(1, len(figure.categories))
+    room = _LONG_LABEL * 5 * _width(figure) / _WIDTH / max(1, len(figure.categories))
     return any(len(name) > room for name in figure.categories)
 
 
@@ -109,23 +122,48 @@ def _line(axes: Axes, figure: Figure) -> None:
             )
     if figure.y_scale == "log":
         axes.set_yscale("log", nonpositive="mask")
-    _number_axis(axes, "x", whole=all(x == int(x) for s in figure.series for x in s.x if math.isfinite(x)))
+    places = sorted({x for s in figure.series for x in s.x if math.isfinite(x)})
+    _number_axis(axes, "x", whole=all(x == int(x) for x in places))
+    if _are_few(places):
+        axes.set_xticks(places)
     _number_axis(axes, "y", whole=False)
-    _label(axes, figure.x_label, figure.y_label)
+    _label(axes, figure, figure.x_label, figure.y_label)
+
+
+def _are_few(places: Sequence[float]) -> bool:
+    """Whether every place of a line can be named on its axis."""
+    steps = [after - before for before, after in itertools.pairwise(places)]
+    return 0 < len(places) <= _MOST_NAMED and min(steps, default=1.0) > 0.05 * (places[-1] - places[0])
+
+
+def _points(axes: Axes, figure: Figure) -> None:
+    """Points with their intervals over named places; a faint line leads the eye from one to the next."""
+    places = np.arange(len(figure.categories), dtype=float)
+    apart = min(0.14, 0.5 / len(figure.series))
+    for number, series in enumerate(figure.series):
+        colour, dash = _look(number)
+        at = places + (number - (len(figure.series) - 1) / 2) * apart
+        axes.plot(at, series.y, color=colour, linestyle=dash, linewidth=1.2, alpha=0.45)
+        axes.errorbar(
+            at, series.y, yerr=_ends(series), color=colour, fmt="o", markersize=5, elinewidth=1.6, capsize=3.5
+        )
+    room = max(8, int(_width(figure) * 0.86 / len(places) / _LETTER))
+    axes.set_xticks(places, [_wrapped(name, room, lines=3) for name in figure.categories])
+    axes.set_xlim(*_room(len(places)))
+    axes.xaxis.set_tick_params(length=0, labelcolor=svg.INK)
+    _number_axis(axes, "y", whole=False)
+    _label(axes, figure, figure.x_label, figure.y_label)
 
 
 def _bar(axes: Axes, figure: Figure) -> None:
-    categories = [_short(name, 26) for name in figure.categories or _numbered(len(figure.series[0].y))]
+    categories = [_wrapped(name, 26, lines=2) for name in figure.categories or _numbered(len(figure.series[0].y))]
     lying = _has_long_labels(figure)
     places = np.arange(len(categories), dtype=float)
     width = 0.78 / len(figure.series)
     for number, series in enumerate(figure.series):
         colour, _ = _look(number)
         at = places + (number - (len(figure.series) - 1) / 2) * width
-        error = None
-        if series.low is not None and series.high is not None:
-            y = np.array(series.y)
-            error = np.clip(np.stack([y - np.array(series.low), np.array(series.high) - y]), 0, None)
+        error = _ends(series)
         whisker = {"ecolor": svg.INK, "elinewidth": 1.1, "capsize": 2.5}
         if lying:
             axes.barh(at, series.y, width * 0.92, color=colour, xerr=error, error_kw=whisker)
@@ -133,15 +171,31 @@ def _bar(axes: Axes, figure: Figure) -> None:
             axes.bar(at, series.y, width * 0.92, color=colour, yerr=error, error_kw=whisker)
     if lying:
         axes.set_yticks(places, categories)
-        axes.invert_yaxis()
         _number_axis(axes, "x", whole=False)
-        _label(axes, figure.y_label, figure.x_label)
+        axes.set_ylim(*_room(len(places))[::-1])
+        _label(axes, figure, figure.y_label, figure.x_label)
     else:
         axes.set_xticks(places, categories)
         _number_axis(axes, "y", whole=False)
-        _label(axes, figure.x_label, figure.y_label)
+        axes.set_xlim(*_room(len(places)))
+        _label(axes, figure, figure.x_label, figure.y_label)
     for axis in (axes.yaxis,) if lying else (axes.xaxis,):
         axis.set_tick_params(length=0, labelcolor=svg.INK)
+
+
+def _ends(series: Series) -> np.ndarray | None:
+    """[2, n] lengths of the interval below and above each value; None where there are none."""
+    if series.low is None or series.high is None:
+        return None
+    y = np.array(series.y)
+    ends: np.ndarray = np.clip(np.stack([y - np.array(series.low), np.array(series.high) - y]), 0, None)
+    return ends
+
+
+def _room(places: int) -> tuple[float, float]:
+    """The ends of an axis of so many named places."""
+    spare = max(0, _FEWEST_PLACES - places) / 2
+    return -0.5 - spare, places - 0.5 + spare
 
 
 def _histogram(axes: Axes, figure: Figure) -> None:
@@ -153,7 +207,7 @@ def _histogram(axes: Axes, figure: Figure) -> None:
         axes.stairs(series.y, series.x, color=colour, linewidth=1.5)
     _number_axis(axes, "x", whole=False)
     _number_axis(axes, "y", whole=True)
-    _label(axes, figure.x_label, figure.y_label)
+    _label(axes, figure, figure.x_label, figure.y_label)
 
 
 def _heatmap(axes: Axes, figure: Figure) -> None:
@@ -194,15 +248,15 @@ def _heatmap(axes: Axes, figure: Figure) -> None:
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set_title(f"strongest colour: {digits.show(largest)}", loc="right", fontsize=9, color=svg.FAINT)
-    _label(axes, figure.x_label, figure.y_label)
+    _label(axes, figure, figure.x_label, figure.y_label)
 
 
-_DRAW = {"line": _line, "bar": _bar, "histogram": _histogram, "heatmap": _heatmap}
+_DRAW = {"line": _line, "points": _points, "bar": _bar, "histogram": _histogram, "heatmap": _heatmap}
 
 
-def _look(number: int) -> tuple[str, str]:
-    """Colour and dash of the n-th series; past the eighth the hues come again, dashed."""
-    return svg.SERIES[number % svg.NUM_COLOURS], ("-", "--", ":")[number // svg.NUM_COLOURS % 3]
+def _look(number: int) -> tuple[str, Any]:
+    """Colour and dash of the n-th series: 24 looks, no two of neighbours alike in either."""
+    return svg.SERIES[number % svg.NUM_COLOURS], DASHES[number % len(DASHES)]
 
 
 def _number_axis(axes: Axes, which: Literal["x", "y"], *, whole: bool) -> None:
@@ -219,9 +273,16 @@ def _number_axis(axes: Axes, which: Literal["x", "y"], *, whole: bool) -> None:
     axes.margins(x=0.02)
 
 
-def _label(axes: Axes, x: str, y: str) -> None:
-    axes.set_xlabel(_short(x, 60))
-    axes.set_ylabel(_short(y, 40))
+def _label(axes: Axes, figure: Figure, x: str, y: str) -> None:
+    axes.set_xlabel(_wrapped(x, int(_width(figure) * 0.86 / _LETTER), lines=2))
+    axes.set_ylabel(_wrapped(y, max(12, int(_height(figure) * 0.8 / _LETTER)), lines=3))
+
+
+def _wrapped(text: str, width: int, *, lines: int) -> str:
+    """The text in lines no longer than this; only what needs more lines is cut."""
+    return "\n".join(
+        textwrap.wrap(" ".join(visible(text).split()), width, max_lines=lines, placeholder=" …", tabsize=1)
+    )
 
 
 def _short(text: str, most: int) -> str:

@@ -17,7 +17,7 @@ _Item = TypeVar("_Item")
 
 def figure_table(figure: Figure) -> Table:
     """The figure's numbers, thinned to a length that one reads; the JSON twin has them all."""
-    if figure.kind == "bar":
+    if figure.kind in ("bar", "points"):
         return _bar(figure)
     if figure.kind == "histogram":
         return _histogram(figure)

@@ -19,10 +19,12 @@ from alignment.report.blocks import (
     Exchange,
     Facts,
     MaskedText,
+    Opening,
     Paragraph,
     Report,
     Section,
     SideBySide,
+    TurnByTurn,
 )
 from alignment.store.atomic import ASIDE, staged_folder, write_text
 
@@ -32,10 +34,12 @@ __all__ = [
     "Exchange",
     "Facts",
     "MaskedText",
+    "Opening",
     "Paragraph",
     "Report",
     "Section",
     "SideBySide",
+    "TurnByTurn",
     "to_html",
     "to_json",
     "to_markdown",

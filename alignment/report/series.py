@@ -11,7 +11,7 @@ import numpy as np
 
 from alignment.errors import UsageError
 
-FigureKind = Literal["line", "bar", "histogram", "heatmap"]
+FigureKind = Literal["line", "points", "bar", "histogram", "heatmap"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class Series:
     Attributes:
         name: for the legend (a heatmap: the row's name).
         x: line: where; histogram: the bin edges (one more than `y`), or the values themselves
-            with an empty `y`; bar and heatmap: unused, may be empty.
+            with an empty `y`; points, bar and heatmap: unused, may be empty.
         y: the values; NaN leaves a gap.
         low, high: the interval at each point, or None.
     """
@@ -51,9 +51,11 @@ class Figure:
     """Series on shared axes.
 
     Attributes:
-        kind: line, bar (a group of bars per category), histogram, or heatmap (a row per series).
-        categories: the bars' groups, or a heatmap's columns.
+        kind: line, points (a point with its interval per named category), bar (a group of bars per category),
+            histogram, or heatmap (a row per series).
+        categories: the names along the axis of points and bars, or a heatmap's columns.
         y_scale: "log" for what spans orders of magnitude (line only).
+        wide: as wide as the page, where others stand two in a row.
     """
 
     type: Literal["figure"] = "figure"
@@ -65,6 +67,7 @@ class Figure:
     categories: tuple[str, ...] = ()
     note: str = ""
     y_scale: Literal["linear", "log"] = "linear"
+    wide: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "series", tuple(self.series))

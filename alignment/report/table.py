@@ -41,6 +41,7 @@ class Table:
         columns: the heads, all different.
         rows: one tuple a row, as long as `columns`; the first cells name the row.
         note: where the figures come from, how the intervals were made, how many were measured.
+        scored_by: the judge that the figures come from, one of the report's `judges`; "" where they are nobody's.
     """
 
     type: Literal["table"] = "table"
@@ -48,6 +49,7 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
+    scored_by: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", tuple(str(column) for column in self.columns))

@@ -6,6 +6,7 @@ N targets (tokens that carry loss), C hidden width, V vocabulary.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -19,7 +20,7 @@ from alignment.policy.policy import Policy, save_policy
 from alignment.train.compute import Compute, is_main_process
 from alignment.train.loop import finish
 from alignment.train.result import TrainingResult
-from alignment.train.session import Session
+from alignment.train.session import Session, Silent
 from alignment.train.settings import PackedSettings
 from alignment.train.trainer import Training, train
 
@@ -47,6 +48,7 @@ def train_language_model(
         NonFiniteError, Interrupted, DiskFull: as `alignment.train.trainer.train`.
     """
     context = longest_sequence(policy, settings)
+    tell_cut_context(policy, settings, session)
     steps = packed_steps(trees, settings, context, seed=session.seed, name=name)
     test = [make_batch([held_out[i] for i in bin_]) for bin_ in pack(held_out, steps.capacity)]
     training = Training(
@@ -68,6 +70,19 @@ def train_language_model(
 def longest_sequence(policy: Policy, settings: PackedSettings) -> int:
     """Tokens that a sequence may have: what the settings ask, within the positions that the model was built for."""
     return min(settings.context_length, int(policy.model.config.max_position_embeddings))
+
+
+def tell_cut_context(policy: Policy, settings: PackedSettings, session: Session) -> None:
+    """Say where the settings ask for longer sequences than the model holds; in the display, or as a Python warning."""
+    asked, context = settings.asked_context, longest_sequence(policy, settings)
+    if asked is not None and asked > context:
+        text = (
+            f"context_length is {asked:,}; the model is built for {context:,} tokens, and longer ones are cut to that"
+        )
+        if isinstance(session.progress, Silent):
+            warnings.warn(text, stacklevel=2)
+        else:
+            session.progress.note(text)
 
 
 def packed_steps(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,14 @@ _TITLES = {"pretrain": "Pretraining", "sft": "Supervised fine-tuning", "tokenize
 
 def section(folder: Path, *, stage: str, result: Mapping[str, Any]) -> Section:
     """The section of a pretraining or SFT stage, from its folder and its result."""
-    blocks: list[Block] = [Facts(title="Figures", items=tuple(figures(result)))]
-    blocks += curves(folder)
-    blocks += data_tables(folder)
     loss = result.get("perplexity")
-    summary = f"held-out perplexity {loss:.2f}" if isinstance(loss, float) else ""
-    return Section(id=stage, title=_TITLES.get(stage, stage), blocks=tuple(blocks), summary=summary)
+    return Section(
+        id=stage,
+        title=_TITLES.get(stage, stage),
+        blocks=tuple(curves(folder)),
+        details=(Facts(title="Figures", items=tuple(figures(result))),),
+        summary=f"held-out perplexity {loss:.2f}" if isinstance(loss, float) else "",
+    )
 
 
 def tokenizer_section(result: Mapping[str, Any]) -> Section:
@@ -31,7 +34,7 @@ def tokenizer_section(result: Mapping[str, Any]) -> Section:
     return Section(
         id="tokenizer",
         title=_TITLES["tokenizer"],
-        blocks=(Facts(title="Figures", items=tuple(figures(result))),),
+        details=(Facts(title="Figures", items=tuple(figures(result))),),
         summary=f"{result.get('vocab_size', 0)} pieces",
     )
 
@@ -45,76 +48,111 @@ def figures(result: Mapping[str, Any]) -> list[tuple[str, Cell]]:
     ]
 
 
-def curves(folder: Path, names: tuple[tuple[str, str], ...] = (("loss", "loss, nats per token"),)) -> list[Block]:
-    """One line figure for each named metric that `metrics.jsonl` holds, with its held-out points."""
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """A metric of `metrics.jsonl` that is drawn where it was logged.
+
+    Attributes:
+        metric: its key.
+        label: the figure's title and axis.
+        held_out: whether its held-out values (`held_out_METRIC`) are drawn with it.
+        note: a sentence under the figure.
+    """
+
+    metric: str
+    label: str
+    held_out: bool = True
+    note: str = ""
+
+
+def curves(folder: Path, drawn: Sequence[Curve] = (Curve(metric="loss", label="loss, nats per token"),)) -> list[Block]:
+    """One line figure for each curve whose metric was logged."""
     rows = read_journal(folder / "metrics.jsonl")
     blocks: list[Block] = []
-    for name, label in names:
+    for curve in drawn:
+        keys = [(curve.metric, "training")] + [(f"held_out_{curve.metric}", "held out")] * curve.held_out
         series = [
             Series(
                 name=title,
                 x=tuple(_number(row, "step", folder) for row in found),
                 y=tuple(_number(row, key, folder) for row in found),
             )
-            for key, title in ((name, "training"), (f"held_out_{name}", "held out"))
-            if (found := [row for row in rows if key in row])
+            for key, title in keys
+            if (found := [row for row in rows if row.get(key) is not None])
         ]
         if series:
-            blocks.append(Figure(title=label, kind="line", series=tuple(series), x_label="step", y_label=label))
+            blocks.append(
+                Figure(
+                    title=curve.label,
+                    kind="line",
+                    series=tuple(series),
+                    x_label="step",
+                    y_label=curve.label,
+                    note=curve.note,
+                )
+            )
     return blocks
 
 
-def data_tables(folder: Path) -> list[Block]:
-    """Rows read, kept and set aside, source by source."""
-    path = folder / "data.json"
-    if not path.exists():
-        return []
-    reports = json.loads(path.read_text(encoding="utf-8"))
+def data_section(folders: Mapping[str, Path]) -> Section:
+    """The data of all stages, each data set once: stages that read the same share its rows.
+
+    Args:
+        folders: stage -> its folder, in the order of the run.
+    """
+    readers: dict[str, list[str]] = {}  # a data set with what was found in it -> the stages that read it
+    for stage, folder in folders.items():
+        for part, report in _reports(folder).items():
+            readers.setdefault(json.dumps([part, _counts(report)], sort_keys=True), []).append(stage)
     rows: list[tuple[Cell, ...]] = []
     totals: list[tuple[Cell, ...]] = []
-    reasons: list[tuple[Cell, ...]] = []
-    for part, report in reports.items():
+    reasons: dict[tuple[str, str, int], None] = {}
+    for found, stages in readers.items():
+        part, report = json.loads(found)
+        read_by = ", ".join(stages)
         for source in report["sources"]:
-            bad = sum(source["quarantined"].values())
-            row = (
-                part,
-                source["name"],
-                source["part"],
-                source["read"],
-                source["records"],
-                bad,
-                sum(source["skipped"].values()),
-            )
-            rows.append(row)
-            reasons += [(source["name"], reason, count) for reason, count in source["quarantined"].items()]
-        # what is said of the split is not there in runs of 0.1.0
-        reasons += [(part, reason, count) for reason, count in report.get("set_aside", {}).items()]
-        kept = report["held_out"], report.get("test", 0), report.get("apart", 0)
-        repeats = report["overlap"] + report.get("repeated", 0)
-        totals.append((part, report["train"], *kept, report["duplicates"], repeats))
-    columns = ("set", "source", "part", "rows read", "records", "quarantined", "skipped")
-    blocks: list[Block] = [
-        Table(title="Data, source by source", columns=columns, rows=tuple(rows)),
-        Table(
-            title="Data after cleaning",
-            columns=(
-                "set",
-                "train",
-                "held out",
-                "test",
-                "kept apart",
-                "duplicates dropped",
-                "held-out repeats dropped",
-            ),
-            rows=tuple(totals),
-            note="Kept apart: prompts that other stages measure themselves by, so that no stage trains on them.",
-        ),
-    ]
+            bad, skipped = sum(source["quarantined"].values()), sum(source["skipped"].values())
+            own = (source["name"], source["part"], source["read"], source["records"], bad, skipped)
+            rows.append((part, *own, read_by))
+            reasons |= {(source["name"], reason, count): None for reason, count in source["quarantined"].items()}
+        reasons |= {(part, reason, count): None for reason, count in report["set_aside"].items()}
+        kept = (report["held_out"], report["test"], report["apart"])
+        repeats = report["overlap"] + report["repeated"]
+        totals.append((part, report["train"], *kept, report["duplicates"], repeats, read_by))
+    details: list[Block] = []
+    if rows:
+        note = "Kept apart: prompts that other stages measure themselves by, so that no stage trains on them."
+        details.append(Table(title="Data after cleaning", columns=_CLEANED, rows=tuple(totals), note=note))
+        details.append(Table(title="Data, source by source", columns=_SOURCES, rows=tuple(rows)))
     if reasons:
         note = "Each row set aside stands in the stage's quarantine file with file, line and reason."
         heads = ("source", "reason", "rows")
-        blocks.append(Table(title="Rows set aside", columns=heads, rows=tuple(reasons), note=note))
-    return blocks
+        details.append(Table(title="Rows set aside", columns=heads, rows=tuple(reasons), note=note))
+    bad = sum(count for _, _, count in reasons)
+    summary = f"{len(totals):,} data sets; {bad:,} rows were set aside" if totals else ""
+    return Section(id="data", title="Data", details=tuple(details), summary=summary)
+
+
+_CLEANED = (
+    *("set", "train", "held out", "test", "kept apart"),
+    *("duplicates dropped", "held-out repeats dropped", "read by"),
+)
+_SOURCES = ("set", "source", "part", "rows read", "records", "quarantined", "skipped", "read by")
+
+
+def _reports(folder: Path) -> Mapping[str, Any]:
+    path = folder / "data.json"
+    found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return found
+
+
+def _counts(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a data report what the page shows; what is said of the split is not there in runs of 0.1.0."""
+    own = ("name", "part", "read", "records", "quarantined", "skipped")
+    sources = [{key: source[key] for key in own} for source in report["sources"]]
+    split = {key: report.get(key, 0) for key in ("test", "apart", "repeated")}
+    counts = {key: report[key] for key in ("train", "held_out", "duplicates", "overlap")}
+    return {"sources": sources, "set_aside": report.get("set_aside", {}), **counts, **split}
 
 
 def _number(row: Mapping[str, Any], key: str, folder: Path) -> float:

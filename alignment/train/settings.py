@@ -82,18 +82,29 @@ class LoopSettings(CadenceSettings):
 class PackedSettings(LoopSettings):
     """What every stage has that trains on packed forests: how long, how many, how often."""
 
-    context_length: int = setting(4096, "longest dialogue, in tokens", ge=8)
+    context_length: int = setting(
+        4096, "longest dialogue, in tokens; not given: what the model holds, up to 4,096", ge=8
+    )
     pack_length: int = setting(0, "tokens of one packed forest; 0: the context length", ge=0)
     batch_size: int = setting(64, "packed forests per step", ge=1)
     epochs: float = setting(1.0, "passes over what is trained on", gt=0, le=MOST_EPOCHS)
     max_steps: int | None = setting(None, "stop after this many steps, whatever the epochs say", ge=1)
+
+    @property
+    def asked_context(self) -> int | None:
+        """`context_length` where it was given; where it was not, it is no wish that a shorter model could fail."""
+        return self.context_length if "context_length" in self.model_fields_set else None
 
 
 class PretrainSettings(PackedSettings):
     """Pretraining from scratch or on (Llama 2 paper, 2)."""
 
     optimizer: PretrainOptimizerSettings = setting(PretrainOptimizerSettings(), "AdamW and its schedule")
-    context_length: int = setting(4096, "longest sequence, in tokens; longer documents are split", ge=8)
+    context_length: int = setting(
+        4096,
+        "longest sequence, in tokens; longer documents are split; not given: what the model holds, up to 4,096",
+        ge=8,
+    )
     batch_size: int = setting(1024, "packed forests per step (paper: 4 M tokens)", ge=1)
     epochs: float = setting(1.0, "passes over the documents", gt=0, le=MOST_EPOCHS)
 

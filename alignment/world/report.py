@@ -37,14 +37,16 @@ def section(settings: WorldSettings) -> Section:
         rows=tuple(_sizes(settings, split) for split in SPLITS),
     )
     rows = tuple(_agreement(world, campaign) for campaign in _CAMPAIGNS)
-    columns = ("campaign", "pairs", "two annotators", "Gwet's AC1", "with the judge", *(f"{g}" for g in GRADES))
+    columns = ("campaign", "pairs", "two annotators", "Gwet's AC1", "with the judge", *reversed(GRADES))
     agree = Table(
         title="Agreement of the simulated annotators on held-out pairs",
         columns=columns,
         rows=rows,
         note="Shares of equal choices; under each grade the share of choices of that grade that are the gold judge's.",
     )
-    return Section(id="world", title="The embedded world", blocks=(facts, sizes, agree))
+    people = f"{len(world.town.people):,} people"
+    summary = f"A town of {people} and {len(world.town.shops):,} shops, whose truth is known exactly."
+    return Section(id="world", title="The embedded world", details=(facts, sizes, agree), summary=summary)
 
 
 def held_out_agreement(world: World, campaign: Campaign, count: int) -> Agreement:
@@ -63,6 +65,6 @@ def _sizes(settings: WorldSettings, split: str) -> tuple[Cell, ...]:
 
 def _agreement(world: World, campaign: Campaign) -> tuple[Cell, ...]:
     found = held_out_agreement(world, campaign, _PAIRS)
-    shares = tuple(None if math.isnan(share) else round(share, 3) for _, share in found.by_grade.values())
+    shares = tuple(None if math.isnan(share) else round(share, 3) for _, share in reversed(found.by_grade.values()))
     figures = (round(found.between, 3), round(found.ac1, 3), round(found.with_judge, 3))
     return (campaign, found.comparisons, *figures, *shares)

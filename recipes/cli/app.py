@@ -28,6 +28,8 @@ app = typer.Typer(
 
   align plan quickstart              what would run; runs nothing
 
+  align init my.yaml --data chats.jsonl   a recipe of your own, commented
+
   align check my.yaml sft.epochs=3   read the data, show rows and loss masks
 
   align run quickstart               every stage, into runs/quickstart
@@ -104,6 +106,28 @@ def run(
 
     targets = (until,) if until else ()
     run_and_tell(recipe, overrides or (), out=out, redo=redo, until=targets, quiet=quiet, allow_code=allow_code)
+
+
+@app.command()
+def init(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The new recipe, as my.yaml.", show_default=False)],
+    origin: Annotated[
+        str, typer.Option("--from", metavar="NAME", help="The shipped recipe to begin from.")
+    ] = "quickstart",
+    data: Annotated[
+        str | None,
+        typer.Option("--data", metavar="FILE", help="Your chats (a file or glob), for SFT.", show_default=False),
+    ] = None,
+) -> None:
+    """Write a commented recipe of your own, begun from a shipped one.
+
+    With --data its SFT trains on your chats; the stages after it stand there commented out.
+
+    Example: align init my.yaml --from quickstart --data chats.jsonl
+    """
+    from recipes.cli.begin import init_recipe
+
+    init_recipe(file, origin=origin, data=data)
 
 
 @app.command()
@@ -243,7 +267,7 @@ def report(
 
 @app.command(rich_help_panel="Look")
 def chat(
-    run: RunArgument,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, or a checkpoint's.", show_default=False)],
     stage: Annotated[
         str | None,
         typer.Option("--stage", metavar="NAME", help="Which model (default: the newest).", show_default=False),
@@ -258,7 +282,7 @@ def chat(
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1, help="Most tokens of an answer.")] = 256,
     seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed and lines give the same answers.")] = 0,
 ) -> None:
-    """Talk to a run's model, line by line; reads standard input, so it can be piped.
+    """Talk to a run's model or a checkpoint, line by line; reads standard input, so it can be piped.
 
     In the dialogue /new starts a fresh one, /help says what can be typed, /quit or Ctrl-D ends.
 
@@ -272,11 +296,29 @@ def chat(
 
 
 @app.command(rich_help_panel="Look")
-def recipes() -> None:
-    """The recipes that come with the suite."""
+def recipes(
+    destination: Annotated[
+        Path | None, typer.Argument(metavar="DEST", help="The copy's file (default: NAME.yaml).", show_default=False)
+    ] = None,
+    copy: Annotated[
+        str | None,
+        typer.Option("--copy", metavar="NAME", help="Write this one out, to be edited.", show_default=False),
+    ] = None,
+) -> None:
+    """The recipes that come with the suite; with --copy, one of them as a file of one's own.
+
+    Example: align recipes --copy quickstart my.yaml
+    """
+    from alignment.errors import UsageError
+    from recipes.cli.begin import copy_recipe
     from recipes.cli.show import show_recipes
 
-    show_recipes()
+    if copy is not None:
+        copy_recipe(copy, destination)
+    elif destination is not None:
+        raise UsageError(f"{destination} is where a copy would go; say which recipe with --copy NAME")
+    else:
+        show_recipes()
 
 
 @app.command(rich_help_panel="Look")

@@ -12,8 +12,10 @@ from alignment.errors import DataError, RequestTooLong, UsageError
 from alignment.generate.settings import SamplingSettings
 from alignment.randomness import named_seed
 from alignment.records import Dialogue, Source, Turn
+from alignment.store.manifest import NAME as MANIFEST
+from alignment.store.manifest import read_manifest
 from recipes.masking import escape_controls, safe
-from recipes.running.folder import require_run, stage_folders
+from recipes.running.folder import MARKER, require_run, stage_folders
 from recipes.running.record import read_record
 from recipes.stages.kind import Makes
 from recipes.stages.table import STAGES
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from alignment.generate.sampler import Sampler
     from alignment.policy.policy import Policy
 
+_CONFIGS = ("config.json", "params.json")  # transformers', Meta's
 MAX_LINE = 100_000  # characters of one message
 COMMANDS = {
     "/new": "starts a fresh dialogue (the system message stays)",
@@ -40,10 +43,10 @@ def chat_on_terminal(
     max_new_tokens: int,
     seed: int,
 ) -> None:
-    """Talk to a run's model until the input ends; what `COMMANDS` names is done and not answered.
+    """Talk to a run's model, or a checkpoint's, until the input ends; what `COMMANDS` names is done and not answered.
 
     Raises:
-        UsageError: there is no run, or no such finished stage.
+        UsageError: there is neither a run nor a checkpoint, or no such finished stage.
     """
     name, folder = find_model(run, stage)
     sampling = SamplingSettings(temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens)
@@ -55,7 +58,8 @@ def chat_on_terminal(
         _lines(), policy=policy, sampler=make_sampler(policy), sampling=sampling, system=system, seed=seed, say=_say
     )
     if sys.stdin.isatty():
-        _say(f"{name} of {safe(str(run))}; /new starts afresh, /help tells more, /quit or Ctrl-D ends")
+        who = f"{name} of {run}" if name else f"the model of {run}"
+        _say(f"{who}; /new starts afresh, /help tells more, /quit or Ctrl-D ends")
     for answer in answers:
         print(escape_controls(answer), flush=True)
 
@@ -117,11 +121,24 @@ def conversation(
 
 
 def find_model(run: Path, stage: str | None) -> tuple[str, Path]:
-    """The stage and checkpoint folder to talk to: the named one, else the newest finished.
+    """The stage and checkpoint folder to talk to: of a run the named one, else the newest finished.
+
+    Args:
+        run: a run's folder; or a checkpoint's, or a stage's that holds one, whose name is then "".
 
     Raises:
         UsageError: there is none; names what there is.
     """
+    if not (run / MARKER).exists():
+        checkpoint = _checkpoint_at(run)
+        if checkpoint is None:
+            raise UsageError(
+                f"{run} holds neither a run ({MARKER}) nor a checkpoint ({' or '.join(_CONFIGS)}); a run's folder, as "
+                f"runs/quickstart, or a checkpoint's is right"
+            )
+        if stage is not None:
+            raise UsageError(f"--stage chooses among the models of a run; {run} is a checkpoint, which is one model")
+        return "", checkpoint
     require_run(run)
     found: dict[str, Path] = {}
     for folder in stage_folders(run):
@@ -138,6 +155,21 @@ def find_model(run: Path, stage: str | None) -> tuple[str, Path]:
     if stage not in found:
         raise UsageError(f"{run} has no finished model of the stage {stage[:100]!r}; it has {', '.join(found)}")
     return stage, found[stage]
+
+
+def _checkpoint_at(place: Path) -> Path | None:
+    """The checkpoint's folder at a place: itself, or the one that a stage's folder holds.
+
+    Raises:
+        UsageError: it holds a model of another kind.
+    """
+    for folder in (place, place / "checkpoint"):
+        if any((folder / name).is_file() for name in _CONFIGS):
+            kind = read_manifest(folder).kind if (folder / MANIFEST).exists() else "policy"
+            if kind != "policy":
+                raise UsageError(f"{folder} is a {kind} model, which scores answers and gives none")
+            return folder
+    return None
 
 
 def _speaks(kind: str) -> bool:

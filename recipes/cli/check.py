@@ -166,6 +166,8 @@ def _whole(console: Console, found: RecipeCheck) -> None:
     for trained, held, count in found.shared:
         text = f"warning: {count:,} prompts that {held} holds out are trained on in {trained}"
         console.print(Text(text, "yellow"), soft_wrap=True)
+    for doubt in found.doubts:
+        console.print(Text(f"warning: {safe(doubt)}", "yellow"), soft_wrap=True)
     colour = "green (or * without colour)"
     console.print(Text(f"sample rows: {colour} tokens carry loss (reward models: are scored); ▁ is a space", "dim"))
 

@@ -29,17 +29,19 @@ class _Reporter:
         self._changed, self._say = changed, say
         self.pace: Pace | None = None
         self.metrics: dict[str, float] = {}
+        self._announced = False  # whether the stretch has said where it starts: a resumed one not at 0
 
     def begin(self, total_steps: int | None, unit: str) -> None:
-        self.pace, self.metrics = Pace(total_steps, safe(unit)), {}
-        self._changed(True)
+        self.pace, self.metrics, self._announced = Pace(total_steps, safe(unit)), {}, False
 
     def step(self, done: int, metrics: Mapping[str, float]) -> None:
         if self.pace is None:
             self.pace = Pace(None, "steps")
         self.pace.step(done)
         self.metrics.update({safe(str(name)): value for name, value in metrics.items()})
-        self._changed(False)
+        announces, self._announced = not self._announced and not metrics, True
+        if not announces:  # where it starts is told by its note
+            self._changed(False)
 
     def note(self, text: str) -> None:
         self._say(safe(text))

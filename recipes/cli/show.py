@@ -16,8 +16,9 @@ from recipes.load import load_recipe, load_run_recipe, shipped_recipes
 from recipes.masking import safe
 from recipes.reading.schema import Recipe
 from recipes.running.folder import is_locked, require_run, stage_folders
+from recipes.running.progress import read_progress
 from recipes.running.record import read_record
-from recipes.running.telling import duration
+from recipes.running.telling import duration, far
 from recipes.running.verify import altered_journals, altered_stages, require_unaltered
 from recipes.stages.kind import Makes
 from recipes.stages.table import STAGES
@@ -33,9 +34,14 @@ def make_console() -> Console:
 
 
 def show_plan(name_or_file: str, overrides: Sequence[str]) -> None:
-    """Print a recipe's stages and the settings that matter."""
+    """Print a recipe's stages and the settings that matter, then say which of its files are missing.
+
+    Raises:
+        RecipeError: files that the recipe names are not there; all of them.
+    """
     from recipes.plan import stages_of
     from recipes.reading.written import settings_lines
+    from recipes.running.inputs import check_inputs
 
     recipe = load_recipe(name_or_file, overrides)
     console = make_console()
@@ -69,10 +75,11 @@ def show_plan(name_or_file: str, overrides: Sequence[str]) -> None:
     console.print("\nsettings that differ from the defaults:")
     for line in settings_lines(recipe):
         console.print(Text(f"  {safe(line)}"), soft_wrap=True)
+    check_inputs(recipe, plan)
 
 
 def show_stages(run: Path) -> None:
-    """Print a run's stages: status, time, headline figure; and what is still to come.
+    """Print a run's stages: status, time, headline figure (of the one at work: how far it is); and what is to come.
 
     Raises:
         UsageError: there is no run.
@@ -81,6 +88,7 @@ def show_stages(run: Path) -> None:
     require_run(run)
     console = make_console()
     at_work = is_locked(run)
+    progress = read_progress(run) if at_work else None
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("stage", "status", "time", "result"):
         table.add_column(column, overflow="fold")
@@ -95,8 +103,12 @@ def show_stages(run: Path) -> None:
             status = "interrupted"  # its process is gone
         kind = STAGES.get(record.kind)
         note = record.error or (kind.headline(record.result) if kind is not None else "")
+        seconds = record.seconds
+        if status == "running" and progress is not None and progress.stage == folder.name:
+            note = far(progress.done, progress.total, progress.unit, progress.seconds_left)
+            seconds += progress.seconds
         style = _STYLES.get(status, "")
-        table.add_row(folder.name, Text(status, style), duration(record.seconds), Text(safe(note.split("\n")[0])))
+        table.add_row(folder.name, Text(status, style), duration(seconds), Text(safe(note.split("\n")[0])))
     for name in _to_come(run):
         if name not in seen:
             table.add_row(name, Text("to come", "dim"), "", "")

@@ -14,16 +14,20 @@ from alignment.data.settings import DataSettings, SplitSettings
 from alignment.evaluate.settings import EvaluateSettings
 from alignment.model.settings import ModelSettings, names_folder
 from alignment.settings import Settings, setting
-from alignment.strict_yaml import KeyPath
+from alignment.strict_yaml import KeyPath, YamlDocument
 from alignment.text.settings import TokenizerSettings
 from alignment.train.settings import ComputeSettings, PretrainSettings, SftSettings
+from alignment.train.tracking import Logger
 from alignment.world.settings import WorldSettings
 from gatt.settings import GattSettings
+from recipes.reading.overrides import origin_of
 from recipes.reading.variables import Expansion
 from reward.function import module_file
 from reward.settings import BroughtReward, RewardSettings
 from rl.settings import RlhfSettings
 
+# sections with data of their own: the one that takes a user's chats, and those that come after it
+CHATS, AFTER_CHATS = "sft", ("reward", "rlhf", "gatt")
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
 
@@ -121,11 +125,23 @@ class Origin:
         file: its file, None for a recipe made in Python.
         overrides: as they were given.
         expansions: path of every string that named variables -> what it became.
+        document: the file as it was read, for its lines.
+        overridden: path of what an override set, as text parts -> how to name that override.
     """
 
     file: str | None = None
     overrides: tuple[str, ...] = ()
     expansions: Mapping[KeyPath, Expansion] = field(default_factory=dict)
+    document: YamlDocument | None = field(default=None, repr=False)
+    overridden: Mapping[tuple[str, ...], str] = field(default_factory=dict, repr=False)
+
+    def where(self, path: KeyPath) -> str:
+        """The place of a value, for a problem: "recipe.yaml:12", "override 'sft.epochs=2'", or "recipe" (of Python)."""
+        if (override := origin_of(path, self.overridden)) is not None:
+            return override
+        if self.file is None or self.document is None:
+            return self.file or "recipe"
+        return f"{self.file}:{self.document.line_of(path)}"
 
 
 class Recipe(Settings):
@@ -139,6 +155,9 @@ class Recipe(Settings):
     split: SplitSettings = setting(
         SplitSettings(),
         "which prompts are held out, once for all stages (the embedded world brings a split of its own)",
+    )
+    track: tuple[Logger, ...] = setting(
+        (), "loggers beside metrics.jsonl: tensorboard, wandb, mlflow, trackio; each needs its package", cosmetic=True
     )
     compute: ComputeSettings = setting(ComputeSettings(), "how the machine is used")
     tokenizer: TokenizerStageSettings = setting(TokenizerStageSettings(), "stage tokenizer")

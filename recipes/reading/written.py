@@ -9,6 +9,7 @@ import yaml
 
 from alignment.settings import Settings
 from alignment.strict_yaml import KeyPath, parse_scalar
+from alignment.train.settings import PackedSettings
 from recipes.masking import mask_values, safe
 from recipes.reading.schema import Recipe
 from recipes.reading.variables import replaced_at, strings_below
@@ -16,11 +17,22 @@ from recipes.reading.variables import replaced_at, strings_below
 
 def resolved_tree(recipe: Recipe) -> dict[str, Any]:
     """All settings as plain values; strings that named variables as the recipe wrote them, secrets masked."""
-    values: dict[str, Any] = recipe.model_dump(mode="json")
+    values: dict[str, Any] = _without_defaults_of_the_model(recipe, recipe.model_dump(mode="json"))
     raw: dict[KeyPath, str] = {path: expansion.raw for path, expansion in recipe.origin.expansions.items()}
     plain = {path: text.replace("${", "$${") for path, text in strings_below(values) if path not in raw}
     tree: dict[str, Any] = mask_values(replaced_at(values, plain | raw))
     return tree
+
+
+def _without_defaults_of_the_model(settings: Settings, values: dict[str, Any]) -> dict[str, Any]:
+    """Without the context lengths that were not given: written out they would be asked for, of whatever model."""
+    for name in type(settings).model_fields:
+        inner = getattr(settings, name)
+        if isinstance(inner, Settings):
+            values[name] = _without_defaults_of_the_model(inner, values[name])
+    if isinstance(settings, PackedSettings) and settings.asked_context is None:
+        del values["context_length"]
+    return values
 
 
 def recipe_yaml(recipe: Recipe) -> str:

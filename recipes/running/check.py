@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alignment.errors import AlignmentError, CheckpointError, DataError, TokenizerError
+from alignment.errors import AlignmentError, CheckpointError, DataError, MissingExtra, TokenizerError
 from alignment.records import Document
+from alignment.train.tracking import require_loggers
 from recipes.plan import stages_of
 from recipes.reading.schema import Recipe
+from recipes.running.inputs import missing_inputs, name_a_folder
 from recipes.stages.apart import Apart
 from recipes.stages.kind import DataSet, Lens, Makes, PlannedStage, Prepared
 
@@ -70,6 +72,7 @@ class RecipeCheck:
         tokenizer_origin: where the tokenizer came from.
         parameters: of the model; None for a checkpoint that is not here.
         shared: (training section, held-out section, prompts that stand in both).
+        doubts: stages that could not learn, by what is known beforehand.
         problems: what would stop the run.
     """
 
@@ -78,6 +81,7 @@ class RecipeCheck:
     tokenizer_origin: str = ""
     parameters: int | None = None
     shared: list[tuple[str, str, int]] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
@@ -94,7 +98,17 @@ def check(recipe: Recipe, folder: Path, say: Callable[[str], None] = lambda text
     for data, apart in data_sets(plan):
         say(f"reading {data.key}")
         found.sections.append(_read(data, apart, opened, recipe.seed, folder, world))
-    found.problems += [f"{section.key}: {section.error}" for section in found.sections if section.error is not None]
+    missing = missing_inputs(recipe, plan)
+    found.problems += map(str, missing)  # every missing file, not the first of each section
+    found.problems += [
+        f"{section.key}: {section.error}"
+        for section in found.sections
+        if section.error is not None and not any(problem.message in section.error for problem in missing)
+    ]
+    try:
+        require_loggers(recipe.track)
+    except MissingExtra as error:
+        found.problems.append(f"track: {error}")
     say("the tokenizer")
     try:
         found.tokenizer, found.tokenizer_origin = _tokenizer(recipe, plan, found.sections)
@@ -140,6 +154,8 @@ def _prepare(
                 section = usable[prepared.key]
                 if section.prepared is None:
                     section.prepared = prepared
+                    known = {"steps": prepared.steps} if prepared.steps is not None else {}
+                    found.doubts += [f"{stage.name}: {doubt}" for doubt in stage.kind.doubts(stage.inputs, known)]
                     if prepared.asked is not None:
                         key, context = prepared.asked
                         found.problems.append(
@@ -231,7 +247,8 @@ def _tokenizer(recipe: Recipe, plan: Sequence[PlannedStage], sections: Sequence[
         model = str(recipe.model.path)
         if not Path(model).is_dir():
             raise TokenizerError(
-                f"the tokenizer of {model} comes with the checkpoint, which is not here; lengths are not counted"
+                f"the tokenizer of {model} comes with the checkpoint, which is not here: lengths are not counted; "
+                f"{name_a_folder(recipe, model)}"
             )
         from alignment.policy.policy import load_tokenizer
 

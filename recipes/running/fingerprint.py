@@ -20,7 +20,7 @@ from alignment.strict_yaml import dotted
 from recipes.masking import is_secret_name
 from recipes.plan import stages_of
 from recipes.reading.schema import Recipe
-from recipes.running.digests import Digests, digests_of, files_of, named_paths
+from recipes.running.digests import Digests, digests_of, named_paths
 from recipes.stages.kind import PlannedStage, Surrounding
 
 SUITE = "llama2-alignment-suite"
@@ -137,18 +137,6 @@ def changes(old: Basis, new: Basis) -> list[Change]:
             if was != now or type(was) is not type(now):
                 found.append(Change(key=prefix + key, old=was, new=now))
     return found
-
-
-def check_inputs(recipe: Recipe, stages: tuple[PlannedStage, ...]) -> None:
-    """See that every input file of these stages is there; reads none.
-
-    Raises:
-        DataError: naming the key and the path.
-    """
-    for stage in stages:
-        for key, value in read_settings(recipe, stage).items():
-            for name, path in named_paths(value, key):
-                files_of(path, name)
 
 
 @cache

@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from alignment.errors import UsageError
-from alignment.report.page import Block, Code, Facts, Report, Section, write_report
+from alignment.report.page import Block, Code, Facts, Opening, Report, Section, write_report
 from alignment.report.table import Cell, Table
+from alignment.train.report import data_section
 from recipes.load import load_run_recipe
 from recipes.plan import stages_of
 from recipes.reading.schema import Recipe
+from recipes.reading.written import resolved_tree
 from recipes.running.folder import RECIPE, now, require_run
-from recipes.running.record import StageRecord, read_record
-from recipes.stages.kind import Makes, PlannedStage, no_cards
+from recipes.running.judges import judges_of
+from recipes.running.record import StageRecord, altered_journal, read_record
+from recipes.stages.kind import Makes, PlannedStage
 
 _PACKAGES = (
     "torch",
@@ -29,6 +34,7 @@ _PACKAGES = (
     "numpy",
     "llama2-alignment-suite",
 )
+_NO_SETTING = ("name", "description")  # of a recipe
 
 
 def write_run_report(run: Path) -> Path:
@@ -49,41 +55,50 @@ def run_report(run: Path) -> Report:
     recipe = load_run_recipe(run)
     plan = [stage for stage in stages_of(recipe) if stage.kind.section is not None]
     records = {stage.name: read_record(run / stage.folder) if (run / stage.folder).is_dir() else None for stage in plan}
-    sections = [_overview(recipe, plan, records)]
+    chapters = []
+    for stage in _page_order(plan):
+        record = records[stage.name]
+        if record is None or record.status != "finished":
+            chapters.append(_missing(stage, record))
+        elif stage.kind.section is not None:
+            chapter = stage.kind.section(stage.inputs, run / stage.folder, stage.name, record.result)
+            told = [f"Warning: {doubt}." for doubt in stage.kind.doubts(stage.inputs, record.result)]
+            if (lost := altered_journal(run / stage.folder, record)) is not None:
+                told.append(f"{lost[:1].upper()}{lost[1:]}.")
+            chapters.append(replace(chapter, summary=" ".join([*told, chapter.summary]).strip()))
+    sections = [_overview(recipe, plan, records, {chapter.id: chapter.summary for chapter in chapters}), *chapters]
     if recipe.world is not None:
         from alignment.world.report import section as world_section
 
         sections.append(world_section(recipe.world))
-    for stage in _page_order(plan):
-        record = records[stage.name]
-        if record is None or record.status != "finished":
-            sections.append(_missing(stage, record))
-        elif stage.kind.section is not None:
-            sections.append(stage.kind.section(stage.inputs, run / stage.folder, stage.name, record.result))
-    sections.append(_reproduce(run, recipe))
+    sections += [data_section({stage.name: run / stage.folder for stage in plan}), _reproduce(run, recipe)]
     by_name = {stage.name: stage for stage in plan}
     lineage = tuple((parent, stage.name) for stage in plan for parent in _drawn_parents(stage, by_name))
-    judge = "gold judge of the embedded world" if recipe.world else "the run's own reward models"
+    opening, judges = _opening(run, plan, records), judges_of(run, recipe, plan)
+    judge = dict(judges).get(opening.judge, opening.judge or "nobody: no two models have been compared")
     return Report(
         title=f"{recipe.name}: report of a run",
         subtitle=recipe.description,
         sections=tuple(sections),
         lineage=lineage,
-        headline=tuple(card for stage in plan for card in stage.kind.cards(run / stage.folder)),
+        top=opening.blocks,
+        headline=opening.cards,
+        headline_by=opening.judge,
+        judges=judges,
         facts=(("seed", recipe.seed), ("judge", judge), ("recipe", recipe.name)),
         created=now(),
     )
 
 
-def compare_runs(runs: Sequence[Path], out: Path, *, allow_different_judges: bool = False) -> Path:
-    """Compare finished runs by their `report.json`.
+def compare_runs(runs: Sequence[Path], out: Path) -> Path:
+    """Compare finished runs by their `report.json` and the recipes that they were asked.
 
     Raises:
-        UsageError: a run has no report yet, or the runs have different judges.
+        UsageError: a run has no report yet.
     """
     from alignment.report.compare import compare
 
-    reports = []
+    reports, settings = [], []
     for run in runs:
         require_run(run)
         path = run / "report" / "report.json"
@@ -93,10 +108,35 @@ def compare_runs(runs: Sequence[Path], out: Path, *, allow_different_judges: boo
             reports.append((run.name, json.loads(path.read_text(encoding="utf-8"))))
         except (ValueError, RecursionError) as error:
             raise UsageError(f"{path} is damaged ({error}); `align report {run}` writes it anew") from None
-    return write_report(compare(reports, allow_different_judges=allow_different_judges), out)
+        tree = resolved_tree(load_run_recipe(run))
+        settings.append(dict(_leaves({key: tree[key] for key in tree if key not in _NO_SETTING})))
+    return write_report(compare(reports, settings), out)
 
 
-def _overview(recipe: Recipe, plan: Sequence[PlannedStage], records: Mapping[str, StageRecord | None]) -> Section:
+def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted key -> value as text, of everything below."""
+    parts = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    below = [leaf for name, part in parts for leaf in _leaves(part, f"{key}.{name}".lstrip("."))]
+    yield from below or [(key, value if isinstance(value, str) else json.dumps(value))]
+
+
+def _opening(run: Path, plan: Sequence[PlannedStage], records: Mapping[str, StageRecord | None]) -> Opening:
+    """What the finished stages give to the top of the page: the first that has something to say."""
+    for stage in plan:
+        record = records[stage.name]
+        if stage.kind.opening is not None and record is not None and record.status == "finished":
+            found = stage.kind.opening(stage.inputs, run / stage.folder)
+            if found.blocks:
+                return found
+    return Opening()
+
+
+def _overview(
+    recipe: Recipe,
+    plan: Sequence[PlannedStage],
+    records: Mapping[str, StageRecord | None],
+    summaries: Mapping[str, str],
+) -> Section:
     rows: list[tuple[Cell, ...]] = []
     total_seconds, total_tokens, total_flops = 0.0, 0, 0.0
     parameters = next((int(r.result["parameters"]) for r in records.values() if r and "parameters" in r.result), 0)
@@ -114,7 +154,7 @@ def _overview(recipe: Recipe, plan: Sequence[PlannedStage], records: Mapping[str
                 round(seconds, 1),
                 tokens or None,
                 flops or None,
-                stage.kind.headline(record.result) if record else "",
+                summaries.get(stage.name) or (stage.kind.headline(record.result) if record else ""),
             )
         )
     columns = ("stage", "status", "seconds", "tokens trained", "FLOPs (6 N D)", "headline")
@@ -126,7 +166,6 @@ def _overview(recipe: Recipe, plan: Sequence[PlannedStage], records: Mapping[str
                 ("tokens trained", total_tokens),
                 ("training FLOPs (6 N D)", total_flops),
                 ("minutes", round(total_seconds / 60, 2)),
-                ("seed", recipe.seed),
                 *dict(fact for stage in plan for fact in stage.inputs.facts().items()).items(),
             ),
         ),
@@ -137,7 +176,7 @@ def _overview(recipe: Recipe, plan: Sequence[PlannedStage], records: Mapping[str
 
 def _page_order(plan: Sequence[PlannedStage]) -> list[PlannedStage]:
     """What brings figures for the top of the page comes first, since people look for it; then the stages in order."""
-    return sorted(plan, key=lambda stage: stage.kind.cards is no_cards)
+    return sorted(plan, key=lambda stage: stage.kind.opening is None)
 
 
 def _drawn_parents(stage: PlannedStage, plan: Mapping[str, PlannedStage]) -> tuple[str, ...]:
@@ -171,8 +210,10 @@ def _reproduce(run: Path, recipe: Recipe) -> Section:
         title="How to reproduce",
         blocks=(
             Code(title="Command", text="align run recipe.yaml --out <a new folder>"),
+            Code(title=RECIPE, text=(run / RECIPE).read_text(encoding="utf-8")),
+        ),
+        details=(
             Facts(title="Versions", items=tuple(versions)),
             Facts(title="Machine", items=tuple(machine)),
-            Code(title=RECIPE, text=(run / RECIPE).read_text(encoding="utf-8")),
         ),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import calendar
 import hashlib
 import json
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -26,6 +27,8 @@ _JOURNALS = ("metrics.jsonl",)
 # what a stage leaves behind that is no result: records of what happened, what it resumes from
 _NO_OUTPUT = {STAGE, "log.txt", "metrics.jsonl", "nonfinite.json"}
 _NO_OUTPUT_FOLDERS = {"samples", "checkpoints"}  # journals of samples, training checkpoints
+# accounts of what was read, for people and the page: no stage reads them, so a lost one fells nothing
+_ACCOUNT = re.compile(r"data\.json|quarantine(-[a-z]+)?\.jsonl")
 # nor work that would be lost: rows set aside
 _NO_WORK = ("quarantine",)
 
@@ -146,10 +149,11 @@ def altered_output(folder: Path, record: StageRecord, *, every: bool = False) ->
     """The first recorded output that is gone, replaced or altered, as a sentence; None if all stand.
 
     Small files are hashed always, large ones where their size or time says that they were written after the stage
-    ended (an edit, or a copy of the run); what hashes like before stands.
+    ended (an edit, or a copy of the run); what hashes like before stands.  An account of the data that is gone
+    (`lost_accounts`) is nothing that a result rests on.
 
     Args:
-        every: hash every file, whatever its size and time.
+        every: hash every file, whatever its size and time, and miss every file.
     """
     for name, digest in record.outputs.items():
         path = folder / name
@@ -165,12 +169,19 @@ def altered_output(folder: Path, record: StageRecord, *, every: bool = False) ->
             files = {f"{name}/{file}": facts for file, facts in whole.files.items()}
         elif path.is_file():
             files = {name: (path.stat().st_size, digest)}  # its digest alone was kept
+        elif _ACCOUNT.fullmatch(name) and not every:
+            continue
         else:
             return f"{name} is missing"
         for file, (size, expected) in files.items():
             if (said := _altered(folder / file, size, expected, record.ended, every)) is not None:
                 return f"{file} {said}"
     return None
+
+
+def lost_accounts(folder: Path, record: StageRecord) -> list[str]:
+    """The accounts of its data (`data.json`, rows set aside) that a stage left and that are gone."""
+    return [name for name in record.outputs if _ACCOUNT.fullmatch(name) and not (folder / name).exists()]
 
 
 def _altered(path: Path, size: int, digest: str, ended: str | None, every: bool) -> str | None:

@@ -15,8 +15,9 @@ from alignment.report.page import Block, Code, Report, Section, write_report
 from alignment.report.table import Cell, Table
 from alignment.train.session import StopFlag
 from recipes.running.folder import now
+from recipes.running.job import StageTable
 from recipes.running.record import StageRecord, stage_records
-from recipes.running.runner import RunSummary, StageTable, run
+from recipes.running.runner import RunSummary, run
 from recipes.running.telling import Display, Quiet, figure
 from recipes.stages.table import STAGES
 from recipes.study import Member, Study

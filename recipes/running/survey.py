@@ -14,7 +14,7 @@ from recipes.reading.schema import Recipe
 from recipes.running.digests import Digests
 from recipes.running.fingerprint import PENDING, Change, basis_of, changes, fingerprint, of_this_release
 from recipes.running.folder import stage_folders
-from recipes.running.record import StageRecord, altered_output, holds_work, read_record
+from recipes.running.record import StageRecord, altered_output, holds_work, lost_accounts, read_record
 from recipes.stages.kind import PlannedStage
 
 
@@ -27,12 +27,14 @@ class Surveyed:
         changed: stage -> what differs for it.
         fallen: stages with work that cannot stand: the changed ones and all that rest on them.
         fallen_folders: their folders in the run, in order.
+        lost: what is gone that no result rests on, as "03-sft/data.json".
     """
 
     finished: dict[str, StageRecord] = field(default_factory=dict)
     changed: dict[str, list[Change]] = field(default_factory=dict)
     fallen: list[str] = field(default_factory=list)
     fallen_folders: list[Path] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
 
 
 def survey(
@@ -81,6 +83,7 @@ def survey(
                 found.changed[stage.name] = [Change(key=f"output of {stage.folder}", old="complete", new=gone)]
             else:
                 found.finished[stage.name] = record
+                found.lost += [f"{stage.folder}/{name}" for name in lost_accounts(folder, record)]
                 done[stage.name] = record.digest
     down = descendants(plan, set(found.changed))
     folders = {stage.name: run / stage.folder for stage in plan}

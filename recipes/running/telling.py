@@ -76,9 +76,13 @@ class Pace:
         return max(self.total - self.done, 0) * pace
 
     def __str__(self) -> str:
-        count = f"{self.done:,}" + (f"/{self.total:,}" if self.total is not None else "")
-        left = self.seconds_left
-        return f"{count} {self.unit}" + (f", {duration(left)} left" if left is not None else "")
+        return far(self.done, self.total, self.unit, self.seconds_left)
+
+
+def far(done: int, total: int | None, unit: str, seconds_left: float | None) -> str:
+    """`1,204/2,147 steps, 3 min 05 s left`."""
+    count = f"{done:,}" + (f"/{total:,}" if total is not None else "")
+    return f"{count} {unit}" + (f", {duration(seconds_left)} left" if seconds_left is not None else "")
 
 
 def duration(seconds: float) -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from alignment.text.tokenizer import Tokenizer
     from alignment.train.session import Session
     from alignment.world import World
+    from alignment.world.judge.gold import GoldJudge
     from recipes.stages.rlhf_inputs import Campaigns, RewardModels, RewardSource
     from reward.scorer import Scorer
     from rl.judges import RewardJudges
@@ -76,6 +77,18 @@ class StageContext:
         """The run's split, with what its sections hold out by name; read once.  None where the inputs have none."""
         apart = self.stage.inputs.apart
         return apart.open(self.session.seed) if apart is not None else None
+
+    def gold_judge(self, prompts: Mapping[str, Sequence[Dialogue]]) -> GoldJudge | None:
+        """The world's judge, where there is a world and every prompt is its; of others it knows no truth."""
+        if self.world is None:
+            return None
+        judge = self.world.judge()
+        foreign = [prompt for part in prompts.values() for prompt in part if not judge.knows(prompt)]
+        if foreign:
+            whose = f"{len(foreign):,} of {sum(map(len, prompts.values())):,} prompts are not the embedded world's"
+            self.session.progress.note(f"the gold judge does not judge: {whose} ({foreign[0].source}, …)")
+            return None
+        return judge
 
     def load(self, data: DataSet[R], *, with_test: bool = False) -> Loaded[R]:
         """Read a data set; rows set aside go to `quarantine.jsonl`, the report to `data.json`."""

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignment.data.record_types import DIALOGUES
+from recipes.stages.doubts import evaluation_doubts
 from recipes.stages.kind import DataSet, Reads, StageKind
 from recipes.stages.rlhf_inputs import Judged
 
 if TYPE_CHECKING:
     from alignment.data.settings import DataSettings
+    from alignment.evaluate.compared import Compared
+    from alignment.evaluate.judge_words import JudgeWords
     from alignment.evaluate.result import VersionScores
     from alignment.evaluate.settings import EvaluateSettings
-    from alignment.judging import Judge
-    from alignment.records import Dialogue
-    from alignment.report.blocks import Section
-    from alignment.report.table import Cell
+    from alignment.report.blocks import Opening, Section
     from recipes.stages.context import StageContext
     from recipes.stages.rlhf_inputs import CampaignPrompts
 
@@ -32,11 +32,13 @@ class EvaluateInputs(Judged):
         with_start: whether the checkpoint in `model.path` answers too; without SFT it is what the versions came from.
         prompts: held-out prompts by campaign; without them the held-out demonstrations' are asked.
         demonstrations: read only where there are no prompts.
+        compared: the two models of the page's first sentence; no part of the figures.
     """
 
     settings: EvaluateSettings
     versions: tuple[str, ...]
     with_start: bool = False
+    compared: Compared | None = None
     prompts: CampaignPrompts | None = None
     demonstrations: DataSettings | None = None
 
@@ -63,61 +65,35 @@ class EvaluateInputs(Judged):
 
 def run(inputs: EvaluateInputs, stage: StageContext) -> dict[str, Any]:
     """Answer and judge; saves `answers.jsonl` and `evaluation.json`."""
+    from alignment.evaluate.improvement import headline, improvements
+    from alignment.evaluate.result import read_answers
     from alignment.evaluate.versions import Version, evaluate_versions
     from alignment.policy.policy import checkpoint_folder
+    from recipes.stages.asked import asked_prompts, judges_of
 
     versions = [Version(name=name, checkpoint=stage.folder_of(name) / "checkpoint") for name in inputs.versions]
     if inputs.with_start and inputs.model is not None and inputs.model.path is not None:
         start = checkpoint_folder(inputs.model.path, inputs.model.revision)
         versions.insert(0, Version(name="start", checkpoint=start))
-    judges, prompts = _judges(inputs, stage), _prompts(inputs, stage)
+    prompts = asked_prompts(inputs, stage)
+    judges = judges_of(inputs, stage, prompts)
     evaluation = evaluate_versions(versions, prompts, judges, inputs.settings, stage.session)
-    return {**evaluation.as_json(), "headline": evaluation.headline}
+    found = improvements(evaluation, read_answers(stage.session.folder), inputs.compared)
+    unjudged = "" if judges else f"{sum(map(len, prompts.values())):,} prompts answered; nobody judged"
+    return {**evaluation.as_json(), "headline": headline(found, inputs.compared) or unjudged}
 
 
-def _prompts(inputs: EvaluateInputs, stage: StageContext) -> dict[str, Sequence[Dialogue]]:
-    """A fixed draw by campaign of prompts that no stage has looked at."""
-    from alignment.evaluate.versions import choose_held_out
+def opening(inputs: EvaluateInputs, folder: Path) -> Opening:
+    """Whether training made the model better, by how much and by whose word: the top of the page."""
+    from alignment.evaluate.report import opening_of
 
-    counts = {"helpfulness": inputs.settings.num_prompts, "safety": inputs.settings.num_safety_prompts}
-    asked: dict[str, list[Dialogue]] = {campaign: [] for campaign in counts}
-    if inputs.prompts is not None:
-        for prompt in stage.load_campaigns(inputs.prompts.data(), with_test=True).test:
-            asked[str(prompt.meta["campaign"])].append(prompt)
-    else:
-        for data in inputs.data():
-            asked["helpfulness"] += [dialogue.prompt() for dialogue in stage.read(data, with_test=True).test]
-    return {
-        campaign: choose_held_out(prompts, counts[campaign], seed=stage.session.seed, name=campaign)
-        for campaign, prompts in asked.items()
-        if prompts or (campaign == "helpfulness" and inputs.demonstrations is not None)
-    }
+    return opening_of(folder, compared=inputs.compared, words=_words(inputs))
 
 
-def _judges(inputs: EvaluateInputs, stage: StageContext) -> list[Judge]:
-    """The reward models, the world's gold judge, an outside judge: whichever there are."""
-    judges: list[Judge] = []
-    if inputs.judges is not None:
-        judges.append(inputs.judges.open(stage))
-    if stage.world is not None:
-        judges.append(stage.world.judge())
-    if inputs.settings.endpoint is not None:
-        from alignment.evaluate.endpoint import EndpointJudge
+def _words(inputs: EvaluateInputs) -> JudgeWords:
+    from alignment.evaluate.judge_words import JudgeWords
 
-        judges.append(EndpointJudge(inputs.settings.endpoint, stage.session))
-    return judges
-
-
-def cards(folder: Path) -> tuple[tuple[str, Cell], ...]:
-    """What the judge says of the first chat model and of the last model: the figures that people look for first."""
-    found: list[tuple[str, Cell]] = []
-    for campaign in ("helpfulness", "safety"):
-        rows = [row for row in _means(folder) if row.campaign == campaign]
-        name = next((n for n in (f"gold.{campaign}", "reward.combined") if rows and n in rows[0].figures), None)
-        if name is not None:
-            chosen = [row for row in rows if row.version == "sft"] + rows[-1:]
-            found += [(f"{name}, {row.version}", round(row.figures[name].value, 3)) for row in chosen]
-    return tuple(found)
+    return JudgeWords.of_a_run(inputs.settings.endpoint.model if inputs.settings.endpoint is not None else None)
 
 
 def figures(folder: Path) -> dict[str, float]:
@@ -138,11 +114,18 @@ def _means(folder: Path) -> list[VersionScores]:
     return [row for row in read_evaluation(folder).versions if not row.task]
 
 
+def doubts(inputs: EvaluateInputs, result: Mapping[str, Any]) -> tuple[str, ...]:
+    """Versions whose answers are all empty or cut."""
+    return tuple(evaluation_doubts(result, "evaluate"))
+
+
 def section(inputs: EvaluateInputs, folder: Path, name: str, result: Mapping[str, Any]) -> Section:
     """Its chapter of the page."""
     from alignment.evaluate.report import section as evaluation_section
 
-    return evaluation_section(folder, num_examples=inputs.settings.num_examples)
+    return evaluation_section(
+        folder, num_examples=inputs.settings.num_examples, compared=inputs.compared, words=_words(inputs)
+    )
 
 
 EVALUATE = StageKind(
@@ -150,8 +133,9 @@ EVALUATE = StageKind(
     does="Answer held-out prompts with every version and judge them",
     run=run,
     section=section,
-    cards=cards,
+    opening=opening,
     figures=figures,
+    doubts=doubts,
     # 1, release 0.1.0: helpfulness decided both campaigns, one tie width for every judge
     # 2: asked the prompts that PPO had chosen its best iteration by
     revision=3,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from alignment.data.record_types import DIALOGUES
 from alignment.errors import DataError, UsageError
+from recipes.stages.doubts import training_doubts
 from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Processes, Reads, Size, StageKind
 from recipes.stages.packed import packed_size
 
@@ -95,7 +96,7 @@ def prepare(inputs: GattInputs, lens: Lens) -> tuple[Prepared]:
     data = inputs.data()[0]
     context = lens.within(inputs.settings.context_length)
     lengths = tuple(len(render_dialogue(dialogue, lens.tokenizer).token_ids) for dialogue in lens.records(data))
-    asked = lens.too_much("gatt.context_length", inputs.settings.context_length)
+    asked = lens.too_much("gatt.context_length", inputs.settings.asked_context)
     return (Prepared(key=data.key, lengths=lengths, context=context, policy={}, asked=asked),)
 
 
@@ -103,6 +104,11 @@ def size(inputs: GattInputs) -> Size:
     """Dialogues synthesised, then steps and tokens."""
     settings = inputs.settings
     return packed_size(settings, first=f"{settings.num_dialogues:,} dialogues of {settings.turns} turns")
+
+
+def doubts(inputs: GattInputs, result: Mapping[str, Any]) -> tuple[str, ...]:
+    """Too few steps."""
+    return tuple(training_doubts(inputs.settings.optimizer, result, "gatt"))
 
 
 def section(inputs: GattInputs, folder: Path, name: str, result: Mapping[str, Any]) -> Section:
@@ -120,6 +126,7 @@ GATT = StageKind(
     size=size,
     prepare=prepare,
     processes=Processes.ONE,
+    doubts=doubts,
     makes=frozenset({Makes.POLICY}),
     # 1, release 0.1.0: another draw of the SFT dialogues mixed in, and loss on their last answer only
     # 2: measured with validation dialogues, or with those that it was trained on

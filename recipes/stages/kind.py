@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from alignment.data.record_types import RecordType
     from alignment.data.settings import DataSettings
     from alignment.model.settings import ModelSettings
-    from alignment.report.blocks import Section
-    from alignment.report.table import Cell
+    from alignment.report.blocks import Opening, Section
     from alignment.text.tokenizer import Tokenizer
     from alignment.world.settings import WorldSettings
     from recipes.stages.apart import Apart
@@ -197,9 +196,9 @@ class Lens:
         """A context as the model holds it."""
         return context_length if self.positions is None else min(context_length, self.positions)
 
-    def too_much(self, key: str, context_length: int) -> tuple[str, int] | None:
-        """The setting, where it asks for more than the model holds."""
-        return (key, context_length) if self.within(context_length) < context_length else None
+    def too_much(self, key: str, asked: int | None) -> tuple[str, int] | None:
+        """The setting, where it was given (else None) and asks for more than the model holds."""
+        return (key, asked) if asked is not None and self.within(asked) < asked else None
 
 
 def _unknown_size(inputs: Any) -> Size:
@@ -210,17 +209,16 @@ def _nothing_prepared(inputs: Any, lens: Lens) -> tuple[Prepared, ...]:
     return ()
 
 
+def _no_doubts(inputs: Any, result: Mapping[str, Any]) -> tuple[str, ...]:
+    return ()
+
+
 def _stands(run: Path, result: Any) -> bool:
     return True
 
 
 def _no_figures(folder: Path) -> Mapping[str, float]:
     return {}
-
-
-def no_cards(folder: Path) -> tuple[tuple[str, Cell], ...]:
-    """The cards of a kind that has no figure for the top of the page."""
-    return ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,8 +232,11 @@ class StageKind(Generic[In, R]):
         section: (inputs, folder, stage's name, result) -> its chapter of the page; None: the page says nothing of it.
         size: what `align plan` says of it.
         prepare: what `align check` counts, by the functions that the run calls.
-        cards: figures of a finished stage's folder for the top of the page; a kind that has them stands first there.
+        opening: (inputs, folder) -> what a finished stage gives to the top of the page: its sentence, figure and
+            cards; a kind that has one has its chapter first.
         figures: what a study compares of a finished stage's folder; where it is empty, the result's own numbers.
+        doubts: (inputs, result, or as much of it as is known before) -> signs that the stage cannot have learnt, as
+            sentences for the terminal, `align check` and the page.
         stands: (run, result) -> whether what the stage left outside its own folder is still there.
         shown: entries of its result; the first that is there is the one figure that a table shows, unless the result
             brings a `headline`.
@@ -252,8 +253,9 @@ class StageKind(Generic[In, R]):
     section: Callable[[In, Path, str, Mapping[str, Any]], Section] | None = None
     size: Callable[[In], Size] = _unknown_size
     prepare: Callable[[In, Lens], tuple[Prepared, ...]] = _nothing_prepared
-    cards: Callable[[Path], tuple[tuple[str, Cell], ...]] = no_cards
+    opening: Callable[[In, Path], Opening] | None = None
     figures: Callable[[Path], Mapping[str, float]] = _no_figures
+    doubts: Callable[[In, Mapping[str, Any]], tuple[str, ...]] = _no_doubts
     stands: Callable[[Path, Mapping[str, Any]], bool] = _stands
     shown: tuple[str, ...] = ()
     makes: frozenset[Makes] = frozenset()

@@ -60,6 +60,13 @@ def size(inputs: PpoInputs) -> Size:
     return Size(first=f"{answers} (at most {limit:,} new tokens)")
 
 
+def doubts(inputs: PpoInputs, result: Mapping[str, Any]) -> tuple[str, ...]:
+    """Whether no iteration was better than the start."""
+    if result.get("best_iteration") != 0:
+        return ()
+    return ("no iteration was better on held-out prompts than the start: the result is the model that it started from",)
+
+
 def section(inputs: PpoInputs, folder: Path, name: str, result: Mapping[str, Any]) -> Section:
     """Its chapter of the page."""
     from rl.report import ppo_section
@@ -74,6 +81,7 @@ PPO = StageKind(
     section=section,
     size=size,
     prepare=prepare,
+    doubts=doubts,
     shown=("best_reward",),
     processes=Processes.ONE,
     makes=frozenset({Makes.POLICY}),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignment.data.record_types import DOCUMENTS
+from recipes.stages.doubts import training_doubts
 from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Processes, Reads, Size, StageKind
 from recipes.stages.packed import packed_size
 
@@ -65,13 +66,18 @@ def prepare(inputs: PretrainInputs, lens: Lens) -> tuple[Prepared]:
     trees = document_trees(documents, lens.tokenizer, context)
     split = {"pieces after splitting": len(trees)} if max(lengths, default=0) > context else {}
     steps = packed_steps(trees, settings, context, seed=lens.seed, name="pretrain").num_steps
-    asked = lens.too_much("pretrain.context_length", settings.context_length)
+    asked = lens.too_much("pretrain.context_length", settings.asked_context)
     return (Prepared(key=data.key, lengths=lengths, context=context, policy=split, steps=steps, asked=asked),)
 
 
 def size(inputs: PretrainInputs) -> Size:
     """Steps and tokens."""
     return packed_size(inputs.settings)
+
+
+def doubts(inputs: PretrainInputs, result: Mapping[str, Any]) -> tuple[str, ...]:
+    """Too few steps."""
+    return tuple(training_doubts(inputs.settings.optimizer, result, "pretrain"))
 
 
 def section(inputs: PretrainInputs, folder: Path, name: str, result: Mapping[str, Any]) -> Section:
@@ -88,6 +94,7 @@ PRETRAIN = StageKind(
     section=section,
     size=size,
     prepare=prepare,
+    doubts=doubts,
     shown=("perplexity", "steps"),
     processes=Processes.ALL,
     makes=frozenset({Makes.POLICY}),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignment.data.record_types import DIALOGUES
+from recipes.stages.doubts import answer_doubts, training_doubts
 from recipes.stages.kind import DataSet, Lens, Makes, Prepared, Processes, Reads, Size, StageKind
 from recipes.stages.packed import packed_size
 from recipes.stages.rlhf_inputs import Judged
@@ -96,6 +97,12 @@ def size(inputs: RejectionInputs) -> Size:
     return packed_size(settings, first=f"{prompts} prompts × {settings.samples_per_prompt} answers")
 
 
+def doubts(inputs: RejectionInputs, result: Mapping[str, Any]) -> tuple[str, ...]:
+    """Too few steps, or no answer that ends."""
+    drawn = answer_doubts(result.get("mean_answer_tokens"), result.get("cut_share"), "the model", "rlhf.rejection")
+    return (*drawn, *training_doubts(inputs.settings.optimizer, result, "rlhf.rejection"))
+
+
 def section(inputs: RejectionInputs, folder: Path, name: str, result: Mapping[str, Any]) -> Section:
     """Its chapter of the page."""
     from rl.report import rejection_section
@@ -110,6 +117,7 @@ REJECTION = StageKind(
     section=section,
     size=size,
     prepare=prepare,
+    doubts=doubts,
     shown=("kept_reward",),
     processes=Processes.ONE,
     revision=2,  # 1, release 0.1.0: kept answers were cut into tokens anew before they were trained on

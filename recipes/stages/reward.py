@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignment.data.record_types import PREFERENCES
+from recipes.stages.doubts import accuracy_doubts, training_doubts
 from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Processes, Reads, Size, StageKind
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def prepare(inputs: RewardInputs, lens: Lens) -> tuple[Prepared]:
             context=context,
             policy={"left out": pairs.too_long} if pairs.too_long else {},
             steps=pair_steps(pairs.examples, settings, context, seed=lens.seed, name=inputs.role).num_steps,
-            asked=lens.too_much(f"{data.key}.context_length", settings.context_length),
+            asked=lens.too_much(f"{data.key}.context_length", settings.asked_context),
         ),
     )
 
@@ -92,6 +93,12 @@ def size(inputs: RewardInputs) -> Size:
     """Pairs and steps."""
     settings = inputs.settings
     return Size(unit="pairs", batch_size=settings.batch_size, epochs=settings.epochs, max_steps=settings.max_steps)
+
+
+def doubts(inputs: RewardInputs, result: Mapping[str, Any]) -> tuple[str, ...]:
+    """Too few steps, or an accuracy like a coin's."""
+    steps = training_doubts(inputs.settings.optimizer, result, f"reward.{inputs.role}")
+    return (*steps, *accuracy_doubts(result))
 
 
 def section(inputs: RewardInputs, folder: Path, name: str, result: Mapping[str, Any]) -> Section:
@@ -109,6 +116,7 @@ REWARD = StageKind(
     section=section,
     size=size,
     prepare=prepare,
+    doubts=doubts,
     shown=("accuracy", "loss", "steps"),
     processes=Processes.ALL,
     makes=frozenset({Makes.REWARD_MODEL}),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignment.data.record_types import DIALOGUES
+from recipes.stages.doubts import training_doubts
 from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Processes, Reads, Size, StageKind
 from recipes.stages.packed import packed_size
 
@@ -62,7 +63,7 @@ def prepare(inputs: SftInputs, lens: Lens) -> tuple[Prepared]:
             context=context,
             policy={name: count for name, count in counts.items() if count},
             steps=packed_steps(trees, settings, context, seed=lens.seed, name="sft").num_steps,
-            asked=lens.too_much("sft.context_length", settings.context_length),
+            asked=lens.too_much("sft.context_length", settings.asked_context),
         ),
     )
 
@@ -70,6 +71,11 @@ def prepare(inputs: SftInputs, lens: Lens) -> tuple[Prepared]:
 def size(inputs: SftInputs) -> Size:
     """Steps and tokens."""
     return packed_size(inputs.settings)
+
+
+def doubts(inputs: SftInputs, result: Mapping[str, Any]) -> tuple[str, ...]:
+    """Too few steps."""
+    return tuple(training_doubts(inputs.settings.optimizer, result, "sft"))
 
 
 def section(inputs: SftInputs, folder: Path, name: str, result: Mapping[str, Any]) -> Section:
@@ -86,6 +92,7 @@ SFT = StageKind(
     section=section,
     size=size,
     prepare=prepare,
+    doubts=doubts,
     shown=("perplexity", "steps"),
     processes=Processes.ALL,
     makes=frozenset({Makes.POLICY}),

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from alignment.store.atomic import ASIDE
+from recipes.running.signals import ONE_REQUEST
 from tests.faults.children import each_in_child, in_child
 from tests.faults.events import NEEDS_SPACE, Act, Event, no_space, watch
 from tests.faults.same import differences
@@ -85,12 +86,13 @@ def safetensors_error() -> Exception:
     return SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
 
-def send(number: int, signals: Sequence[int]) -> Act:
-    """Send signals to the process at event `number`; it goes on."""
+def send(number: int, signals: Sequence[int], *, pause: float = 0.0) -> Act:
+    """Send signals to the process at event `number`, so many seconds apart; it goes on."""
 
     def act(event: Event, torn: Callable[[], None]) -> None:
         if event.number == number:
-            for one in signals:
+            for position, one in enumerate(signals):
+                time.sleep(pause if position else 0.0)
                 os.kill(os.getpid(), one)
 
     return act
@@ -108,7 +110,11 @@ FAULTS = {
     "disk": Fault(at=fill_disk, codes=(1, 2, 3, 4, 5), check=_space_is_told, kinds=NEEDS_SPACE),
     "term": Fault(at=lambda number: send(number, [signal.SIGTERM]), codes=(143, 0)),
     "int": Fault(at=lambda number: send(number, [signal.SIGINT]), codes=(130, 0)),
-    "twice": Fault(at=lambda number: send(number, [signal.SIGTERM, signal.SIGTERM]), codes=(143,)),
+    # in a moment: one request; later: it leaves at once
+    "twice": Fault(at=lambda number: send(number, [signal.SIGTERM, signal.SIGTERM]), codes=(143, 0)),
+    "again": Fault(
+        at=lambda number: send(number, [signal.SIGTERM, signal.SIGTERM], pause=ONE_REQUEST + 0.1), codes=(143,)
+    ),
 }
 
 

@@ -89,7 +89,7 @@ def test_a_full_disk_is_told_and_the_stage_goes_on_when_there_is_space(
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("fault", ["term", "int", "twice"])
+@pytest.mark.parametrize("fault", ["term", "int", "twice", "again"])
 def test_a_signal_ends_the_stage_with_its_code_and_it_goes_on(
     name: str, fault: str, swept: dict[str, Swept], tmp_path: Path
 ) -> None:

@@ -69,12 +69,15 @@ def whole_results(finished: Path) -> dict[str, Any]:
     sections = {
         section["id"]: {
             "status": section["status"],
-            "blocks": {f"{i} {block['title']}": _digest(block) for i, block in enumerate(section["blocks"])},
+            "blocks": {
+                f"{i} {block.get('title', block['type'])}": _digest(block)
+                for i, block in enumerate((*section["blocks"], *section["details"]))
+            },
         }
         for section in _timeless(report["sections"])
         if section["id"] != "reproduce"  # versions and the machine
     }
-    head = {key: report[key] for key in ("title", "subtitle", "headline", "facts", "lineage")}
+    head = {key: report[key] for key in ("title", "subtitle", "top", "headline", "facts", "judges", "lineage")}
     return {"stages": stages, "report": {"head": _digest(head), "sections": sections}}
 
 
@@ -92,9 +95,10 @@ def plan_text(name: str) -> str:
     # where no checkpoint is: a variable of the caller's would name one
     environment = {key: value for key, value in os.environ.items() if not key.startswith("LLAMA2_")} | ENVIRONMENT
     call = [sys.executable, "-c", "from recipes.cli import main; main()", "plan", name]
-    return subprocess.run(
-        call, env=environment, capture_output=True, text=True, check=True, cwd=FOLDER.parents[1]
-    ).stdout
+    done = subprocess.run(call, env=environment, capture_output=True, text=True, cwd=FOLDER.parents[1])
+    if done.returncode not in (0, 2):  # 2: the data that it names are not here
+        raise RuntimeError(f"align plan {name} ended with {done.returncode}: {done.stderr}")
+    return done.stdout
 
 
 def schema() -> Any:

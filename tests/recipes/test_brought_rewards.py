@@ -10,7 +10,8 @@ from alignment.errors import RecipeError, RunChanged, UsageError
 from recipes.load import load_recipe
 from recipes.plan import stages_of
 from recipes.reading.schema import Recipe
-from recipes.running.runner import StageTable, run
+from recipes.running.job import StageTable
+from recipes.running.runner import run
 from recipes.stages.rlhf_inputs import Judged, RewardModels
 
 CODE = "def score(dialogues):\n    return [0.0 for _ in dialogues]\n"

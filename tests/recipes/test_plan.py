@@ -96,10 +96,17 @@ def test_a_source_that_names_no_earlier_stage_with_records_is_refused(
 
 def test_absent_sections_drop_their_stages(recipe_file: Path) -> None:
     small = plan(recipe_file, "reward=null", "rlhf=null", "gatt=null")
-    assert list(small) == ["tokenizer", "pretrain", "sft", "evaluate", "report"]
+    assert list(small) == ["tokenizer", "pretrain", "sft", "report"]
     loaded = plan(recipe_file, "pretrain=null", "sft=null", "model.path=some/chat", "tokenizer.data=null", "gatt=null")
     assert list(loaded)[:3] == ["tokenizer", "reward-helpfulness", "reward-safety"]
     assert loaded["rlhf-v1"].starts_from is None
+
+
+def test_sft_alone_is_evaluated_where_it_holds_something_out(recipe_file: Path) -> None:
+    alone = ("reward=null", "rlhf=null", "gatt=null")
+    assert "evaluate" not in plan(recipe_file, *alone)  # nothing could be asked
+    assert "evaluate" in plan(recipe_file, *alone, "sft.data.held_out_fraction=0.1")
+    assert "evaluate" in plan(recipe_file, *alone, "sft.data.held_out=[{world: dialogues}]")
 
 
 @given(
@@ -162,3 +169,23 @@ def test_a_stage_is_found_by_name_or_kind_and_the_nearest_is_named(recipe: Recip
         find_stages(stages, "rlhfv2")
     with pytest.raises(UsageError, match="no stage of the kind 'ppo'; add its section"):
         find_stages(stages[:3], "ppo")
+
+
+HELD_OUT = "sft.data.held_out_fraction=0.1"  # SFT that holds nothing out is not evaluated
+
+
+@pytest.mark.parametrize(
+    ("overrides", "compared"),
+    [
+        ((), ("sft", "rlhf-v3", "alignment")),  # Ghost Attention after the second version is on the way
+        (("gatt.after=0",), ("sft", "rlhf-v3", "alignment")),  # and after the last one it is not what is asked
+        (("rlhf.versions=1", "rlhf.ppo_from=1", "gatt.after=1"), ("sft", "rlhf-v1", "alignment")),
+        (("rlhf=null", "gatt.after=0", HELD_OUT), ("sft", "gatt", "Ghost Attention")),
+        (("rlhf=null", "gatt=null", HELD_OUT), ("pretrain", "sft", "fine-tuning")),
+    ],
+)
+def test_the_page_compares_what_the_run_is_about(
+    recipe_file: Path, overrides: tuple[str, ...], compared: tuple[str, str, str]
+) -> None:
+    found = plan(recipe_file, *overrides)["evaluate"].inputs.compared
+    assert (found.before, found.after, found.work) == compared

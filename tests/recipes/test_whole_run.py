@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from recipes.load import load_recipe
 from recipes.plan import stages_of
 from recipes.reading.schema import Recipe
-from recipes.running.page import write_run_report
+from recipes.running.page import compare_runs, write_run_report
 from recipes.running.runner import run
+from tests.alignment.report.browser import NEEDS_BROWSER, measured
 from tests.tiny_recipe import TINY
 
 pytestmark = pytest.mark.slow  # a whole run
@@ -77,6 +79,65 @@ def test_every_policy_loads_in_transformers_and_answers_in_the_chat_format(finis
     ids = tokenizer.apply_chat_template([{"role": "user", "content": "Hello!"}], return_tensors="pt", return_dict=True)
     out = model.generate(**ids, max_new_tokens=3, do_sample=False, pad_token_id=0)
     assert out.shape[1] > ids["input_ids"].shape[1]
+
+
+def report_of(run_folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((run_folder / "report" / "report.json").read_text(encoding="utf-8"))
+    return found
+
+
+def test_the_page_begins_with_the_answer_and_compares_sft_with_the_last_version_not_the_last_stage(
+    finished: Path,
+) -> None:
+    report = report_of(finished)
+    sentence, figure = report["top"]
+    assert sentence["text"].startswith("Did alignment improve the model? ")
+    assert "From sft to rlhf-v5, helpfulness " in sentence["text"]
+    assert "judged by the gold judge of the embedded world, which took no part in training" in sentence["text"]
+    assert figure["categories"] == ["pretrain", "sft", *(f"rlhf-v{n}" for n in range(1, 6)), "gatt"]
+    assert {key["key"].partition(", ")[2] for key in report["headline"]} == {"sft", "rlhf-v5", "rlhf-v5 less sft"}
+    (line,) = (section["summary"] for section in report["sections"] if section["id"] == "evaluate")
+    assert "sft" in line
+    assert "-> rlhf-v5" in line
+
+
+def test_data_tables_stand_once(finished: Path) -> None:
+    blocks = [b for section in report_of(finished)["sections"] for b in (*section["blocks"], *section["details"])]
+    titles = [block.get("title", "") for block in blocks]
+    assert titles.count("Data, source by source") == titles.count("Data after cleaning") == 1
+
+
+def test_the_judges_of_a_run_are_told_by_what_they_are(finished: Path) -> None:
+    judges = dict(report_of(finished)["judges"])
+    assert judges["gold"] == "gold judge of the embedded world (40 people, seed 0)"
+    assert "reward-helpfulness " in judges["reward"]
+    assert "reward-safety " in judges["reward"]
+
+
+def test_a_comparison_of_two_runs_lists_the_settings_that_differ(finished: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(finished, other)
+    recipe_file = other / "recipe.yaml"
+    recipe_file.write_text(recipe_file.read_text().replace("num_prompts: 6", "num_prompts: 7"))
+    write_run_report(other)
+    compare_runs([finished, other], tmp_path / "compared")
+    report = json.loads((tmp_path / "compared" / "report.json").read_text())
+    tables = {block["title"]: block for block in report["sections"][0]["blocks"] if "title" in block}
+    assert tables["Settings that differ"]["rows"] == [["evaluate.num_prompts", "6", "7"]]
+
+
+class TestInABrowser:
+    """The page of a whole run as a reader meets it."""
+
+    pytestmark = NEEDS_BROWSER
+
+    def test_it_is_under_12000_pixels_high_with_its_details_folded(self, finished: Path, tmp_path: Path) -> None:
+        html = (finished / "report" / "index.html").read_text(encoding="utf-8")
+        assert measured(html, tmp_path, width=1280)["height"] < 12_000
+
+    def test_no_table_is_cut_and_nothing_sticks_out(self, finished: Path, tmp_path: Path) -> None:
+        seen = measured((finished / "report" / "index.html").read_text(encoding="utf-8"), tmp_path, width=1280)
+        assert (seen["cut"], seen["outside"]) == ([], [])
 
 
 def test_a_report_is_written_of_metrics_that_are_cut_in_the_middle_of_a_line(finished: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from alignment.text.chat import render_dialogue
 from alignment.train.session import Session
 from rl.judges import RewardJudges
 from rl.kept import Kept, best_of, best_of_pool, demonstrable, kept_tree, read_kept
-from rl.rejection import choose_prompts, rejection_sample
+from rl.rejection import choose_prompts, expected_best, rejection_sample
 from rl.rollout import Rollout
 from rl.settings import CandidateSettings, RejectionSettings
 
@@ -78,6 +79,21 @@ def test_what_release_0_1_0_kept_is_trained_on_as_its_text_says(prompts: list[Di
     whole = render_dialogue(prompts[0].answered("a"), policy.tokenizer)
     assert tree.segments[0].tolist() == whole.token_ids
     assert tree.trained[0].tolist() == whole.trained
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("unusable", [0, 1, 2])
+def test_the_expected_best_of_n_is_the_mean_over_all_draws_that_hold_a_usable_answer(n: int, unusable: int) -> None:
+    usable = (0.5, -1.0, 2.0, 0.5, 1.0)
+    answers = (*usable, *(None for _ in range(unusable)))
+    tops = [max(held) for draw in combinations(answers, n) if (held := [score for score in draw if score is not None])]
+    assert expected_best(usable, n, drawn=len(answers)) == pytest.approx(sum(tops) / len(tops))
+
+
+def test_the_expected_best_of_one_is_the_mean_and_of_all_the_one_that_is_kept() -> None:
+    usable = (1.0, 5.0, 3.0)
+    assert expected_best(usable, 1, drawn=4) == pytest.approx(3.0)
+    assert expected_best(usable, 4, drawn=4) == 5.0
 
 
 def test_of_equal_answers_the_first_is_kept(prompts: list[Dialogue]) -> None:

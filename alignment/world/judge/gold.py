@@ -71,6 +71,11 @@ class GoldJudge:
         verdicts = [self.verdict(answer.dialogue, answer.text) for answer in answers]
         return [{"helpfulness": v.helpfulness, "safety": v.safety, **v.parts} for v in verdicts]
 
+    def knows(self, dialogue: Dialogue) -> bool:
+        """Whether a prompt is the world's, so that its answers can be judged."""
+        truth = dialogue.meta.get("truth")
+        return isinstance(truth, Mapping) and "form" in truth
+
     def verdict(self, dialogue: Dialogue, answer: str) -> Verdict:
         """The verdict on one answer.
 
@@ -81,7 +86,7 @@ class GoldJudge:
             DataError: the dialogue is not the world's: it carries no truth.
         """
         truth = dialogue.meta.get("truth")
-        if not isinstance(truth, Mapping) or "form" not in truth:
+        if not isinstance(truth, Mapping) or not self.knows(dialogue):
             raise DataError(
                 f"{dialogue.source}: the gold judge needs a prompt of the embedded world; this one's meta has no truth"
             )

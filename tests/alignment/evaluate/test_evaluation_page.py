@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from alignment.evaluate.compared import Compared
 from alignment.evaluate.report import section
 from alignment.evaluate.result import (
     Comparison,
     Evaluation,
     HeadToHead,
     JudgeRecord,
+    ScoredAnswer,
     VersionScores,
     write_evaluation,
 )
+from alignment.report.as_markdown import to_markdown
+from alignment.report.blocks import Block, Report, SideBySide
 from alignment.report.figure import Figure
 from alignment.report.table import Interval, Table
 
@@ -28,17 +33,31 @@ def evaluation(*figures: str, judges: tuple[JudgeRecord, ...] = JUDGES) -> Evalu
     )
 
 
+def blocks(folder: Path, found: Evaluation, answers: Sequence[ScoredAnswer] = ()) -> list[Block]:
+    write_evaluation(folder, found, answers)
+    made = section(folder, num_examples=2, compared=Compared(before="sft", after="v1", work="alignment"))
+    return [*made.blocks, *made.details]
+
+
 def tables(folder: Path, found: Evaluation) -> dict[str, Table]:
-    write_evaluation(folder, found, [])
-    return {block.title: block for block in section(folder, num_examples=2).blocks if isinstance(block, Table)}
+    return {block.title: block for block in blocks(folder, found) if isinstance(block, Table)}
 
 
-def test_an_outside_judges_scores_stand_beside_the_others_and_are_drawn(tmp_path: Path) -> None:
-    found = tables(tmp_path, evaluation("endpoint.safety", "reward.safety", "answer_tokens"))
-    assert found["Held-out safety prompts"].columns == ("version", "prompts", "endpoint.safety", "reward.safety")
-    assert found["Parts, held-out safety prompts"].columns == ("version", "prompts", "answer_tokens")
-    drawn = [block for block in section(tmp_path, num_examples=2).blocks if isinstance(block, Figure)]
-    assert [figure.title.partition(",")[0] for figure in drawn] == ["endpoint judge", "reward judge"]
+def test_each_judge_has_a_table_and_a_figure_of_its_own(tmp_path: Path) -> None:
+    measured = evaluation("endpoint.safety", "reward.safety", "reward.combined", "answer_tokens")
+    found = tables(tmp_path, measured)
+    by_endpoint = found["Held-out safety prompts, endpoint judge"]
+    assert (by_endpoint.columns, by_endpoint.scored_by) == (("version", "prompts", "endpoint.safety"), "endpoint")
+    by_reward = found["Held-out safety prompts, reward judge"]
+    assert by_reward.columns == ("version", "prompts", "reward.safety", "reward.combined")
+    assert found["Answers to held-out safety prompts"].scored_by == ""
+    drawn = [block.title for block in blocks(tmp_path, measured) if isinstance(block, Figure)]
+    assert drawn == [f"Held-out safety prompts, scored by the {judge} judge" for judge in ("endpoint", "reward")]
+
+
+def test_the_axis_of_a_figure_names_the_models(tmp_path: Path) -> None:
+    (drawn,) = (block for block in blocks(tmp_path, evaluation("gold.safety")) if isinstance(block, Figure))
+    assert (drawn.kind, drawn.categories, drawn.x_label) == ("points", ("sft",), "model")
 
 
 @pytest.mark.parametrize(
@@ -51,10 +70,18 @@ def test_an_outside_judges_scores_stand_beside_the_others_and_are_drawn(tmp_path
 )
 def test_the_note_names_the_judges_that_there_were(judges: tuple[JudgeRecord, ...], said: str, tmp_path: Path) -> None:
     found = tables(tmp_path, evaluation("reward.safety", judges=judges))
-    assert found["Held-out safety prompts"].note == f"Means with 95 % bootstrap intervals.{said}"
+    note = found["Held-out safety prompts, reward judge"].note
+    assert note == f"Means with 95 % bootstrap intervals.{said}"
 
 
-def test_who_wins_says_what_decided_and_from_where_on_scores_tie(tmp_path: Path) -> None:
+def test_a_run_without_a_gold_judge_does_not_speak_of_one(tmp_path: Path) -> None:
+    write_evaluation(tmp_path, evaluation("reward.safety", "reward.combined", judges=JUDGES[:1]), [])
+    page = to_markdown(Report(title="r", sections=(section(tmp_path, num_examples=2),)))
+    assert "reward" in page
+    assert "gold" not in page
+
+
+def test_who_wins_says_what_decided_and_against_whom_a_version_won(tmp_path: Path) -> None:
     rate = HeadToHead(
         later="v1", earlier="sft", wins=1, ties=1, losses=2, rate=0.375, low=0.0, high=0.75, decided=1 / 3
     )
@@ -69,6 +96,29 @@ def test_who_wins_says_what_decided_and_from_where_on_scores_tie(tmp_path: Path)
     )
     whole = Evaluation(versions=evaluation("reward.safety").versions, comparisons=(won,))
     table = tables(tmp_path, whole)["Who wins, reward judge, held-out safety prompts"]
-    assert table.note.startswith("4 prompts, decided by reward.safety; scores at most 0.1 apart are a tie")
-    assert table.rows[1][:3] == (2, "v1", 960)
-    assert table.rows[1][4] == "1 / 1 / 2"
+    assert table.note.startswith("4 prompts, decided by reward.safety of the reward judge; scores at most 0.1 apart")
+    assert table.rows[1][:3] == ("v1", 2.0, 960.0)
+    assert table.rows[1][5] == "against sft: won 1, tied 1, lost 2"
+
+
+def said(text: str, *, tokens: float, finished: float) -> ScoredAnswer:
+    scores = {"answer_tokens": tokens, "finished": finished}
+    return ScoredAnswer(
+        version="sft", campaign="safety", prompt="p", turns=(("user", "Hi?"),), answer=text, scores=scores
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (said("Hello.", tokens=3, finished=1), ()),
+        (said("", tokens=1, finished=1), (("sft", "an empty answer"),)),
+        (said("", tokens=223, finished=1), (("sft", "no text: 222 tokens of blanks and line ends"),)),
+        (said("\n", tokens=64, finished=0), (("sft", "no text: 64 tokens of blanks and line ends, cut at the limit"),)),
+    ],
+)
+def test_an_empty_answer_is_one_without_tokens(
+    answer: ScoredAnswer, told: tuple[tuple[str, str], ...], tmp_path: Path
+) -> None:
+    (shown,) = (b for b in blocks(tmp_path, evaluation(), [answer]) if isinstance(b, SideBySide))
+    assert (shown.title, shown.remarks) == ("safety: Hi?", told)

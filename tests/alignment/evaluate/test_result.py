@@ -80,12 +80,6 @@ def test_a_lone_surrogate_in_an_answer_does_not_stop_the_reading(tmp_path: Path)
     assert read_answers(tmp_path)[0].answer == "\ud800"
 
 
-def test_the_headline_goes_from_the_first_version_to_the_last_over_all_tasks() -> None:
-    assert whole().headline == "gold.helpfulness: sft 0.25 -> v1 0.75"
-    assert Evaluation(versions=(scores("sft", 0.25),)).headline == ""
-    assert Evaluation(versions=(scores("sft", 0.25, campaign="safety"), scores("v1", 0.5))).headline == ""
-
-
 def test_an_evaluation_without_comparisons_is_read_as_one_with_none(tmp_path: Path) -> None:
     write_evaluation(tmp_path, whole(), [])
     path = tmp_path / "evaluation.json"

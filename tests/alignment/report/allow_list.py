@@ -35,11 +35,11 @@ _ATTRIBUTES = {
     "dl": "class", "figure": "class", "g": "clip-path", "html": "lang", "li": "class", "main": "id",
     "meta": "charset content http-equiv name", "nav": "aria-label", "p": "class", "section": "class id",
     "path": "class clip-path d id style", "rect": "class height rx style width x y", "span": "class style",
-    "svg": "aria-label class height role viewbox width", "td": "class colspan",
+    "svg": "aria-label class height role viewbox width", "table": "class", "td": "class colspan",
     "text": "class style transform x y", "th": "class scope", "ul": "class", "use": "href style x y",
 }  # fmt: skip
 _PLAIN = (
-    "article body code defs dt figcaption footer h1 h2 h3 h4 head header ol pre small style summary table tbody "
+    "article body code defs dt figcaption footer h1 h2 h3 h4 head header ol pre small style summary tbody "
     "thead title tr"
 )
 ALLOWED = {tag: set(names.split()) for tag, names in _ATTRIBUTES.items()} | {tag: set() for tag in _PLAIN.split()}

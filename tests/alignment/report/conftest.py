@@ -15,6 +15,7 @@ from alignment.report.blocks import (
     Report,
     Section,
     SideBySide,
+    TurnByTurn,
 )
 from alignment.report.series import Figure, Series
 from alignment.report.table import Interval, Table
@@ -44,6 +45,8 @@ def sample_report() -> Report:
             ("code", "llama2-alignment-suite 0.1.0"),
             ("resumed", False),
         ),
+        top=(Paragraph(text="Did alignment improve the model? Yes."), _every_version()),
+        judges=(("gold", "gold, version 2"),),
         lineage=(
             ("world", "pretrain"),
             ("pretrain", "sft"),
@@ -59,12 +62,18 @@ def sample_report() -> Report:
         ),
         sections=(
             Section(id="overview", title="Overview", summary="Every stage finished.", blocks=(_stages(),)),
-            Section(id="pretrain", title="Pretraining", summary="A small LLaMA learns the town.", blocks=_training()),
+            Section(
+                id="pretrain",
+                title="Pretraining",
+                summary="A small LLaMA learns the town.",
+                blocks=_training()[:2],
+                details=_training()[2:],
+            ),
             Section(id="sft", title="Supervised fine-tuning", blocks=(_mask(), _quarantine())),
             Section(id="reward-helpful", title="Reward model", blocks=_reward()),
             Section(id="rejection", title="Rejection sampling", blocks=(_distribution(), _versions_bar())),
             Section(id="ppo", title="PPO", status="missing"),
-            Section(id="gatt", title="Ghost attention", status="interrupted", blocks=(_attention(),)),
+            Section(id="gatt", title="Ghost attention", status="interrupted", blocks=(_attention(), _turns())),
             Section(
                 id="evaluate",
                 title="Evaluation",
@@ -83,6 +92,25 @@ def sample_report() -> Report:
             ),
         ),
     )
+
+
+def _every_version() -> Figure:
+    score = (0.21, 0.52, 0.6, 0.66, 0.73)
+    ends = {"low": [s - 0.04 for s in score], "high": [s + 0.03 for s in score]}
+    return Figure(
+        title="Every version",
+        kind="points",
+        categories=VERSIONS,
+        series=(Series(name="helpfulness", x=(), y=score, **ends),),
+        x_label="version",
+        y_label="score",
+        wide=True,
+    )
+
+
+def _turns() -> TurnByTurn:
+    answers = (("before", "Hello.", "does not follow it"), ("after", "", "follows the instruction"))
+    return TurnByTurn(title="One dialogue", instruction="Say nothing.", turns=(("Hello?", answers), ("And?", answers)))
 
 
 def _stages() -> Table:

@@ -65,8 +65,8 @@ def test_ids_are_unique_on_the_page_and_every_reference_has_one(page: Page) -> N
 
 def test_a_drawing_has_its_title_as_its_name_and_its_words_as_text(page: Page) -> None:
     drawings = [element for element in page.named("svg") if "drawing" in element.classes]
-    assert [d.attributes["aria-label"] for d in drawings][:2] == ["Loss", "Learning rate"]
-    assert "nats per token" in drawings[0].text
+    assert [d.attributes["aria-label"] for d in drawings][1:4] == ["Every version", "Loss", "Learning rate"]  # narrow
+    assert "nats per token" in drawings[2].text
 
 
 def test_a_drawing_follows_the_colour_scheme(page: Page) -> None:
@@ -89,11 +89,13 @@ def test_each_kind_draws_a_shape_for_its_values() -> None:
     assert shapes(_line((1, 2, 3))) > shapes(_line((1, math.nan, 3))) > 0
 
 
-@pytest.mark.parametrize("kind", ["line", "bar", "histogram", "heatmap"])
+@pytest.mark.parametrize("kind", ["line", "points", "bar", "histogram", "heatmap"])
 @pytest.mark.parametrize("value", [math.nan, math.inf, 0.0, 1e300, -1e-300])
 def test_degenerate_values_are_drawn_or_said_to_be_missing_but_never_fail(kind: FigureKind, value: float) -> None:
     x, y = ((value, value), ()) if kind == "histogram" else ((0.0, 1.0), (value, value))
-    figure = Figure(title="t", kind=kind, series=(Series(name="s", x=x, y=y),), x_label="x", y_label="y")
+    names = ("a", "b") if kind == "points" else ()
+    series = (Series(name="s", x=x, y=y),)
+    figure = Figure(title="t", kind=kind, series=series, x_label="x", y_label="y", categories=names)
     drawing = Page(render_svg(figure))
     assert ("nothing was measured" in drawing.elements[0].text) == (not math.isfinite(value))
 
@@ -116,9 +118,58 @@ def test_a_histogram_counts_every_finite_value_once() -> None:
     [
         ("line", (0, 1), (1,), "has 1 values; it needs 2"),
         ("histogram", (0, 1), (1, 2), "it needs 1, one for each pair of bin edges"),
-        ("pie", (), (), "'pie'; it can be line, bar"),
+        ("pie", (), (), "'pie'; it can be line, points, bar"),
     ],
 )
 def test_a_figure_whose_parts_do_not_fit_is_refused(kind: FigureKind, x: tuple, y: tuple, told: str) -> None:
     with pytest.raises(UsageError, match=told):
         Figure(title="t", kind=kind, series=(Series(name="s", x=x, y=y),), x_label="x", y_label="y")
+
+
+def _texts(figure: Figure) -> list[str]:
+    return [element.text.strip() for element in Page(render_svg(figure)).named("text")]
+
+
+def _bars(count: int, height: float = 1.0) -> Figure:
+    names = tuple("abcdefgh"[:count])
+    series = (Series(name="s", x=(), y=(height,) * count),)
+    return Figure(title="t", kind="bar", series=series, x_label="x", y_label="y", categories=names)
+
+
+def test_points_stand_over_the_names_of_their_places() -> None:
+    names = ("pretrain", "sft", "rlhf-v1")
+    series = (Series(name="s", x=(), y=(1, 2, 3), low=(0, 1, 2), high=(2, 3, 4)),)
+    figure = Figure(title="t", kind="points", series=series, x_label="model", y_label="y", categories=names)
+    assert [text for text in _texts(figure) if text in names] == list(names)
+
+
+def test_a_lone_bar_is_no_wider_than_one_of_four() -> None:
+    def width(figure: Figure) -> float:
+        bar = next(e for e in Page(render_svg(figure)).named("path") if "--series-0" in e.attributes.get("style", ""))
+        places = [float(x) for x in re.findall(r"[ML] ?([-0-9.]+)", bar.attributes["d"])]
+        return max(places) - min(places)
+
+    assert width(_bars(1)) == pytest.approx(width(_bars(4)), rel=0.01)
+
+
+def test_a_short_line_has_a_tick_at_each_of_its_places_and_one_point_has_one() -> None:
+    assert {"1", "2", "4", "8", "16"} <= set(_texts(_at(1, 2, 4, 8, 16)))
+    assert [text for text in _texts(_at(7)) if text in ("6.95", "7", "7.05")] == ["7"]
+
+
+def _at(*places: float) -> Figure:
+    series = (Series(name="s", x=places, y=tuple(100.0 + place for place in places)),)
+    return Figure(title="t", kind="line", series=series, x_label="N", y_label="y")
+
+
+def test_two_equal_lines_are_both_to_be_seen() -> None:
+    drawn = Page(render_svg(_line((1, 2, 3) * 9, (1, 2, 3) * 9))).named("path")
+    dashes = ["dasharray" in e.attributes["style"] for e in drawn if "--series-" in e.attributes.get("style", "")]
+    assert dashes == [False, True]  # the upper one leaves gaps
+
+
+def test_a_long_label_is_broken_into_lines_and_not_cut() -> None:
+    label = "how much better the chosen answer is than the rejected one in the annotators' words"
+    figure = Figure(title="t", kind="line", series=_at(1, 2).series, x_label=label, y_label=label)
+    assert sorted(" ".join(_texts(figure)).split()).count("annotators'") == 2
+    assert "…" not in " ".join(_texts(figure))

@@ -10,7 +10,17 @@ import pytest
 import alignment.report
 from alignment.report.as_html import CONTENT_SECURITY_POLICY, to_html
 from alignment.report.as_markdown import to_markdown
-from alignment.report.blocks import Code, Exchange, Facts, MaskedText, Paragraph, Report, Section, SideBySide
+from alignment.report.blocks import (
+    Code,
+    Exchange,
+    Facts,
+    MaskedText,
+    Paragraph,
+    Report,
+    Section,
+    SideBySide,
+    TurnByTurn,
+)
 from alignment.report.series import Figure, Series
 from alignment.report.table import Table
 from alignment.report.visible import visible
@@ -30,12 +40,19 @@ def _everywhere(text: str, number: int) -> Section:
             Table(title=text, columns=(text, "n"), rows=((text, 1), ("row", text)), note=text),
             Table(title=text, columns=(text,), rows=()),
             Facts(title=text, items=((text, text), (text, 0.5))),
-            SideBySide(title=text, prompt=turns, answers=((text, text, {text: 0.25}), ("sft", "", {}))),
+            SideBySide(
+                title=text,
+                prompt=turns,
+                answers=((text, text, {text: 0.25}), ("sft", "", {})),
+                remarks=(("sft", text),),
+            ),
+            TurnByTurn(title=text, instruction=text, turns=((text, ((text, text, text), (text, "a", ""))),)),
             MaskedText(title=text, tokens=((text, True), (text, False))),
             Code(title=text, text=text),
             Code(title=text, text=text + "\n" * 40),
             Paragraph(text=text),
         ),
+        details=(Table(title=text, columns=(text, "n"), rows=((text, 1),), note=text), Paragraph(text=text)),
     )
 
 
@@ -53,7 +70,7 @@ def _figures() -> Section:
         )
         for at, (kind, (x, y)) in enumerate(kinds.items())
     ]
-    for kind in ("bar", "heatmap"):
+    for kind in ("bar", "points", "heatmap"):
         names = few[:8] if kind == "heatmap" else few
         series = tuple(Series(name=name, x=(), y=tuple(float(n) for n in range(len(few)))) for name in names[:8])
         drawn.append(Figure(title=few[1], kind=kind, series=series, categories=few, x_label=few[2], y_label=few[3]))
@@ -75,6 +92,9 @@ def nasty() -> str:
             lineage=lineage,
             facts=tuple((text, text) for text in NASTY),
             headline=tuple((text, text) for text in NASTY),
+            top=tuple(Paragraph(text=text) for text in NASTY),
+            judges=tuple((text, text) for text in NASTY),
+            headline_by=everything,
         )
     )
 

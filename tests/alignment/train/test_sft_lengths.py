@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import pytest
@@ -116,6 +117,42 @@ def test_the_models_own_context_is_never_exceeded(
     policy: Policy, long: Dialogue, session: Session, make_sft_settings: Callable[..., SftSettings]
 ) -> None:
     policy.model.config.max_position_embeddings = 64
-    result = sft(policy, [long], make_sft_settings(context_length=4096, max_steps=1, batch_size=1), session)
+    with pytest.warns(UserWarning, match=r"context_length is 4,096; the model is built for 64 tokens"):
+        result = sft(policy, [long], make_sft_settings(context_length=4096, max_steps=1, batch_size=1), session)
     assert result.counts["truncated"] == 1
     assert result.tokens == 64
+
+
+def test_without_a_context_length_the_models_own_is_taken_and_nothing_is_warned_of(
+    policy: Policy, long: Dialogue, session: Session, make_sft_settings: Callable[..., SftSettings]
+) -> None:
+    policy.model.config.max_position_embeddings = 64
+    given = make_sft_settings(max_steps=1, batch_size=1)
+    values = {name: getattr(given, name) for name in given.model_fields_set - {"context_length"}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        result = sft(policy, [long], SftSettings(**values), session)
+    assert result.tokens == 64
+
+
+def test_a_display_is_told_instead_of_python(
+    policy: Policy, long: Dialogue, session: Session, make_sft_settings: Callable[..., SftSettings]
+) -> None:
+    policy.model.config.max_position_embeddings = 64
+    told: list[str] = []
+
+    class Shown:
+        """A display that remembers the notes."""
+
+        def begin(self, total_steps: int | None, unit: str) -> None: ...
+
+        def step(self, done: int, metrics: Mapping[str, float]) -> None: ...
+
+        def note(self, text: str) -> None:
+            told.append(text)
+
+        def end(self) -> None: ...
+
+    shown = replace(session, progress=Shown())
+    sft(policy, [long], make_sft_settings(context_length=4096, max_steps=1, batch_size=1), shown)
+    assert len([text for text in told if "context_length is 4,096" in text]) == 1

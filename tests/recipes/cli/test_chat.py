@@ -12,6 +12,8 @@ import pytest
 from alignment.errors import RequestTooLong, UsageError
 from alignment.generate.sampler import Sample, SampleRequest
 from alignment.generate.settings import SamplingSettings
+from alignment.policy.policy import Policy, save_policy
+from alignment.store.manifest import write_manifest
 from recipes.cli.app import chat
 from recipes.cli.chat import COMMANDS, conversation, find_model
 from recipes.reading.schema import Recipe
@@ -114,6 +116,31 @@ def test_the_newest_finished_model_is_talked_to_unless_another_is_named(
     for name in ("pretrain", "reward-safety", "../../etc"):
         with pytest.raises(UsageError, match="it has sft, rlhf-v1"):
             find_model(out, name)
+
+
+def test_a_checkpoint_can_be_talked_to_without_a_run(policy: Policy, tmp_path: Path) -> None:
+    stage = tmp_path / "03-sft"
+    stage.mkdir()
+    save_policy(policy, stage / "checkpoint")
+    assert find_model(stage / "checkpoint", None) == ("", stage / "checkpoint")
+    assert find_model(stage, None) == ("", stage / "checkpoint")  # as a stage of a run, or a session of Python, has it
+    with pytest.raises(UsageError, match="--stage chooses among the models of a run"):
+        find_model(stage / "checkpoint", "sft")
+
+
+def test_a_reward_model_is_not_talked_to(policy: Policy, tmp_path: Path) -> None:
+    save_policy(policy, tmp_path / "checkpoint")
+    write_manifest(tmp_path / "checkpoint", kind="reward", meta={})
+    with pytest.raises(UsageError, match="is a reward model, which scores answers"):
+        find_model(tmp_path / "checkpoint", None)
+
+
+def test_a_folder_that_is_neither_run_nor_checkpoint_is_told_what_would_be_right(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(
+        UsageError, match=r"neither a run \(run\.json\) nor a checkpoint \(config\.json or params\.json"
+    ):
+        find_model(tmp_path, None)
 
 
 def test_a_run_without_a_model_says_so(recipe: Recipe, stages: Any, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ from typing import Any
 import pytest
 import typer
 
+from alignment.strict_yaml import parse_yaml
 from recipes.cli.app import app
-from recipes.load import load_recipe, shipped_recipes
+from recipes.load import build_recipe, load_recipe, shipped_recipes
+from recipes.plan import stages_of
 from tests.golden.frozen import ENVIRONMENT
 
 ROOT = Path(__file__).parents[3]
@@ -23,6 +26,9 @@ FILLED = {"RECIPE": "quickstart", "R": "quickstart", "RUN": "runs/quickstart", "
 GROUP: Any = typer.main.get_command(app)
 _FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`([^`]+)`")
+_PLACE = re.compile(r"(?<!\S)\.venv/bin/(?=align )")  # where it stands until the environment is activated
+_YAML = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_TABLE_ROW = re.compile(r"^\| (.+?) \| (.+?) \|$", re.MULTILINE)
 
 
 def in_help() -> Iterator[tuple[str, str]]:
@@ -39,9 +45,10 @@ def in_pages() -> Iterator[tuple[str, str]]:
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         for block in _FENCED.findall(text):
-            shown = [line.split("#")[0] for line in block.splitlines() if line.startswith("align ")]
+            lines = (_PLACE.sub("", line) for line in block.splitlines())
+            shown = [line.split("#")[0] for line in lines if re.match(r"(echo .* \| )?align ", line)]
             yield from ((page.name, part.strip()) for line in shown for part in line.split(" · "))
-        inline = (" ".join(found.split()) for found in _INLINE.findall(_FENCED.sub("", text)))
+        inline = (_PLACE.sub("", " ".join(found.split())) for found in _INLINE.findall(_FENCED.sub("", text)))
         yield from ((page.name, shown) for shown in inline if shown.startswith("align "))
 
 
@@ -66,8 +73,8 @@ def parsed(arguments: list[str]) -> dict[str, Any]:
 
 def test_there_are_examples_of_every_kind_of_text() -> None:
     verbs = {where for where, _ in in_help()}
-    assert verbs == {"align", *GROUP.commands} - {"recipes"}
-    assert {"README.md", "world.md"} <= {where for where, _ in in_pages()}
+    assert verbs == {"align", *GROUP.commands}
+    assert {"README.md", "world.md", "first-hour.md"} <= {where for where, _ in in_pages()}
 
 
 @pytest.mark.parametrize("example", SHOWN, ids=" ".join)
@@ -102,3 +109,42 @@ def test_the_question_of_the_chat_example_is_one_that_the_town_answers() -> None
     assert world is not None
     turns = itertools.chain.from_iterable(dialogue.turns for dialogue in World(world).dialogues("train"))
     assert question in {turn.content for turn in turns}
+
+
+def test_the_questions_of_the_first_hour_are_the_towns_and_their_answers_are_right() -> None:
+    from alignment.world import World
+
+    rows = _TABLE_ROW.findall((ROOT / "docs" / "first-hour.md").read_text(encoding="utf-8").split("## 3. Chat")[1])
+    asked = {ask: answer for ask, answer in rows if ask != "ask"}
+    assert len(asked) == 5
+    settings = load_recipe("quickstart").world
+    assert settings is not None
+    world = World(settings)
+    prompts = {dialogue.turns[0].content: dialogue for dialogue in world.dialogues("train") if len(dialogue.turns) == 2}
+    for ask, answer in asked.items():
+        verdict = world.judge().verdict(prompts[ask].prompt(), answer)  # it is asked in training, so it can be learnt
+        assert (verdict.parts["correct"], verdict.safety) == (1.0, 1.0), (ask, answer)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/first-hour.md"])
+def test_a_recipe_that_a_page_shows_is_one(page: str) -> None:
+    shown = _YAML.findall((ROOT / page).read_text(encoding="utf-8"))
+    assert shown
+    for text in shown:
+        recipe = build_recipe(parse_yaml(text, name=page), name=page)
+        assert [stage.name for stage in stages_of(recipe)] == ["tokenizer", "sft", "evaluate", "report"]
+
+
+def test_readme_says_where_align_stands_before_its_first_command() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    first = re.search(r"^align ", text, re.MULTILINE)
+    assert first is not None
+    assert ".venv/bin/align" in text[: first.start()]
+    assert "source .venv/bin/activate" in text[: first.start()]
+
+
+def test_readme_tells_every_extra() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = (ROOT / "README.md").read_text(encoding="utf-8").split("## Extras")[1].split("##")[0]
+    told = {name for row in re.findall(r"^\| (`.+?) \|", extras, re.MULTILINE) for name in _INLINE.findall(row)}
+    assert told == set(project["optional-dependencies"])

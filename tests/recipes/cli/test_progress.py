@@ -45,6 +45,19 @@ def test_lines_tell_begin_notes_and_end_without_a_control_character(monkeypatch:
     assert "\x1b" not in text
 
 
+def test_a_resumed_stretch_tells_where_it_goes_on_once_and_never_step_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recipes.cli.display.LINE_EVERY", 0.0)
+    out, file = console(terminal=False)
+    progress = Lines(out).stage_begins("sft", 3, 8, resumed=True)
+    progress.note("goes on after step 1,204 of 2,147")  # as the training loop says it
+    progress.begin(2147, "steps")
+    progress.step(1204, {})
+    progress.step(1205, {"loss": 1.0})
+    assert "0/2,147" not in file.getvalue()
+    assert file.getvalue().count("1,204") == 1
+    assert "1,205/2,147 steps" in file.getvalue()
+
+
 def test_lines_do_not_flood() -> None:
     out, file = console(terminal=False)
     progress = Lines(out).stage_begins("sft", 1, 1, resumed=False)

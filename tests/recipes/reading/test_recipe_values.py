@@ -99,6 +99,16 @@ def test_the_runs_recipe_file_reads_back_as_the_same_recipe(recipe: Recipe, tmp_
     assert again.model_dump() == recipe.model_dump()
 
 
+def test_the_runs_recipe_file_leaves_out_a_context_length_that_was_not_given(recipe_file: Path, tmp_path: Path) -> None:
+    written = tmp_path / "recipe.yaml"
+    written.write_text(recipe_yaml(load_recipe(recipe_file, ["gatt.context_length=100"])))
+    again = load_recipe(written)
+    assert again.sft is not None
+    assert again.gatt is not None
+    assert (again.sft.asked_context, again.gatt.asked_context) == (None, 100)
+    assert again.model.context_length == 128  # the model's own is no wish but what it is built with
+
+
 def test_the_runs_recipe_file_names_variables_and_never_holds_their_values(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 """A process for `test_signals.py`: a run whose SFT stage loops until it is asked to stop.
 
-Arguments: recipe file, run folder, `polite` (looks at the stop flag) or `deaf` (does not).
+Arguments: recipe file, run folder, `polite` (looks at the stop flag), `slow` (half a second after it is set) or `deaf`
+(does not).
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ def stage(inputs: StageInputs, context: StageContext) -> dict[str, Any]:
             (folder / "step").write_text(str(step))
             print(f"step {step}", flush=True)
             time.sleep(0.02)
-            if sys.argv[3] == "polite":
+            if sys.argv[3] == "slow" and context.session.stop.requested:
+                time.sleep(0.5)
+            if sys.argv[3] != "deaf":
                 context.session.stop.check(step)
     (folder / "made").write_text("done")
     return {}

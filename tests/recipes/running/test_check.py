@@ -96,6 +96,28 @@ def test_no_section_trains_on_prompts_that_another_holds_out(files_recipe: Path,
     assert min(held.values()) > 0
 
 
+def test_a_context_that_is_not_given_is_the_models_and_one_that_is_given_must_fit(
+    files_recipe: Path, tmp_path: Path
+) -> None:
+    text = files_recipe.read_text().replace(", context_length: 128, batch_size: 4}", ", batch_size: 4}")
+    files_recipe.write_text(text)
+    found = check(load_recipe(files_recipe), tmp_path)
+    assert found.problems == []  # the default of 4,096 is nobody's wish
+    (sft,) = (section.prepared for section in found.sections if section.key == "sft")
+    assert sft is not None
+    assert sft.context == 128
+    (told,) = check(load_recipe(files_recipe, ["sft.context_length=200"]), tmp_path).problems
+    assert told.startswith("sft.context_length is 200; the model is built for model.context_length 128")
+
+
+def test_a_loggers_missing_package_is_a_problem(
+    files_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alignment.train.tracking.importlib.util.find_spec", lambda module: None)
+    (told,) = check(load_recipe(files_recipe, ["track=[mlflow]"]), tmp_path).problems
+    assert told.startswith("track: mlflow is not installed; it comes with the extra 'mlflow'")
+
+
 def test_sample_rows_mark_exactly_the_tokens_that_carry_loss(files_recipe: Path, tmp_path: Path) -> None:
     found = check(load_recipe(files_recipe), tmp_path)
     assert found.tokenizer is not None

@@ -14,7 +14,17 @@ from typing import Any
 
 import pytest
 
-from alignment.errors import AlignmentError, CheckpointError, DataError, DiskFull, Interrupted, RunChanged, RunLocked
+from alignment.errors import (
+    AlignmentError,
+    CheckpointError,
+    DataError,
+    DiskFull,
+    Interrupted,
+    MissingExtra,
+    RecipeError,
+    RunChanged,
+    RunLocked,
+)
 from alignment.store.lock import RunLock
 from alignment.train.session import StopFlag
 from recipes.load import load_recipe
@@ -262,7 +272,7 @@ def test_an_unfinished_stage_with_work_refuses_a_changed_recipe(
 
 def test_nothing_is_made_when_an_input_is_missing(recipe: Recipe, data_file: Path, stages: Any, tmp_path: Path) -> None:
     data_file.unlink()
-    with pytest.raises(DataError, match=r"rows\.jsonl"):
+    with pytest.raises(RecipeError, match=r"rows\.jsonl"):
         run(recipe, out=tmp_path / "run", stages=stages)
     assert not (tmp_path / "run").exists()
 
@@ -393,3 +403,28 @@ def test_a_report_that_was_removed_is_written_again(recipe: Recipe, stages: Any,
     run(recipe, out=out, stages=WithPage())
     assert stages.calls == [*ALL, "report"]
     assert (out / "page.html").exists()
+
+
+def test_a_logger_is_asked_for_by_the_recipe_and_no_part_of_any_fingerprint(
+    recipe: Recipe, recipe_file: Path, stages: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, given = tmp_path / "run", []
+    run(recipe, out=out, stages=stages, until="pretrain")
+    tracked = load_recipe(recipe_file, ["track=[tensorboard]"])
+    monkeypatch.setattr("recipes.running.runner.require_loggers", lambda names: None)
+    monkeypatch.setattr(
+        "alignment.train.tracking.Tracked._log", lambda self, step, figures: given.append((self._name, step, figures))
+    )
+    stages.before["sft"] = lambda context: context.session.progress.step(3, {"loss": 1.0})
+    run(tracked, out=out, stages=stages, until="sft")
+    assert stages.calls == ["tokenizer", "pretrain", "sft"]  # what was done without it stands
+    assert given == [("run/03-sft", 3, {"loss": 1.0})]
+
+
+def test_a_logger_whose_package_is_missing_stops_before_the_first_stage(
+    recipe_file: Path, stages: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda module: None)
+    with pytest.raises(MissingExtra, match="wandb is not installed"):
+        run(load_recipe(recipe_file, ["track=[wandb]"]), out=tmp_path / "run", stages=stages)
+    assert stages.calls == []

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: the first saves and leaves a run that resumes, the second leaves at once."""
+"""SIGINT and SIGTERM: the first saves and leaves a run that resumes, a later one leaves at once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from alignment.train.session import StopFlag
 from recipes.reading.schema import Recipe
 from recipes.running.record import read_record
 from recipes.running.runner import run
-from recipes.running.signals import stopping_at_signals
+from recipes.running.signals import ONE_REQUEST, stopping_at_signals
 
 pytestmark = pytest.mark.slow  # starts processes
 
@@ -59,10 +59,23 @@ def test_the_first_signal_ends_the_step_and_leaves_a_run_that_goes_on(
     assert stages.calls[0] == "sft"
 
 
-def test_a_second_signal_leaves_at_once(recipe_file: Path, tmp_path: Path) -> None:
+def test_a_signal_that_comes_twice_in_a_moment_is_one_request(recipe_file: Path, tmp_path: Path) -> None:
+    with child(recipe_file, tmp_path / "run", "slow") as process:
+        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):  # as `make` and a terminal pass them on
+            process.send_signal(number)
+            time.sleep(0.1)
+        _, errors = process.communicate(timeout=20)
+        assert process.returncode == 143
+        assert "stopped by signal 15 after step" in errors
+    record = read_record(tmp_path / "run" / "03-sft")
+    assert record is not None
+    assert record.status == "interrupted"  # it went through its end, which a process that leaves at once does not
+
+
+def test_a_signal_two_seconds_later_leaves_at_once(recipe_file: Path, tmp_path: Path) -> None:
     with child(recipe_file, tmp_path / "run", "deaf") as process:
         process.send_signal(signal.SIGINT)
-        time.sleep(0.3)
+        time.sleep(ONE_REQUEST + 0.2)
         assert process.poll() is None  # deaf: the first one alone does not end it
         began = time.monotonic()
         process.send_signal(signal.SIGINT)

@@ -16,6 +16,7 @@ from recipes.reading.schema import Recipe
 from recipes.running import record as records
 from recipes.running.record import StageRecord, altered_output, read_record
 from recipes.running.runner import run
+from recipes.running.telling import Quiet
 from recipes.running.verify import altered_journals, altered_stages, require_unaltered
 
 
@@ -24,6 +25,16 @@ def finished(recipe: Recipe, stages: Any, tmp_path: Path) -> Path:
     out = tmp_path / "run"
     run(recipe, out=out, stages=stages)
     return out
+
+
+class Told(Quiet):
+    """Remembers the lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
 
 
 def edit(path: Path) -> None:
@@ -43,6 +54,28 @@ def test_an_edited_output_stops_the_report_and_names_the_command(finished: Path)
     edit(finished / "03-sft" / "made.json")
     with pytest.raises(CheckpointError, match=r"03-sft: made.json was altered.*align run .*--redo"):
         require_unaltered(finished)
+
+
+@pytest.mark.parametrize("account", ["data.json", "quarantine.jsonl"])
+def test_a_lost_account_of_the_data_is_told_and_fells_nothing(
+    account: str, recipe: Recipe, stages: Any, tmp_path: Path
+) -> None:
+    out, told = tmp_path / "run", Told()
+    stages.before["sft"] = lambda context: (context.session.folder / account).write_text("{}")
+    run(recipe, out=out, stages=stages)
+    (out / "03-sft" / account).unlink()
+    require_unaltered(out)  # for the page
+    assert not run(recipe, out=out, stages=stages, display=told).worked
+    assert told.lines == [f"03-sft/{account} is gone; no result rests on it, the page does without"]
+    assert ("03-sft", f"{account} is missing") in list(altered_stages(out, every=True))  # `align verify`
+
+
+def test_an_edited_account_of_the_data_still_stops_the_report(recipe: Recipe, stages: Any, tmp_path: Path) -> None:
+    stages.before["sft"] = lambda context: (context.session.folder / "data.json").write_text("{}")
+    run(recipe, out=tmp_path / "run", stages=stages)
+    (tmp_path / "run" / "03-sft" / "data.json").write_text("[]")
+    with pytest.raises(CheckpointError, match=r"03-sft: data\.json was altered"):
+        require_unaltered(tmp_path / "run")
 
 
 def test_a_cut_output_is_told(finished: Path) -> None:

@@ -1,0 +1,52 @@
+"""Who judged a run, told so exactly that two runs' scores can be compared where the judges are the same.  No torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from alignment.errors import CheckpointError
+from alignment.evaluate.judge_words import ENDPOINT, GOLD, REWARD
+from alignment.store.manifest import read_manifest
+from recipes.masking import mask, mask_values
+from recipes.reading.schema import Recipe
+from recipes.stages.kind import Makes, PlannedStage
+
+_WEIGHTS = ".safetensors"
+
+
+def judges_of(run: Path, recipe: Recipe, plan: Sequence[PlannedStage]) -> tuple[tuple[str, str], ...]:
+    """(name, what it is) of every judge that a run has.
+
+    The embedded world's judge is told by its town, the reward models by their weights and by how their scores become
+    one, an outside judge by its model.
+    """
+    found = []
+    if recipe.world is not None:
+        town = f"{recipe.world.people:,} people, seed {recipe.world.seed}"
+        found.append((GOLD, f"gold judge of the embedded world ({town})"))
+    models = [stage for stage in plan if stage.makes(Makes.REWARD_MODEL)]
+    told = [f"{stage.name} {_weights(run / stage.folder / 'checkpoint')}" for stage in models]
+    if recipe.reward is not None:
+        told = told or [f"of the section {_digest(mask_values(recipe.reward.model_dump(mode='json')))}"]
+        if recipe.rlhf is not None:
+            told.append(f"combination {_digest(recipe.rlhf.combination.model_dump(mode='json'))}")
+        found.append((REWARD, f"the run's own reward models ({', '.join(told)})"))
+    if recipe.evaluate.endpoint is not None:
+        found.append((ENDPOINT, f"outside judge {mask(recipe.evaluate.endpoint.model)}"))
+    return tuple(found)
+
+
+def _weights(checkpoint: Path) -> str:
+    """The identity of a checkpoint's weights, whatever stands beside them."""
+    try:
+        files = read_manifest(checkpoint).files
+    except CheckpointError:
+        return "not there"
+    return _digest(sorted((name, sha) for name, (_, sha) in files.items() if name.endswith(_WEIGHTS)))
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:10]

@@ -1,0 +1,45 @@
+"""What the evaluation asks, and who judges the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from alignment.judging import Judge
+    from alignment.records import Dialogue
+    from recipes.stages.context import StageContext
+    from recipes.stages.evaluate import EvaluateInputs
+
+
+def asked_prompts(inputs: EvaluateInputs, stage: StageContext) -> dict[str, Sequence[Dialogue]]:
+    """A fixed draw by campaign of prompts that no stage has looked at."""
+    from alignment.evaluate.versions import choose_held_out
+
+    counts = {"helpfulness": inputs.settings.num_prompts, "safety": inputs.settings.num_safety_prompts}
+    asked: dict[str, list[Dialogue]] = {campaign: [] for campaign in counts}
+    if inputs.prompts is not None:
+        for prompt in stage.load_campaigns(inputs.prompts.data(), with_test=True).test:
+            asked[str(prompt.meta["campaign"])].append(prompt)
+    else:
+        for data in inputs.data():
+            asked["helpfulness"] += [dialogue.prompt() for dialogue in stage.read(data, with_test=True).test]
+    return {
+        campaign: choose_held_out(prompts, counts[campaign], seed=stage.session.seed, name=campaign)
+        for campaign, prompts in asked.items()
+        if prompts or (campaign == "helpfulness" and inputs.demonstrations is not None)
+    }
+
+
+def judges_of(inputs: EvaluateInputs, stage: StageContext, prompts: Mapping[str, Sequence[Dialogue]]) -> list[Judge]:
+    """The reward models, the world's gold judge, an outside judge: whichever there are."""
+    judges: list[Judge] = []
+    if inputs.judges is not None:
+        judges.append(inputs.judges.open(stage))
+    if (gold := stage.gold_judge(prompts)) is not None:
+        judges.append(gold)
+    if inputs.settings.endpoint is not None:
+        from alignment.evaluate.endpoint import EndpointJudge
+
+        judges.append(EndpointJudge(inputs.settings.endpoint, stage.session))
+    return judges

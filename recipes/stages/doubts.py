@@ -1,0 +1,83 @@
+"""Signs in a stage's result that it cannot have learnt, or that nothing came of it.  No torch, no pydantic.
+
+Each sentence says what was seen and which setting would change it.  The same functions read a finished stage's result
+and, for `align check`, as much of it as is known beforehand.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from alignment.train.settings import OptimizerSettings
+
+Result = Mapping[str, Any]
+
+
+def training_doubts(optimizer: OptimizerSettings, result: Result, key: str) -> Iterator[str]:
+    """Whether the steps were too few to learn anything.
+
+    Args:
+        result: with `steps`, where they are known.
+        key: the recipe's section of the settings, for the advice ("sft").
+    """
+    steps = result.get("steps")
+    if not isinstance(steps, int) or steps < 1:
+        return
+    if steps == 1:
+        yield (
+            f"one step in all, of which nothing can be learnt; give it more data, more {key}.epochs or a smaller "
+            f"{key}.batch_size"
+        )
+        return
+    warmup = max(optimizer.warmup_steps, math.ceil(optimizer.warmup_fraction * steps))
+    if warmup >= steps:
+        yield (
+            f"the warm-up of {warmup:,} steps is no shorter than the training of {steps:,}: the learning rate hardly "
+            f"reaches its peak; lower {key}.optimizer.warmup_steps, or train longer"
+        )
+
+
+def accuracy_doubts(result: Result) -> Iterator[str]:
+    """Whether a reward model's held-out accuracy can be told from a coin's."""
+    share = _at(result, "evaluation", "accuracy", "all")
+    if isinstance(share, Mapping) and share.get("pairs") and share["low"] <= 0.5:
+        yield (
+            f"the held-out accuracy of {share['value']:.2f} on {share['pairs']:,} pairs cannot be told from chance "
+            f"(95 % interval {share['low']:.2f} to {share['high']:.2f})"
+        )
+
+
+def answer_doubts(tokens: Any, cut: Any, whose: str, key: str) -> Iterator[str]:
+    """Whether all of a model's answers are empty or cut at the limit.
+
+    Args:
+        tokens: of an answer, in the mean, its end token included; None where it is not known.
+        cut: the share of answers that were cut; None where it is not known.
+        key: the recipe's section that holds `sampling`.
+    """
+    if isinstance(tokens, float) and tokens <= 1.0:
+        yield f"every answer of {whose} is empty"
+    elif cut == 1.0:
+        yield (
+            f"every answer of {whose} was cut at the limit: it has not learnt to end, or "
+            f"{key}.sampling.max_new_tokens is too small"
+        )
+
+
+def evaluation_doubts(result: Result, key: str) -> Iterator[str]:
+    """Which versions' answers are all empty or cut, campaign by campaign."""
+    for row in result.get("versions", ()):
+        if not row["task"]:  # else a part of the campaign's row
+            means = {name: figure["value"] for name, figure in row["figures"].items()}
+            cut = 1.0 - means["finished"] if "finished" in means else None
+            whose = f"{row['version']} ({row['campaign']})"
+            yield from answer_doubts(means.get("answer_tokens"), cut, whose, key)
+
+
+def _at(result: Any, *keys: str) -> Any:
+    for key in keys:
+        result = result.get(key) if isinstance(result, Mapping) else None
+    return result
