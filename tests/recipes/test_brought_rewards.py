@@ -22,7 +22,7 @@ def load(recipe_file: Path, *overrides: str) -> Recipe:
     return load_recipe(recipe_file, overrides)
 
 
-def judges_of(recipe: Recipe, name: str) -> RewardModels:
+def models_of(recipe: Recipe, name: str) -> RewardModels:
     inputs = next(stage for stage in stages_of(recipe) if stage.name == name).inputs
     assert isinstance(inputs, Judged)
     assert inputs.judges is not None
@@ -42,7 +42,7 @@ def test_the_helpfulness_model_alone_will_do(recipe_file: Path) -> None:
     names = [stage.name for stage in stages_of(recipe)]
     assert "reward-helpfulness" in names
     assert "reward-safety" not in names
-    judges = judges_of(recipe, "rlhf-v1")
+    judges = models_of(recipe, "rlhf-v1")
     assert (judges.helpfulness.stage, judges.safety) == ("reward-helpfulness", None)
     assert judges.facts()["safety score"] == "none: helpfulness alone is the reward"
 
