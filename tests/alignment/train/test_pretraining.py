@@ -20,7 +20,7 @@ from alignment.store.manifest import verify
 from alignment.text.tokenizer import Tokenizer
 from alignment.train.pretrain import pretrain
 from alignment.train.session import Session
-from alignment.train.settings import OptimizerSettings, PretrainSettings
+from alignment.train.settings import PretrainOptimizerSettings, PretrainSettings
 
 
 def _documents(texts: list[str]) -> list[Document]:
@@ -34,7 +34,7 @@ def make_settings() -> Callable[..., PretrainSettings]:
             "context_length": 32,
             "batch_size": 2,
             "epochs": 4.0,
-            "optimizer": OptimizerSettings(learning_rate=1e-2),
+            "optimizer": PretrainOptimizerSettings(learning_rate=1e-2, warmup_steps=0),
         }
         return PretrainSettings(**{**base, **changes})
 
