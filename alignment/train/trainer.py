@@ -166,6 +166,8 @@ def train(training: Training[B], settings: LoopSettings, session: Session) -> Tr
             if training.evaluate is not None and loop.due(settings.held_out_every):
                 totals.held_out = training.evaluate(model.eval(), compute)
                 model.train()
+                if (wrong := _not_finite(totals.held_out)) is not None:  # the weights are: no skip mends it
+                    loop.refuse(f"held-out {wrong[0]}", wrong[1], rows=())
                 loop.log({f"held_out_{name}": value for name, value in totals.held_out.items()})
             if bad is None:
                 loop.log({"time_tokens_per_second": tokens / took})

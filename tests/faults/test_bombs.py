@@ -27,12 +27,16 @@ DEEP = "[" * 1_000_000
 
 
 def bounded(work: Callable[[], object]) -> str:
-    """What a refusal says; the work has a gigabyte more than now and ten seconds, in a child."""
+    """What a refusal says; the work has a gigabyte more than now and ten seconds of a processor, in a child.
+
+    Seconds of a processor, not of the clock: beside other work a refusal takes longer and costs no more.
+    """
 
     def limited() -> int:
         with Path("/proc/self/statm").open() as file:
             used = int(file.read().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
+        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
         try:
             work()
         except AlignmentError as error:
@@ -40,7 +44,7 @@ def bounded(work: Callable[[], object]) -> str:
             return 3
         return 0
 
-    ended = in_child(limited, timeout=SECONDS)
+    ended = in_child(limited, timeout=6 * SECONDS)
     assert ended.code == 3, ended.output
     return ended.output
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 from collections.abc import Callable
 
@@ -119,6 +120,16 @@ def test_the_training_goes_on_from_its_last_checkpoint_once_the_cause_is_gone(
     assert session.progress.notes == ["goes on after step 2 of 4"]  # type: ignore[attr-defined]
     for name, expected in clean(3).items():
         assert torch.equal(model_tensors(policy.model)[name], expected), name
+
+
+def test_a_held_out_loss_that_is_not_finite_stops_the_training_and_is_told(policy: Policy, session: Session) -> None:
+    training = dataclasses.replace(
+        _training(policy, language_loss), evaluate=lambda model, compute: {"loss": float("nan"), "perplexity": 1.0}
+    )
+    with pytest.raises(NonFiniteError, match="held-out loss is not finite"):
+        train(training, SETTINGS.model_copy(update={"held_out_every": 2, "nonfinite_skips": 5}), session)
+    said = json.loads((session.folder / "nonfinite.json").read_text())["stopped"]
+    assert (said["quantity"], said["step"]) == ("held-out loss", 2)
 
 
 def test_gradients_that_a_caller_left_behind_do_not_enter_the_first_step(
