@@ -16,7 +16,7 @@ from alignment.batch.tree import ForestBatch, Tree, make_batch
 from alignment.records import Grade, LabelledAnswer, Preference
 from alignment.text.chat import answer_ids, render_prompt
 from alignment.text.tokenizer import Tokenizer
-from reward.loss import MarginName, margin_of
+from reward.margins import Margin, margin_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +154,7 @@ def prepare_pairs(
     records: Sequence[Preference | LabelledAnswer],
     tokenizer: Tokenizer,
     *,
-    margin: MarginName,
+    margin: Margin,
     context_length: int,
 ) -> PreparedPairs:
     """Tokenise preferences; an example with an answer over the context is left out and counted."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any
+
+from pydantic import field_validator
 
 from alignment.data.settings import DataSettings
+from alignment.records import Grade
 from alignment.settings import setting
 from alignment.train.settings import MOST_EPOCHS, OptimizerSettings, PackedSettings
+from reward.margins import MarginName, margin_fault
 
 
 class RewardOptimizerSettings(OptimizerSettings):
@@ -22,8 +26,16 @@ class RewardSettings(PackedSettings):
 
     optimizer: RewardOptimizerSettings = setting(RewardOptimizerSettings(), "AdamW and its schedule")
     data: DataSettings = setting(..., "preferences (and labelled answers, for the safety term)")
-    margin: Literal["none", "small", "large"] = setting("large", "the margin table of the paper (table 27)")
+    margin: MarginName | dict[Grade, float] = setting(
+        "large", "the paper's margin table (table 27) by name, or one's own: {grade: number}; a grade left out has 0"
+    )
     safety_weight: float = setting(0.0, "weight of the safety classification term (the paper gives none: ours)", ge=0)
+    centring: float = setting(
+        0.0,
+        "weight of (r_chosen + r_rejected)^2, which keeps scores around 0; 0: none, as in the paper",
+        added=True,
+        ge=0,
+    )
     context_length: int = setting(
         4096,
         "longest prompt and answer together, in tokens; longer pairs are left out; not given: what the model "
@@ -32,3 +44,10 @@ class RewardSettings(PackedSettings):
     )
     batch_size: int = setting(512, "pairs per step", ge=1)
     epochs: float = setting(1.0, "passes over the pairs (the paper: more over-fits)", gt=0, le=MOST_EPOCHS)
+
+    @field_validator("margin", mode="before")
+    @classmethod
+    def _known_margin(cls, margin: Any) -> Any:
+        if (fault := margin_fault(margin)) is not None:
+            raise ValueError(fault)
+        return margin
