@@ -174,6 +174,7 @@ def _reward_models(plan: _Plan, chat: str | None, tokenizer: str) -> RewardModel
     if recipe.reward is None:
         return None
     names = {}
+    combination = recipe.rlhf.combination if recipe.rlhf is not None else CombinationSettings()
     for role, settings in recipe.reward.by_role().items():
         # what a model of helpfulness notices is asked in the town, wherever its comparisons come from
         probes = role == "helpfulness"
@@ -182,10 +183,10 @@ def _reward_models(plan: _Plan, chat: str | None, tokenizer: str) -> RewardModel
             role=role,
             settings=settings,
             probes_world=probes,
+            safety_threshold=combination.safety_threshold,
             **plan.start(chat),
         )
         names[role] = plan.add(REWARD, f"reward-{role}", inputs, starts_from=chat, tokenizer=tokenizer)
-    combination = recipe.rlhf.combination if recipe.rlhf is not None else CombinationSettings()
     return RewardModels(helpfulness=names["helpfulness"], safety=names["safety"], combination=combination)
 
 

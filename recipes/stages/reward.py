@@ -25,11 +25,13 @@ class RewardInputs(FromPolicy):
     Attributes:
         role: "helpfulness" or "safety".
         probes_world: whether the model is asked what flaws it notices in the world's answers.
+        safety_threshold: the recipe's, marked on the page; no part of what the stage does.
     """
 
     role: str
     settings: RewardSettings
     probes_world: bool = False
+    safety_threshold: float | None = None
 
     def reads(self) -> Reads:
         """The role's section."""
@@ -102,7 +104,8 @@ def section(inputs: RewardInputs, folder: Path, name: str, result: Mapping[str, 
     """Its chapter of the page."""
     from reward.report import section as reward_section
 
-    return reward_section(folder, stage=name, result=result)
+    marked = inputs.safety_threshold if inputs.role == "safety" else None
+    return reward_section(folder, stage=name, result=result, safety_threshold=marked)
 
 
 REWARD = StageKind(
