@@ -176,18 +176,24 @@ def _reward_models(plan: _Plan, chat: str | None, tokenizer: str) -> RewardModel
     names = {}
     combination = recipe.rlhf.combination if recipe.rlhf is not None else CombinationSettings()
     for role, settings in recipe.reward.by_role().items():
-        # what a model of helpfulness notices is asked in the town, wherever its comparisons come from
-        probes = role == "helpfulness"
+        # what a model of helpfulness notices is asked in the town, wherever its comparisons come from; a model of
+        # safety that learnt there is asked of both campaigns
+        helps = role == "helpfulness"
         inputs = RewardInputs(
-            world=plan.world(settings.data, judged=probes),
+            world=plan.world(settings.data, judged=helps),
             role=role,
             settings=settings,
-            probes_world=probes,
-            safety_threshold=combination.safety_threshold,
+            probed=("helpfulness",) if helps else ("helpfulness", "safety"),
+            safety_threshold=combination.safety_threshold if recipe.rlhf is not None else None,
             **plan.start(chat),
         )
         names[role] = plan.add(REWARD, f"reward-{role}", inputs, starts_from=chat, tokenizer=tokenizer)
-    return RewardModels(helpfulness=names["helpfulness"], safety=names["safety"], combination=combination)
+    return RewardModels(
+        helpfulness=names["helpfulness"],
+        safety=names["safety"],
+        combination=combination,
+        checks=recipe.rlhf.checks if recipe.rlhf is not None else None,
+    )
 
 
 def _versions(

@@ -11,7 +11,7 @@ from alignment.evaluate.judge_words import REWARD
 from alignment.report import digits
 from alignment.report.figure import Figure, Series
 from alignment.report.page import Block, Facts, Section
-from alignment.report.table import Interval, Table
+from alignment.report.table import Table
 from alignment.train.report import Curve, curves, figures
 from reward.measure.report import cell, interval, measured
 from reward.result import group_order
@@ -112,19 +112,18 @@ def _scores(found: Mapping[str, Any]) -> list[Block]:
 
 
 def _noticed(path: Path) -> list[Block]:
-    """How often the right answer scores higher than the same answer with one flaw; on the embedded world only."""
+    """How often the right answer scores higher than the same answer with one flaw."""
     if not path.exists():
         return []
     rows = tuple(
-        (entry["flaw"], Interval(**entry["share"]), entry["prompts"])
+        (entry["flaw"], entry.get("origin", "world:helpfulness"), interval(entry["share"]), entry["prompts"])
         for entry in json.loads(path.read_text(encoding="utf-8"))
     )
     note = (
-        "A plain right answer to a held-out question against the same with one flaw (courteous: with a courtesy, which "
-        "the gold judge likes better). One half means that the model does not see the difference; what it does not "
-        "see, RLHF cannot teach."
+        "A plain right answer against the same with one flaw (courteous: with a courtesy, which is none). One half "
+        "means that the model does not see the difference; what it does not see, RLHF cannot teach."
     )
-    columns = ("flaw", "the right answer scores higher", "prompts")
+    columns = ("flaw", "answers of", "the right answer scores higher", "prompts")
     return [Table(title="What the model notices", columns=columns, rows=rows, note=note, scored_by=REWARD)]
 
 

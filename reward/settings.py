@@ -36,6 +36,13 @@ class RewardSettings(PackedSettings):
         added=True,
         ge=0,
     )
+    flaws: str | None = setting(
+        None,
+        "a file of right answers and flawed copies ({prompt, right, flawed, flaw}) that the trained model is asked to "
+        "tell apart",
+        added=True,
+        file=True,
+    )
     context_length: int = setting(
         4096,
         "longest prompt and answer together, in tokens; longer pairs are left out; not given: what the model "

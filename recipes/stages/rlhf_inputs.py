@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from alignment.generate.settings import SamplingSettings
     from recipes.stages.context import StageContext
     from rl.judges import RewardJudges
-    from rl.settings import CombinationSettings
+    from rl.settings import ChecksSettings, CombinationSettings
 
 
 @dataclass(kw_only=True)
@@ -91,11 +91,34 @@ class CampaignPrompts:
 
 @dataclass(frozen=True, kw_only=True)
 class RewardModels:
-    """The stages whose reward models judge, and how the two scores become one."""
+    """The stages whose reward models judge, and how the two scores become one.
+
+    Attributes:
+        checks: what follows where they are not fit to judge; None where nothing is trained by them.
+    """
 
     helpfulness: str
     safety: str
     combination: CombinationSettings
+    checks: ChecksSettings | None = None
+
+    def check(self, stage: StageContext) -> None:
+        """Say what their held-out figures tell against judging by them.
+
+        Raises:
+            UsageError: a check that stops has failed.
+        """
+        from recipes.stages.judge_checks import failed_checks, obey, read_figures
+
+        if self.checks is None:
+            return
+        failed = [
+            check
+            for role, name in (("helpfulness", self.helpfulness), ("safety", self.safety))
+            for check in failed_checks(role, read_figures(stage.folder_of(name)), self.combination.safety_threshold)
+        ]
+        for sentence in obey(failed, self.checks):
+            stage.session.progress.note(f"check before RLHF: {sentence}")
 
     def open(self, stage: StageContext) -> RewardJudges:
         """Load both."""
