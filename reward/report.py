@@ -45,6 +45,28 @@ def section(folder: Path, *, stage: str, result: Mapping[str, Any], safety_thres
     return Section(id=stage, title=title, blocks=tuple(blocks), details=tuple(details), summary=summary)
 
 
+def compared_figures(folder: Path) -> dict[str, float]:
+    """What a study compares of a reward model; empty where its evaluation is not there."""
+    if not (folder / "evaluation.json").exists():
+        return {}
+    evaluation = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+    found = {
+        f"accuracy, {_label(group)}": evaluation["accuracy"][group]["value"]
+        for group in sorted(evaluation["accuracy"], key=group_order)
+        if not group.startswith("source:")  # a town's source is called after its seed
+    }
+    for name, entry in evaluation["safety"].items():
+        found[name.replace("_", " ")] = entry["value"] if isinstance(entry, Mapping) else entry
+    for name, entry in evaluation.get("calibration", {}).items():
+        found[f"expected calibration error, {name}"] = entry["error"]["value"]
+    length = evaluation.get("length") or {"accuracy": {}}
+    if length.get("scores"):
+        found["correlation of score and length"] = length["scores"]["value"]
+    if "matched" in length["accuracy"]:
+        found["accuracy, lengths matched"] = length["accuracy"]["matched"]["value"]
+    return found
+
+
 _CURVES = (
     Curve(metric="loss", label="ranking loss with margin"),
     Curve(

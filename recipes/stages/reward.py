@@ -108,6 +108,13 @@ def size(inputs: RewardInputs) -> Size:
     return Size(unit="pairs", batch_size=settings.batch_size, epochs=settings.epochs, max_steps=settings.max_steps)
 
 
+def figures(folder: Path) -> dict[str, float]:
+    """Accuracy by grade and safety bin, the unsafe side, calibration, length."""
+    from reward.report import compared_figures
+
+    return compared_figures(folder)
+
+
 def doubts(inputs: RewardInputs, result: Mapping[str, Any]) -> tuple[str, ...]:
     """Too few steps, an accuracy like a coin's, or scores that RLHF cannot go by."""
     found = [*training_doubts(inputs.settings.optimizer, result, f"reward.{inputs.role}"), *accuracy_doubts(result)]
@@ -135,6 +142,7 @@ REWARD = StageKind(
     size=size,
     prepare=prepare,
     doubts=doubts,
+    figures=figures,
     shown=("accuracy", "loss", "steps"),
     processes=Processes.ALL,
     makes=frozenset({Makes.REWARD_MODEL}),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from alignment.errors import RecipeError, UsageError
+from recipes.plan import stages_of
 from recipes.study import Study, load_study, shipped_studies
 
 TEXT = """recipe: {recipe}
@@ -87,3 +88,29 @@ def test_a_missing_study_names_the_nearest(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", sorted(shipped_studies()))
 def test_every_shipped_study_can_be_run(name: str) -> None:
     assert len(load_study(name).members) >= 3
+
+
+@pytest.mark.parametrize("name", sorted(shipped_studies()))
+def test_every_member_of_a_shipped_study_has_a_plan_as_far_as_the_study_goes(name: str) -> None:
+    study = load_study(name)
+    for member in study.members:
+        names = {stage.kind.name for stage in stages_of(member.recipe)}
+        assert study.settings.until in names
+
+
+def test_the_margin_study_crosses_three_margins_with_the_safety_term() -> None:
+    members = [member for member in load_study("margin").members if member.seed == 0]
+    settings = [member.recipe.reward for member in members]
+    assert [(r.helpfulness.margin, r.safety.margin, r.safety.safety_weight) for r in settings if r] == [
+        (margin, margin, weight) for weight in (1.0, 0.0) for margin in ("none", "small", "large")
+    ]
+
+
+def test_the_scaling_study_halves_both_models_data_four_times() -> None:
+    members = [member for member in load_study("reward-scaling").members if member.seed == 0]
+    shares = [
+        tuple(settings.data.train[0].share for settings in member.recipe.reward.by_role().values())
+        for member in members
+        if member.recipe.reward
+    ]
+    assert shares == [(share, share) for share in (1.0, 0.5, 0.25, 0.125, 0.0625)]

@@ -11,7 +11,7 @@ from alignment.report.blocks import Block, Facts, Section
 from alignment.report.series import Figure
 from alignment.report.table import Table
 from alignment.store.journal import Journal
-from reward.report import section
+from reward.report import compared_figures, section
 from reward.result import (
     Calibration,
     CalibrationBin,
@@ -145,3 +145,24 @@ def test_an_evaluation_of_an_earlier_version_is_still_shown(tmp_path: Path) -> N
     assert table.rows[0][2] == 0.5
     (facts, _) = (block for block in found.details if isinstance(block, Facts))
     assert dict(facts.items)["recall of unsafe"] == 0.5
+
+
+def test_a_study_compares_grades_and_the_unsafe_side_and_no_source_that_is_called_after_a_seed(tmp_path: Path) -> None:
+    assert compared_figures(tmp_path) == {}
+    chapter(tmp_path, "all", "grade:better", "safety:both safe", "source:world:64/0/preferences")
+    assert compared_figures(tmp_path) == {
+        "accuracy, all": 0.731,
+        "accuracy, better": 0.731,
+        "accuracy, both safe": 0.731,
+    }
+
+
+def test_a_study_compares_calibration_and_length(tmp_path: Path, measured_chapter: Section) -> None:
+    assert measured_chapter.id == "reward-safety"
+    assert compared_figures(tmp_path) == {
+        "recall of unsafe": 0.5,
+        "expected calibration error, pairs": 0.5,
+        "expected calibration error, labels": 0.5,
+        "correlation of score and length": 0.5,
+        "accuracy, lengths matched": 0.5,
+    }
