@@ -144,6 +144,7 @@ def stages_of(recipe: Recipe) -> tuple[PlannedStage, ...]:
                 prompts=prompts,
                 demonstrations=demonstrations if prompts is None else None,
                 judges=judges,
+                comparisons=recipe.reward.by_role() if recipe.reward is not None else {},
             ),
             *models,
             *plan.making(Makes.REWARD_MODEL),

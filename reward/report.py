@@ -45,6 +45,29 @@ def section(folder: Path, *, stage: str, result: Mapping[str, Any], safety_thres
     return Section(id=stage, title=title, blocks=tuple(blocks), details=tuple(details), summary=summary)
 
 
+def compared_models(path: Path) -> list[Block]:
+    """Reward models side by side on each other's held-out pairs, and how far they agree; none without the file."""
+    if not path.exists():
+        return []
+    found = json.loads(path.read_text(encoding="utf-8"))
+    names = list(dict.fromkeys(model for shares in found["accuracy"].values() for model in shares))
+    rows = []
+    for pairs, shares in found["accuracy"].items():
+        agreed = found["agreement"].get(pairs)
+        cells = [interval(shares[name]) if name in shares else None for name in names]
+        number = max(share["pairs"] for share in shares.values())
+        rows.append((pairs, *cells, interval(agreed["same"]) if agreed else None, number))
+    table = Table(
+        title="Reward models on each other's held-out pairs",
+        columns=("pairs of", *(f"{name} model" for name in names), "both agree", "number"),
+        rows=tuple(rows),
+        note=f"How often a model prefers the chosen answer, and both the same one; 95 % intervals, bootstrap by "
+        f"prompt; {_TIES}. Each model should be the better one on its own pairs (Llama 2 paper, table 7).",
+        scored_by=REWARD,
+    )
+    return [table]
+
+
 def compared_figures(folder: Path) -> dict[str, float]:
     """What a study compares of a reward model; empty where its evaluation is not there."""
     if not (folder / "evaluation.json").exists():

@@ -150,6 +150,37 @@ class RewardEvaluation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """How far two reward models say the same of one set of pairs.
+
+    Attributes:
+        same: the share of pairs of which both prefer the same answer (a tie of one counts half).
+        gaps: correlation of their score gaps; None where one of them never varies.
+    """
+
+    same: Share
+    gaps: Estimate | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelComparison:
+    """Reward models side by side on the held-out pairs of all of them (Llama 2 paper, table 7).
+
+    Attributes:
+        accuracy: set of pairs -> model -> how often it prefers the chosen answer.  A set is a role's ("safety"), and
+            where that has several sources each of them ("safety: rows.jsonl").
+        agreement: set of pairs -> how far the first two models agree.
+    """
+
+    accuracy: Mapping[str, Mapping[str, Share]] = field(default_factory=dict)
+    agreement: Mapping[str, Agreement] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
 class RewardResult:
     """A finished reward model.
 

@@ -27,7 +27,7 @@ class RewardSettings(PackedSettings):
     optimizer: RewardOptimizerSettings = setting(RewardOptimizerSettings(), "AdamW and its schedule")
     data: DataSettings = setting(..., "preferences (and labelled answers, for the safety term)")
     margin: MarginName | dict[Grade, float] = setting(
-        "large", "the paper's margin table (table 27) by name, or one's own: {grade: number}; a grade left out has 0"
+        "large", "margin by grade: a table of the paper (table 27) by name, or one's own, {grade: number}"
     )
     safety_weight: float = setting(0.0, "weight of the safety classification term (the paper gives none: ours)", ge=0)
     centring: float = setting(

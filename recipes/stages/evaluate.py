@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alignment.data.record_types import DIALOGUES
+from alignment.data.record_types import DIALOGUES, PREFERENCES
 from recipes.stages.doubts import evaluation_doubts
 from recipes.stages.kind import DataSet, FromPolicy, Reads, StageKind
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from alignment.report.blocks import Opening, Section
     from recipes.stages.context import StageContext
     from recipes.stages.rlhf_inputs import CampaignPrompts, RewardModels
+    from reward.settings import RewardSettings
+
+REWARD_MODELS = "reward_models.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +35,7 @@ class EvaluateInputs(FromPolicy):
         prompts: held-out prompts by campaign; without them the held-out demonstrations' are asked.
         demonstrations: read only where there are no prompts.
         judges: the reward models, where there are any.
+        comparisons: role -> the reward model's settings: all of them are measured on each one's held-out pairs.
         compared: the two models of the page's first sentence; no part of the figures.
     """
 
@@ -40,6 +45,7 @@ class EvaluateInputs(FromPolicy):
     prompts: CampaignPrompts | None = None
     demonstrations: DataSettings | None = None
     judges: RewardModels | None = None
+    comparisons: Mapping[str, RewardSettings] = field(default_factory=dict)
 
     def reads(self) -> Reads:
         """The section, and where the prompts come from."""
@@ -49,9 +55,23 @@ class EvaluateInputs(FromPolicy):
             found["rlhf.combination"] = self.judges.combination if self.judges is not None else None
         elif self.demonstrations is not None:
             found["sft.data"] = self.demonstrations
+        for role, settings in self.comparisons.items():
+            found[f"reward.{role}.data"] = settings.data
+            found[f"reward.{role}.context_length"] = settings.context_length
         return found
 
     def data(self) -> tuple[DataSet[Any], ...]:
+        """What is asked, and the reward models' comparisons."""
+        return (*self.asked(), *self.compared_pairs().values())
+
+    def compared_pairs(self) -> dict[str, DataSet[Any]]:
+        """Role -> the comparisons whose held-out part all reward models are measured on."""
+        return {
+            role: DataSet(key=f"reward.{role}", settings=settings.data, records=PREFERENCES)
+            for role, settings in self.comparisons.items()
+        }
+
+    def asked(self) -> tuple[DataSet[Any], ...]:
         """Prompts by campaign, or demonstrations."""
         if self.prompts is not None:
             return self.prompts.data()
@@ -61,7 +81,7 @@ class EvaluateInputs(FromPolicy):
 
 
 def run(inputs: EvaluateInputs, stage: StageContext) -> dict[str, Any]:
-    """Answer and judge; saves `answers.jsonl` and `evaluation.json`."""
+    """Answer and judge; saves `answers.jsonl`, `evaluation.json` and, with reward models, `reward_models.json`."""
     from alignment.evaluate.improvement import headline, improvements
     from alignment.evaluate.result import read_answers
     from alignment.evaluate.versions import Version, evaluate_versions
@@ -71,9 +91,28 @@ def run(inputs: EvaluateInputs, stage: StageContext) -> dict[str, Any]:
     prompts = asked_prompts(inputs, stage)
     judges = judges_of(inputs, stage, prompts)
     evaluation = evaluate_versions(versions, prompts, judges, inputs.settings, stage.session)
+    _compare_judges(inputs, stage)
     found = improvements(evaluation, read_answers(stage.session.folder), inputs.compared)
     unjudged = "" if judges else f"{sum(map(len, prompts.values())):,} prompts answered; nobody judged"
     return {**evaluation.as_json(), "headline": headline(found, inputs.compared) or unjudged}
+
+
+def _compare_judges(inputs: EvaluateInputs, stage: StageContext) -> None:
+    """Each reward model on the held-out pairs of both."""
+    if inputs.judges is None or not inputs.comparisons:
+        return
+    from alignment.store.atomic import write_json
+    from alignment.train.compute import resolve_compute
+    from reward.compare import compare_models
+
+    models = {"helpfulness": inputs.judges.helpfulness, "safety": inputs.judges.safety}
+    opened = {role: stage.reward_model(name) for role, name in models.items()}
+    held_out = {role: stage.read(data).held_out for role, data in inputs.compared_pairs().items()}
+    lengths = [settings.context_length for settings in inputs.comparisons.values()]
+    lengths += [int(judge.model.config.max_position_embeddings) for judge in opened.values()]
+    found = compare_models(opened, held_out, resolve_compute(stage.session.compute), context_length=min(lengths))
+    if found.accuracy:
+        write_json(stage.session.folder / REWARD_MODELS, found.as_json())
 
 
 def opening(inputs: EvaluateInputs, folder: Path) -> Opening:
@@ -115,10 +154,12 @@ def doubts(inputs: EvaluateInputs, result: Mapping[str, Any]) -> tuple[str, ...]
 def section(inputs: EvaluateInputs, folder: Path, name: str, result: Mapping[str, Any]) -> Section:
     """Its chapter of the page."""
     from alignment.evaluate.report import section as evaluation_section
+    from reward.report import compared_models
 
-    return evaluation_section(
+    found = evaluation_section(
         folder, num_examples=inputs.settings.num_examples, compared=inputs.compared, words=_words(inputs)
     )
+    return dataclasses.replace(found, details=(*found.details, *compared_models(folder / REWARD_MODELS)))
 
 
 EVALUATE = StageKind(
