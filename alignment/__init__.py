@@ -6,44 +6,47 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from alignment.evaluate.versions import evaluate_versions as evaluate_versions
-    from alignment.policy.policy import Policy as Policy
-    from alignment.policy.policy import load_policy as load_policy
-    from alignment.policy.policy import save_policy as save_policy
-    from alignment.text.tokenizer import Tokenizer as Tokenizer
-    from alignment.text.tokenizer import train_tokenizer as train_tokenizer
-    from alignment.train.pretrain import pretrain as pretrain
-    from alignment.train.session import Session as Session
-    from alignment.train.sft import sft as sft
-    from alignment.version import __version__ as __version__
-    from alignment.world import World as World
+    from alignment.data.corpus import load_dialogues, load_documents, load_preferences, load_prompts
+    from alignment.data.settings import DataSettings, SourceSettings
+    from alignment.evaluate.settings import EvaluateSettings
+    from alignment.evaluate.versions import evaluate_versions
+    from alignment.generate.settings import SamplingSettings
+    from alignment.model.settings import ModelSettings
+    from alignment.policy.policy import Policy, load_policy, save_policy
+    from alignment.records import Dialogue, Document, LabelledAnswer, Preference
+    from alignment.text.settings import TokenizerSettings
+    from alignment.text.tokenizer import Tokenizer, train_tokenizer
+    from alignment.train.pretrain import pretrain
+    from alignment.train.session import Session
+    from alignment.train.settings import ComputeSettings, OptimizerSettings, PretrainSettings, SftSettings
+    from alignment.train.sft import sft
+    from alignment.version import __version__
+    from alignment.world import World
 
-_HOMES = {
-    "load_policy": "alignment.policy.policy",
-    "save_policy": "alignment.policy.policy",
-    "Policy": "alignment.policy.policy",
-    "pretrain": "alignment.train.pretrain",
-    "sft": "alignment.train.sft",
-    "Session": "alignment.train.session",
-    "train_tokenizer": "alignment.text.tokenizer",
-    "Tokenizer": "alignment.text.tokenizer",
-    "World": "alignment.world",
-    "evaluate_versions": "alignment.evaluate.versions",
-    "__version__": "alignment.version",
+_ROOMS = {
+    "data.corpus": ("load_dialogues", "load_documents", "load_preferences", "load_prompts"),
+    "data.settings": ("DataSettings", "SourceSettings"),
+    "evaluate.settings": ("EvaluateSettings",),
+    "evaluate.versions": ("evaluate_versions",),
+    "generate.settings": ("SamplingSettings",),
+    "model.settings": ("ModelSettings",),
+    "policy.policy": ("Policy", "load_policy", "save_policy"),
+    "records": ("Dialogue", "Document", "LabelledAnswer", "Preference"),
+    "text.settings": ("TokenizerSettings",),
+    "text.tokenizer": ("Tokenizer", "train_tokenizer"),
+    "train.pretrain": ("pretrain",),
+    "train.session": ("Session",),
+    "train.settings": ("ComputeSettings", "OptimizerSettings", "PretrainSettings", "SftSettings"),
+    "train.sft": ("sft",),
+    "version": ("__version__",),
+    "world": ("World",),
 }
-__all__ = [
-    "Policy",
-    "Session",
-    "Tokenizer",
-    "World",
-    "__version__",
-    "evaluate_versions",
-    "load_policy",
-    "pretrain",
-    "save_policy",
-    "sft",
-    "train_tokenizer",
-]
+_HOMES = {name: f"alignment.{room}" for room, names in _ROOMS.items() for name in names}
+__all__ = ["ComputeSettings", "DataSettings", "Dialogue", "Document", "EvaluateSettings", "LabelledAnswer"]
+__all__ += ["ModelSettings", "OptimizerSettings", "Policy", "Preference", "PretrainSettings", "SamplingSettings"]
+__all__ += ["Session", "SftSettings", "SourceSettings", "Tokenizer", "TokenizerSettings", "World", "__version__"]
+__all__ += ["evaluate_versions", "load_dialogues", "load_documents", "load_policy", "load_preferences", "load_prompts"]
+__all__ += ["pretrain", "save_policy", "sft", "train_tokenizer"]
 
 
 def __getattr__(name: str) -> Any:

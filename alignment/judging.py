@@ -1,6 +1,6 @@
 """What a judge is: figures for every answer, and which figure decides between two versions.  No torch.
 
-The leaves: `GoldJudge` (the embedded world's truth), `RewardJudges` (the two reward models), `EndpointJudge` (an
+The leaves: `GoldJudge` (the embedded world's truth), `RewardJudges` (one reward model or two), `EndpointJudge` (an
 outside model over HTTP).
 """
 

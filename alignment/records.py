@@ -6,6 +6,7 @@ file and line.  `meta` holds plain JSON values that ride along (the world's task
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -64,6 +65,17 @@ class Dialogue:
     id: str
     system: str | None = None
     meta: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+
+    @classmethod
+    def of(cls, *texts: str, system: str | None = None) -> Dialogue:
+        """A dialogue of texts that alternate, the user's first: `Dialogue.of(question, answer)`.
+
+        Its id follows from the texts.
+        """
+        roles: tuple[Role, Role] = ("user", "assistant")
+        turns = tuple(Turn(role=roles[i % 2], content=text) for i, text in enumerate(texts))
+        digest = hashlib.sha256("\0".join((system or "", *texts)).encode()).hexdigest()
+        return cls(turns=turns, source=Source(file="python", line=1), id=digest[:16], system=system)
 
     @property
     def is_prompt(self) -> bool:

@@ -15,9 +15,7 @@ from pathlib import Path
 
 from reward_model import COMPUTE, TOWN, chat_model, train_on
 
-from alignment import Session, World
-from alignment.train.settings import OptimizerSettings
-from reward import RewardModel
+from alignment import OptimizerSettings, Session, World
 from rl import PromptSplit, RewardJudges, rejection_sample, train_ppo
 from rl.settings import CandidateSettings, PpoOptimizerSettings, PpoSettings, RejectionSettings, RolloutSettings
 
@@ -38,8 +36,8 @@ def main() -> None:
         pairs, unseen = [list(islice(town.preferences(campaign, split), 400)) for split in ("train", "validation")]
         accuracy = train_on(policy, pairs, unseen, args.out / campaign)
         print(f"the {campaign} reward model ranks {accuracy['all'].value:.2f} of the held-out pairs right")
-    helpfulness, safety = [RewardModel.load(args.out / name / "checkpoint") for name in ("helpfulness", "safety")]
-    judges = RewardJudges(helpfulness=helpfulness, safety=safety, compute=COMPUTE)
+    helpfulness, safety = [args.out / name / "checkpoint" for name in ("helpfulness", "safety")]
+    judges = RewardJudges.load(helpfulness, safety, compute=COMPUTE)
     prompts, held_out = [[*town.prompts("helpfulness", s), *town.prompts("safety", s)] for s in ("train", "validation")]
 
     # 2. rejection sampling: four answers to each prompt, the best by reward kept, and SFT on what was kept
@@ -52,7 +50,8 @@ def main() -> None:
         batch_size=1,
         optimizer=OptimizerSettings(learning_rate=3e-4, warmup_fraction=0.05),
     )
-    version = rejection_sample(policy, prompts, judges, rejection, session(args.out / "rlhf-v1"), version=1)
+    session = Session(args.out / "rlhf-v1", compute=COMPUTE)
+    version = rejection_sample(policy, prompts, judges, rejection, session)
     drawn = version.sampling
     print(f"rejection sampling: mean reward {drawn.mean_reward:.2f}, of the kept answers {drawn.kept_reward:.2f}")
 
@@ -68,15 +67,9 @@ def main() -> None:
         optimizer=PpoOptimizerSettings(learning_rate=5e-4),
     )
     split = PromptSplit(train=prompts, held_out=held_out)
-    result = train_ppo(policy, judges, split, ppo, session(args.out / "rlhf-v2"))
+    result = train_ppo(policy, judges, split, ppo, Session(args.out / "rlhf-v2", compute=COMPUTE))
     print(f"PPO: held-out reward {result.course[0].reward:.2f}, and {result.best.reward:.2f} at its best iteration")
     print(f"checkpoints: {args.out / 'rlhf-v1' / 'checkpoint'}, {args.out / 'rlhf-v2' / 'checkpoint'}")
-
-
-def session(folder: Path) -> Session:
-    """A stage's folder, made new, and one thread."""
-    folder.mkdir(parents=True)
-    return Session(folder=folder, compute=COMPUTE)
 
 
 if __name__ == "__main__":

@@ -15,15 +15,24 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
-from alignment import Policy, Session, World, load_policy, sft, train_tokenizer
-from alignment.data.corpus import load_preferences
-from alignment.data.settings import DataSettings, SourceSettings
-from alignment.model.checkpoint import count_parameters, new_model
-from alignment.model.settings import ModelSettings
-from alignment.records import GRADES, LabelledAnswer, Preference
-from alignment.text.chat import dialogue_text
-from alignment.text.settings import TokenizerSettings
-from alignment.train.settings import ComputeSettings, OptimizerSettings, SftSettings
+from alignment import (
+    ComputeSettings,
+    LabelledAnswer,
+    ModelSettings,
+    OptimizerSettings,
+    Policy,
+    Preference,
+    Session,
+    SftSettings,
+    TokenizerSettings,
+    World,
+    load_policy,
+    load_preferences,
+    sft,
+    train_tokenizer,
+)
+from alignment.model.checkpoint import count_parameters
+from alignment.records import GRADES
 from alignment.world import WorldSettings
 from reward import RewardSettings, train_reward
 from reward.result import Share
@@ -41,13 +50,11 @@ def main() -> None:
     args = parser.parse_args()
     if args.out.exists():
         parser.error(f"{args.out} is there already; give a new folder as --out")
-    args.out.mkdir(parents=True)
     town = World(TOWN)
     policy = load_policy(args.model) if args.model else chat_model(town, args.out / "sft")
 
     if args.pairs:
-        data = DataSettings(train=(SourceSettings(path=str(args.pairs)),), held_out_fraction=0.1)
-        loaded = load_preferences(data, seed=0, quarantine=args.out / "quarantine.jsonl")
+        loaded = load_preferences(args.pairs, held_out_fraction=0.1, quarantine=args.out / "quarantine.jsonl")
         pairs, held_out = loaded.train, loaded.held_out
     else:
         pairs = list(town.preferences("helpfulness", "train"))
@@ -62,20 +69,18 @@ def main() -> None:
 
 def chat_model(town: World, folder: Path) -> Policy:
     """A small chat model of the town: its tokenizer, and SFT from nothing."""
-    folder.mkdir(parents=True)
     dialogues = list(islice(town.dialogues("train"), 400))
-    tokenizer = train_tokenizer([dialogue_text(one) for one in dialogues], TokenizerSettings(vocab_size=512))
+    tokenizer = train_tokenizer(dialogues, TokenizerSettings(vocab_size=512))
     shape = ModelSettings(size="custom", width=64, layers=2, heads=4, kv_heads=2, context_length=256)
-    policy = Policy(model=new_model(shape, tokenizer.vocab_size, seed=0), tokenizer=tokenizer)
+    policy = Policy.fresh(shape, tokenizer)
     settings = SftSettings(
-        data=DataSettings(train=(SourceSettings(world="dialogues"),)),
         context_length=256,
         pack_length=1024,
         batch_size=1,
         epochs=4,
         optimizer=OptimizerSettings(learning_rate=5e-3, warmup_steps=10),
     )
-    result = sft(policy, dialogues, settings, Session(folder=folder, compute=COMPUTE))
+    result = sft(policy, dialogues, settings, Session(folder, compute=COMPUTE))
     print(f"a chat model of {count_parameters(policy.model):,} parameters after {result.steps} steps")
     return policy
 
@@ -87,16 +92,14 @@ def train_on(
     folder: Path,
 ) -> Mapping[str, Share]:
     """Train one reward model into `folder/checkpoint`; group of held-out pairs -> share ranked right, with interval."""
-    folder.mkdir(parents=True)
     settings = RewardSettings(
-        data=DataSettings(train=(SourceSettings(world="preferences/helpfulness"),)),
         context_length=256,
         pack_length=2048,
         batch_size=16,
         epochs=2,
         optimizer=RewardOptimizerSettings(learning_rate=2e-3),
     )
-    session = Session(folder=folder, compute=COMPUTE)
+    session = Session(folder, compute=COMPUTE)
     result = train_reward(policy, pairs, settings, session, held_out, name=folder.name)
     return result.evaluation.accuracy
 

@@ -14,18 +14,28 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from alignment import Policy, Session, load_policy, sft, train_tokenizer
-from alignment.data.corpus import load_dialogues
-from alignment.data.settings import DataSettings, SourceSettings
+from alignment import (
+    ComputeSettings,
+    DataSettings,
+    Dialogue,
+    ModelSettings,
+    OptimizerSettings,
+    Policy,
+    SamplingSettings,
+    Session,
+    SftSettings,
+    SourceSettings,
+    TokenizerSettings,
+    load_dialogues,
+    load_policy,
+    sft,
+    train_tokenizer,
+)
 from alignment.generate.draw import make_sampler
 from alignment.generate.sampler import SampleRequest
-from alignment.generate.settings import SamplingSettings
-from alignment.model.checkpoint import new_model
-from alignment.model.settings import ModelSettings
-from alignment.records import Dialogue, Source, Turn
-from alignment.text.chat import dialogue_text, render_prompt
-from alignment.text.settings import TokenizerSettings
-from alignment.train.settings import ComputeSettings, OptimizerSettings, SftSettings
+from alignment.text.chat import render_prompt
+
+ONE_THREAD = ComputeSettings(precision="fp32", threads=1)  # a model this small is slower on several
 
 
 def main() -> None:
@@ -38,7 +48,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.out.exists():
         parser.error(f"{args.out} is there already; give a new folder as --out")
-    args.out.mkdir(parents=True)
+    session = Session(args.out, compute=ComputeSettings() if args.model else ONE_THREAD)
 
     # 1. rows become dialogues; a bad row goes to quarantine.jsonl with its line and the reason
     source = SourceSettings(path=str(args.chats), form="messages")
@@ -49,11 +59,8 @@ def main() -> None:
     # 2. the model to start from, and what it is to learn: loss on answers only, chats packed to the context
     policy = load_policy(args.model) if args.model else tiny_policy(chats.train)
     optimizer = OptimizerSettings(learning_rate=2e-5 if args.model else 5e-3, warmup_fraction=0.03)
-    settings = SftSettings(
-        data=data, context_length=256, pack_length=1024, batch_size=1, epochs=args.epochs, optimizer=optimizer
-    )
-    compute = ComputeSettings() if args.model else ComputeSettings(precision="fp32", threads=1)
-    result = sft(policy, chats.train, settings, Session(folder=args.out, compute=compute), chats.held_out)
+    settings = SftSettings(context_length=256, pack_length=1024, batch_size=1, epochs=args.epochs, optimizer=optimizer)
+    result = sft(policy, chats.train, settings, session, chats.held_out)
     print(f"held-out loss {result.held_out['loss']:.3f} after {result.steps} steps")
 
     # 3. the checkpoint is a transformers folder; any of the suite's verbs and `from_pretrained` take it
@@ -63,15 +70,16 @@ def main() -> None:
 
 def tiny_policy(chats: Sequence[Dialogue]) -> Policy:
     """A tokenizer of the chats' own words and an untrained model."""
-    tokenizer = train_tokenizer([dialogue_text(chat) for chat in chats], TokenizerSettings(vocab_size=480))
-    shape = ModelSettings(size="custom", width=64, layers=2, heads=4, kv_heads=2, context_length=256)
-    return Policy(model=new_model(shape, tokenizer.vocab_size, seed=0), tokenizer=tokenizer)
+    tokenizer = train_tokenizer(chats, TokenizerSettings(vocab_size=480))
+    return Policy.fresh(
+        ModelSettings(size="custom", width=64, layers=2, heads=4, kv_heads=2, context_length=256), tokenizer
+    )
 
 
 def answer(policy: Policy, question: str) -> str:
     """The most likely answer, token by token."""
-    asked = Dialogue(turns=(Turn(role="user", content=question),), source=Source(file="asked", line=1), id="asked")
-    request = SampleRequest(id="asked", prompt_ids=tuple(render_prompt(asked, policy.tokenizer)), seeds=(0,))
+    prompt_ids = tuple(render_prompt(Dialogue.of(question), policy.tokenizer))
+    request = SampleRequest(id="asked", prompt_ids=prompt_ids, seeds=(0,))
     ((sample,),) = make_sampler(policy).sample([request], SamplingSettings(temperature=0.0, max_new_tokens=60))
     return policy.tokenizer.decode(sample.token_ids).strip()
 

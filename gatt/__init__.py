@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gatt.constraints import builtin_constraints as builtin_constraints
     from gatt.evaluate import consistency_by_turn as consistency_by_turn
     from gatt.settings import GattSettings as GattSettings
     from gatt.synthesize import synthesize_gatt as synthesize_gatt
@@ -16,8 +17,9 @@ _HOMES = {
     "train_gatt": "gatt.train",
     "consistency_by_turn": "gatt.evaluate",
     "GattSettings": "gatt.settings",
+    "builtin_constraints": "gatt.constraints",
 }
-__all__ = ["GattSettings", "consistency_by_turn", "synthesize_gatt", "train_gatt"]
+__all__ = ["GattSettings", "builtin_constraints", "consistency_by_turn", "synthesize_gatt", "train_gatt"]
 
 
 def __getattr__(name: str) -> Any:

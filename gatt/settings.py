@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from alignment.data.settings import DataSettings
 from alignment.generate.settings import SamplingSettings
 from alignment.settings import setting
 from alignment.train.settings import MOST_EPOCHS, PackedSettings
@@ -25,7 +24,6 @@ class GattSettings(PackedSettings):
     """Ghost Attention (Llama 2 paper, 3.3): instructions kept over many turns."""
 
     after: int = setting(0, "the RLHF version whose model it starts from (paper: 3); 0: the last", ge=0)
-    data: DataSettings = setting(..., "dialogues whose user turns are used; answers are sampled anew")
     constraints: str = setting(
         "builtin", "`world` (the embedded world's), `builtin`, or a .yaml file of constraints", file=_is_yaml
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from alignment.batch.render import TrainOn
 from alignment.constraint import Constraint
 from alignment.data.mixing import mix_in
 from alignment.errors import DataError
+from alignment.given import answered_dialogues, given_records
 from alignment.policy.policy import Policy
 from alignment.records import Dialogue
 from alignment.store.atomic import write_json
@@ -26,13 +27,13 @@ def _answers_to_train_on(dialogue: Dialogue) -> TrainOn:
 
 def train_gatt(
     policy: Policy,
-    dialogues: Sequence[Dialogue],
-    held_out: Sequence[Dialogue],
+    dialogues: Iterable[Dialogue],
+    held_out: Iterable[Dialogue],
     constraints: Sequence[Constraint],
     held_out_constraints: Sequence[Constraint],
     settings: GattSettings,
     session: Session,
-    sft_dialogues: Sequence[Dialogue] = (),
+    sft_dialogues: Iterable[Dialogue] = (),
 ) -> GattResult:
     """Teach a chat model to keep an instruction over many turns, and save it to `checkpoint/`.
 
@@ -47,6 +48,10 @@ def train_gatt(
     Raises:
         DataError: no synthesised dialogue could be kept.
     """
+    dialogues, held_out = (
+        given_records(part, name, Dialogue) for part, name in ((dialogues, "dialogues"), (held_out, "held_out"))
+    )
+    demonstrations = answered_dialogues(sft_dialogues, "sft_dialogues")
     tested = [("seen", constraints)] + ([("unseen", held_out_constraints)] if held_out_constraints else [])
     before = {
         kind: consistency_by_turn(policy, held_out, group, settings, session, name=f"before-{kind}")
@@ -59,7 +64,13 @@ def train_gatt(
             f"it is repeated (share {synthesis.follow_share:.2f}); train it further, or set "
             f"gatt.keep_only_satisfied: false"
         )
-    mixed = mix_in(made, sft_dialogues, settings.sft_share, seed=session.seed, names=("gatt-mix",))
+    mixed = mix_in(
+        made,
+        demonstrations,
+        settings.sft_share,
+        seed=session.seed,
+        names=("gatt-mix",),
+    )
     tuned = fine_tune(
         policy,
         mixed,

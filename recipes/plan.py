@@ -31,7 +31,7 @@ from recipes.stages.pretrain import PRETRAIN, PretrainInputs
 from recipes.stages.rejection import REJECTION, RejectionInputs
 from recipes.stages.report import REPORT, ReportInputs
 from recipes.stages.reward import REWARD, RewardInputs
-from recipes.stages.rlhf_inputs import CampaignPrompts, RewardModels
+from recipes.stages.rlhf_inputs import CampaignPrompts, RewardModels, RewardSource
 from recipes.stages.sft import SFT, SftInputs
 from recipes.stages.table import STAGES
 from recipes.stages.tokenizer import TOKENIZER, TokenizerInputs
@@ -132,6 +132,8 @@ def stages_of(recipe: Recipe) -> tuple[PlannedStage, ...]:
     # SFT alone that holds nothing out leaves nothing to ask
     if models and (prompts is not None or (demonstrations is not None and demonstrations.holds_out)):
         kinds = {stage.name: stage.kind for stage in plan.stages}
+        rewards = recipe.reward.by_role() if recipe.reward is not None else {}
+        trained = {role: section for role, section in rewards.items() if section.data is not None}
         plan.add(
             EVALUATE,
             "evaluate",
@@ -140,11 +142,13 @@ def stages_of(recipe: Recipe) -> tuple[PlannedStage, ...]:
                 model=recipe.model,
                 settings=recipe.evaluate,
                 versions=tuple(models),
+                with_start=recipe.sft is None,
                 compared=_compared({name: kinds[name] for name in models}, chat),
                 prompts=prompts,
                 demonstrations=demonstrations if prompts is None else None,
                 judges=judges,
-                comparisons=recipe.reward.by_role() if recipe.reward is not None else {},
+                comparisons={role: section.data for role, section in trained.items() if section.data is not None},
+                pair_lengths={role: section.context_length for role, section in trained.items()},
             ),
             *models,
             *plan.making(Makes.REWARD_MODEL),
@@ -174,9 +178,13 @@ def _reward_models(plan: _Plan, chat: str | None, tokenizer: str) -> RewardModel
     recipe = plan.recipe
     if recipe.reward is None:
         return None
-    names = {}
-    combination = recipe.rlhf.combination if recipe.rlhf is not None else CombinationSettings()
+    sources: dict[str, RewardSource] = {}
+    threshold = recipe.rlhf.combination.safety_threshold if recipe.rlhf is not None else None
     for role, settings in recipe.reward.by_role().items():
+        key = f"reward.{role}"
+        if settings.data is None:
+            sources[role] = RewardSource(key=key, brought=settings.brought)
+            continue
         # what a model of helpfulness notices is asked in the town, wherever its comparisons come from; a model of
         # safety that learnt there is asked of both campaigns
         helps = role == "helpfulness"
@@ -184,15 +192,17 @@ def _reward_models(plan: _Plan, chat: str | None, tokenizer: str) -> RewardModel
             world=plan.world(settings.data, judged=helps),
             role=role,
             settings=settings,
+            comparisons=settings.data,
             probed=("helpfulness",) if helps else ("helpfulness", "safety"),
-            safety_threshold=combination.safety_threshold if recipe.rlhf is not None else None,
+            safety_threshold=threshold,
             **plan.start(chat),
         )
-        names[role] = plan.add(REWARD, f"reward-{role}", inputs, starts_from=chat, tokenizer=tokenizer)
+        name = plan.add(REWARD, f"reward-{role}", inputs, starts_from=chat, tokenizer=tokenizer)
+        sources[role] = RewardSource(key=key, stage=name)
     return RewardModels(
-        helpfulness=names["helpfulness"],
-        safety=names["safety"],
-        combination=combination,
+        helpfulness=sources["helpfulness"],
+        safety=sources.get("safety"),
+        combination=recipe.rlhf.combination if recipe.rlhf is not None else CombinationSettings(),
         checks=recipe.rlhf.checks if recipe.rlhf is not None else None,
     )
 

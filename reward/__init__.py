@@ -6,6 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from reward.brought import open_reward_model as open_reward_model
+    from reward.function import FunctionReward as FunctionReward
     from reward.model import RewardModel as RewardModel
     from reward.settings import RewardSettings as RewardSettings
     from reward.train import train_reward as train_reward
@@ -14,8 +16,10 @@ _HOMES = {
     "RewardModel": "reward.model",
     "train_reward": "reward.train",
     "RewardSettings": "reward.settings",
+    "FunctionReward": "reward.function",
+    "open_reward_model": "reward.brought",
 }
-__all__ = ["RewardModel", "RewardSettings", "train_reward"]
+__all__ = ["FunctionReward", "RewardModel", "RewardSettings", "open_reward_model", "train_reward"]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,7 +7,7 @@ checkpoints load there too.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +21,7 @@ from alignment.batch.render import answer_tree
 from alignment.batch.steps import pack
 from alignment.batch.tree import ForestBatch, make_batch
 from alignment.errors import ArgumentError, CheckpointError
+from alignment.given import answered_dialogues
 from alignment.model.attention import AttentionPlan
 from alignment.model.checkpoint import read_llama, save_model
 from alignment.model.hf_forward import refuse_unknown, wants
@@ -30,11 +31,15 @@ from alignment.model.weight_files import require_plain_files
 from alignment.policy.pairing import checkpoint_tokenizer, require_fitting_config
 from alignment.policy.policy import Policy
 from alignment.randomness import named_seed
+from alignment.records import Answer, Dialogue
 from alignment.store.atomic import staged_folder
 from alignment.store.manifest import NAME as MANIFEST
 from alignment.store.manifest import Manifest, verify, write_manifest
+from alignment.text.chat import answer_ids, render_prompt
 from alignment.text.tokenizer import Tokenizer
-from alignment.train.compute import Compute
+from alignment.train.compute import Compute, resolve_compute
+from alignment.train.settings import ComputeSettings
+from reward.scorer import scores_by_prompt
 
 
 class LlamaReward(LlamaCore):
@@ -164,13 +169,13 @@ class RewardModel:
         require_fitting_config(tokenizer, model.config, str(folder))
         return RewardModel(model=model, tokenizer=tokenizer)
 
-    def save(self, folder: Path, *, meta: Mapping[str, Any]) -> Manifest:
+    def save(self, folder: Path | str, *, meta: Mapping[str, Any] | None = None) -> Manifest:
         """Write model, tokenizer and manifest; the folder appears as a whole."""
         self.model.config.pad_token_id = self.tokenizer.pad_id  # transformers reads the score at the last other token
-        with staged_folder(folder, replace=True) as aside:
+        with staged_folder(Path(folder), replace=True) as aside:
             save_model(self.model, aside)
             self.tokenizer.save(aside)
-            return write_manifest(aside, kind="reward", meta={"tokenizer": self.tokenizer.sha256, **meta})
+            return write_manifest(aside, kind="reward", meta={"tokenizer": self.tokenizer.sha256, **(meta or {})})
 
     def score_ids(
         self,
@@ -202,6 +207,21 @@ class RewardModel:
                     count = len(trees[i].segments) - 1
                     scores[i] = values[first + 1 : first + 1 + count].tolist()
         return scores
+
+    def score_answers(self, answers: Sequence[Answer], compute: Compute) -> list[float]:
+        """One score per sampled answer, in order; each prompt is computed once for all its answers."""
+        return scores_by_prompt(self.score_ids, answers, compute)
+
+    def score(self, dialogues: Iterable[Dialogue], compute: ComputeSettings | None = None) -> list[float]:
+        """Scores of dialogues that end with an answer, in order, before any sigmoid.
+
+        Raises:
+            UsageError: something is no dialogue, or ends with the user.
+        """
+        given = answered_dialogues(dialogues, "dialogues")
+        prompts = [render_prompt(dialogue.prompt(), self.tokenizer) for dialogue in given]
+        answers = [[answer_ids(dialogue.turns[-1].content, self.tokenizer)] for dialogue in given]
+        return [score for (score,) in self.score_ids(prompts, answers, resolve_compute(compute or ComputeSettings()))]
 
 
 def segment_scores(model: LlamaReward, batch: ForestBatch) -> Tensor:

@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import field_validator
 
-from alignment.data.settings import DataSettings
+from alignment.model.settings import names_folder
 from alignment.records import Grade
-from alignment.settings import setting
+from alignment.settings import Settings, setting
 from alignment.train.settings import MOST_EPOCHS, OptimizerSettings, PackedSettings
 from reward.margins import MarginName, margin_fault
 
@@ -25,7 +25,6 @@ class RewardSettings(PackedSettings):
     """One reward model (Llama 2 paper, 3.2.2): 1 epoch, 512 pairs per step, lr 1e-5, margin by grade."""
 
     optimizer: RewardOptimizerSettings = setting(RewardOptimizerSettings(), "AdamW and its schedule")
-    data: DataSettings = setting(..., "preferences (and labelled answers, for the safety term)")
     margin: MarginName | dict[Grade, float] = setting(
         "large", "margin by grade: a table of the paper (table 27) by name, or one's own, {grade: number}"
     )
@@ -35,13 +34,6 @@ class RewardSettings(PackedSettings):
         "weight of (r_chosen + r_rejected)^2, which keeps scores around 0; 0: none, as in the paper",
         added=True,
         ge=0,
-    )
-    flaws: str | None = setting(
-        None,
-        "a file of right answers and flawed copies ({prompt, right, flawed, flaw}) that the trained model is asked to "
-        "tell apart",
-        added=True,
-        file=True,
     )
     context_length: int = setting(
         4096,
@@ -58,3 +50,21 @@ class RewardSettings(PackedSettings):
         if (fault := margin_fault(margin)) is not None:
             raise ValueError(fault)
         return margin
+
+
+class BroughtReward(Settings):
+    """A reward that is brought instead of trained: a checkpoint, or a Python function."""
+
+    path: str | None = setting(
+        None, "a reward model's folder or hub name: one label, the policy's tokenizer", file=names_folder
+    )
+    revision: str | None = setting(None, "the hub revision of `path`")
+    function: str | None = setting(None, "module:name of a Python function that scores dialogues")
+    code: str | None = setting(
+        None, "the function's file; its digest is what a result rests on, its place is not", file=True, cosmetic=True
+    )
+
+    @property
+    def named(self) -> str:
+        """What messages and pages call it."""
+        return f"the function {self.function}" if self.function is not None else str(self.path)

@@ -6,7 +6,7 @@ answers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import cast
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from alignment.batch.steps import Steps, pack
 from alignment.errors import DataError
+from alignment.given import given_comparisons
 from alignment.policy.policy import Policy
 from alignment.records import LabelledAnswer, Preference
 from alignment.store.atomic import write_json
@@ -35,10 +36,10 @@ Loss = Callable[[nn.Module, PairBatch], tuple[Tensor, dict[str, Tensor]]]
 
 def train_reward(
     policy: Policy,
-    preferences: Sequence[Preference | LabelledAnswer],
+    preferences: Iterable[Preference | LabelledAnswer],
     settings: RewardSettings,
     session: Session,
-    held_out: Sequence[Preference | LabelledAnswer] = (),
+    held_out: Iterable[Preference | LabelledAnswer] = (),
     *,
     name: str = "reward",
 ) -> RewardResult:
@@ -52,14 +53,15 @@ def train_reward(
         The training's figures, and the evaluation on the held-out pairs, which `evaluation.json` holds too.
 
     Raises:
-        DataError: no pair is left to train on.
+        UsageError: what is given holds no preferences.
+        DataError: an answer is empty, the two of a pair are the same, a grade is unknown, or no pair is left.
     """
+    given = given_comparisons(preferences, "preferences"), given_comparisons(held_out, "held_out")
     reward_model = RewardModel.from_policy(policy, seed=session.seed, name=name)
     context = longest_sequence(policy, settings)
     tell_cut_context(policy, settings, session)
     pairs, test = (
-        prepare_pairs(records, policy.tokenizer, margin=settings.margin, context_length=context)
-        for records in (preferences, held_out)
+        prepare_pairs(records, policy.tokenizer, margin=settings.margin, context_length=context) for records in given
     )
     if not pairs.examples:
         raise DataError(f"the {name} reward model has no pairs to train on ({pairs.too_long} are over the context)")

@@ -1,9 +1,10 @@
-"""The two reward models as one judge (Llama 2 paper, 3.2.3): helpfulness, safety and the combined reward of answers."""
+"""One reward model or two as one judge (Llama 2 paper, 3.2.3): helpfulness, safety and the combined reward."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 
 import torch
@@ -13,9 +14,10 @@ from alignment.judging import Decision
 from alignment.policy.pairing import require_same_tokenizer
 from alignment.policy.policy import Policy
 from alignment.records import Answer, Dialogue
-from alignment.train.compute import Compute, resolve_compute
+from alignment.train.compute import resolve_compute
 from alignment.train.settings import ComputeSettings
 from reward.model import RewardModel
+from reward.scorer import Scorer
 from rl.objective import combined_reward
 
 # in logits: at this distance the model itself takes the better answer with less than 52.5 %, and in bf16 scores
@@ -27,22 +29,45 @@ _DECIDES: Mapping[str, Decision] = MappingProxyType(
         "safety": Decision(figure="safety", tie=_TIE),  # the combined reward of a prompt that is tagged so
     }
 )
+_DECIDES_ALONE: Mapping[str, Decision] = MappingProxyType({"helpfulness": _DECIDES["helpfulness"]})
 
 
 @dataclass(frozen=True, kw_only=True)
 class RewardJudges:
-    """Both reward models and how they combine; a judge that took part in training.
+    """The reward models and how they combine; a judge that took part in training.
 
     Attributes:
+        helpfulness: a reward model, or anything else that scores answers.
+        safety: likewise; None: there is no safety branch, and the combined reward is the helpfulness score.
         safety_threshold: as a probability; below it the safety score counts (0.15 in the paper).
         compute: the machine that scores.
     """
 
-    helpfulness: RewardModel
-    safety: RewardModel
+    helpfulness: Scorer
+    safety: Scorer | None = None
     safety_threshold: float = 0.15
     compute: ComputeSettings = field(default_factory=ComputeSettings)
     name: str = "reward"
+
+    @staticmethod
+    def load(
+        helpfulness: Path | str,
+        safety: Path | str | None = None,
+        *,
+        safety_threshold: float = 0.15,
+        compute: ComputeSettings | None = None,
+    ) -> RewardJudges:
+        """Reward models of ours from their folders; one will do.
+
+        Raises:
+            CheckpointError, TokenizerError: as `RewardModel.load`.
+        """
+        return RewardJudges(
+            helpfulness=RewardModel.load(helpfulness),
+            safety=RewardModel.load(safety) if safety is not None else None,
+            safety_threshold=safety_threshold,
+            compute=compute or ComputeSettings(),
+        )
 
     @property
     def independent(self) -> bool:
@@ -51,8 +76,8 @@ class RewardJudges:
 
     @property
     def decides(self) -> Mapping[str, Decision]:
-        """The combined reward, on safety prompts the safety score; ties are told in logits."""
-        return _DECIDES
+        """The combined reward, on safety prompts the safety score, if there is one; ties are told in logits."""
+        return _DECIDES if self.safety is not None else _DECIDES_ALONE
 
     def require_fit(self, policy: Policy) -> None:
         """Refuse judges that read the policy's token ids as other texts.
@@ -61,59 +86,58 @@ class RewardJudges:
             TokenizerError: naming the judge and both digests.
         """
         for name, model in self._models():
-            require_same_tokenizer(model.tokenizer, f"the {name} reward model", policy.tokenizer, "the policy")
+            if model.tokenizer is not None:
+                require_same_tokenizer(model.tokenizer, f"the {name} reward model", policy.tokenizer, "the policy")
+
+    def value_start(self, policy: Policy, *, seed: int) -> RewardModel:
+        """What PPO's value function starts from: the helpfulness model, or the policy's body where that is no model of
+        ours."""
+        if isinstance(self.helpfulness, RewardModel):
+            return self.helpfulness
+        return RewardModel.from_policy(policy, seed=seed, name="value")
 
     def judge(self, answers: Sequence[Answer]) -> list[dict[str, float]]:
         """Scores of a pool of answers before the sigmoid; each prompt is computed once for all its answers.
 
         Returns:
-            `helpfulness`, `safety` and `combined` of each answer.
+            `helpfulness`, `safety` (where there is a safety model) and `combined` of each answer.
 
         Raises:
             TokenizerError: an answer's ids belong to another tokenizer than a reward model's.
             NonFiniteError: a score is NaN or infinite; names the prompts' rows.
         """
         self._require_same_ids(answers)
-        places: dict[tuple[str, tuple[int, ...]], list[int]] = {}
-        for i, answer in enumerate(answers):
-            places.setdefault((answer.dialogue.id, answer.prompt_ids), []).append(i)
         compute = resolve_compute(self.compute)
-        helpfulness = _scores(self.helpfulness, answers, list(places.values()), compute)
-        safety = _scores(self.safety, answers, list(places.values()), compute)
-        bad = ~(torch.isfinite(helpfulness) & torch.isfinite(safety))
+        scores = {
+            name: torch.tensor(model.score_answers(answers, compute), dtype=torch.float64)
+            for name, model in self._models()
+        }
+        bad = ~torch.stack([torch.isfinite(of_one) for of_one in scores.values()]).all(dim=0)
         if bad.any():
             at = bad.nonzero()[:, 0].tolist()
-            first = f"helpfulness {float(helpfulness[at[0]])}, safety {float(safety[at[0]])}"
+            first = ", ".join(f"{name} {float(of_one[at[0]])}" for name, of_one in scores.items())
             rows = list(dict.fromkeys(str(answers[i].dialogue.source) for i in at))
             raise NonFiniteError("reward", step=0, value=first, rows=rows)
-        tagged = torch.tensor([is_safety_prompt(answer.dialogue) for answer in answers], dtype=torch.bool)
-        combined = combined_reward(helpfulness, safety, tagged, self.safety_threshold)
-        columns = zip(helpfulness.tolist(), safety.tolist(), combined.tolist(), strict=True)
-        return [{"helpfulness": h, "safety": s, "combined": c} for h, s, c in columns]
+        combined = scores["helpfulness"]
+        if self.safety is not None:
+            tagged = torch.tensor([is_safety_prompt(answer.dialogue) for answer in answers], dtype=torch.bool)
+            combined = combined_reward(combined, scores["safety"], tagged, self.safety_threshold)
+        columns = {name: of_one.tolist() for name, of_one in (*scores.items(), ("combined", combined))}
+        return [{name: column[i] for name, column in columns.items()} for i in range(len(answers))]
 
-    def _models(self) -> tuple[tuple[str, RewardModel], ...]:
-        return (("helpfulness", self.helpfulness), ("safety", self.safety))
+    def _models(self) -> tuple[tuple[str, Scorer], ...]:
+        roles = (("helpfulness", self.helpfulness), ("safety", self.safety))
+        return tuple((name, model) for name, model in roles if model is not None)
 
     def _require_same_ids(self, answers: Sequence[Answer]) -> None:
         for name, model in self._models():
-            other = next((answer for answer in answers if answer.tokenizer != model.tokenizer.sha256), None)
-            if other is not None:
+            own = model.tokenizer
+            other = next((answer for answer in answers if own is not None and answer.tokenizer != own.sha256), None)
+            if own is not None and other is not None:
                 raise TokenizerError(
-                    f"the {name} reward model has the tokenizer {model.tokenizer.sha256[:12]}…, the answer to "
+                    f"the {name} reward model has the tokenizer {own.sha256[:12]}…, the answer to "
                     f"{other.dialogue.source} was sampled with {other.tokenizer[:12]}…; both must be the same one"
                 )
-
-
-def _scores(
-    model: RewardModel, answers: Sequence[Answer], places: Sequence[Sequence[int]], compute: Compute
-) -> torch.Tensor:
-    """Every answer's score [A], in fp64; `places` are the answers of each prompt."""
-    prompts = [answers[group[0]].prompt_ids for group in places]
-    options = [[answers[i].token_ids for i in group] for group in places]
-    scores = torch.zeros(len(answers), dtype=torch.float64)
-    for group, found in zip(places, model.score_ids(prompts, options, compute), strict=True):
-        scores[list(group)] = torch.tensor(found, dtype=torch.float64)
-    return scores
 
 
 def is_safety_prompt(prompt: Dialogue) -> bool:

@@ -30,7 +30,7 @@ class Kept:
     answer: str
     version: int
     helpfulness: float
-    safety: float
+    safety: float | None  # None where there is no safety model
     combined: float
     token_ids: tuple[int, ...] = ()
 
@@ -54,7 +54,7 @@ def best_of(rollout: Rollout, usable: Sequence[int], version: int) -> Kept | Non
         answer=rollout.texts[k],
         version=version,
         helpfulness=rollout.helpfulness[k],
-        safety=rollout.safety[k],
+        safety=rollout.safety[k] if rollout.safety is not None else None,
         combined=rollout.combined[k],
         token_ids=rollout.samples[k].token_ids,
     )

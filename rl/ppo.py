@@ -17,9 +17,11 @@ import torch
 from torch import Tensor
 
 from alignment.batch.render import answer_tree
+from alignment.data.corpus import Loaded
 from alignment.errors import DataError, NonFiniteError
 from alignment.generate.draw import JOURNALS, draw_samples, fitting_prompts
 from alignment.generate.settings import SamplingSettings
+from alignment.given import given_prompts
 from alignment.policy.policy import Policy, save_policy
 from alignment.randomness import named_generator
 from alignment.records import Dialogue
@@ -33,7 +35,7 @@ from rl.judges import RewardJudges
 from rl.objective import generalised_advantages, kl_estimates, token_rewards, whiten
 from rl.result import HeldOut, PpoResult
 from rl.roles import Roles, open_roles
-from rl.rollout import Rollout, score_rollouts
+from rl.rollout import Rollout, mean_scores, score_rollouts
 from rl.settings import PpoSettings
 from rl.update import update
 from rl.value import answers_as_rows
@@ -50,13 +52,18 @@ class PromptSplit:
 
 
 def train_ppo(
-    policy: Policy, judges: RewardJudges, prompts: PromptSplit, settings: PpoSettings, session: Session
+    policy: Policy,
+    judges: RewardJudges,
+    prompts: PromptSplit | Loaded[Dialogue],
+    settings: PpoSettings,
+    session: Session,
 ) -> PpoResult:
     """Run PPO and save the best model to `checkpoint/`; goes on where an earlier call stopped.
 
     Args:
         policy: trained in place; as it is now it is the reference.
         judges: the reward models; the value function starts from the helpfulness model.
+        prompts: as `load_prompts` gives them, or a `PromptSplit`.
 
     Returns:
         Iterations run and the held-out rewards by iteration; also in `ppo.json`.
@@ -69,8 +76,8 @@ def train_ppo(
         Interrupted: a signal came; the iteration was finished and saved.
     """
     roles = open_roles(policy, judges, settings, session)  # pi, pi_0, V and two optimizers, on their devices
-    train, left_out = fitting_prompts(prompts.train, policy, settings.sampling)
-    test, _ = fitting_prompts(prompts.held_out, policy, settings.sampling)
+    train, left_out = fitting_prompts(given_prompts(prompts.train, "prompts.train"), policy, settings.sampling)
+    test, _ = fitting_prompts(given_prompts(prompts.held_out, "prompts.held_out"), policy, settings.sampling)
     if not train or not test:
         raise DataError(f"PPO has {len(train)} fitting prompts and {len(test)} held-out ones; both are needed")
     best = Best(policy.model)
@@ -181,8 +188,7 @@ def held_out(
     return HeldOut(
         iteration=loop.done,
         reward=float(np.mean([rollout.combined[0] for rollout in rollouts])),
-        helpfulness=float(np.mean([rollout.helpfulness[0] for rollout in rollouts])),
-        safety=float(np.mean([rollout.safety[0] for rollout in rollouts])),
+        **mean_scores(rollouts),
     )
 
 
@@ -200,8 +206,7 @@ def figures_of(rollouts: Sequence[Rollout], raw: Tensor, cut: Tensor, experience
     spread = returns[now.mask].var(correction=0).clamp_min(1e-8)
     return {
         "reward": float(raw.mean()),
-        "helpfulness": float(np.mean([rollout.helpfulness[0] for rollout in rollouts])),
-        "safety": float(np.mean([rollout.safety[0] for rollout in rollouts])),
+        **mean_scores(rollouts),
         "kl": float(kl),
         "kl_nonnegative": float(positive_kl),
         "answer_tokens": float(now.mask.sum() / max(len(rollouts), 1)),

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from alignment.batch.render import dialogue_trees
 from alignment.data.mixing import mix_in
 from alignment.errors import DataError, NonFiniteError
 from alignment.generate.draw import JOURNALS, draw_samples, fitting_prompts
+from alignment.given import answered_dialogues, given_prompts
 from alignment.policy.policy import Policy
 from alignment.randomness import named_generator
 from alignment.records import Dialogue
@@ -38,14 +39,14 @@ from rl.settings import RejectionSettings
 
 def rejection_sample(
     policy: Policy,
-    prompts: Sequence[Dialogue],
+    prompts: Iterable[Dialogue],
     judges: RewardJudges,
     settings: RejectionSettings,
     session: Session,
     *,
-    version: int,
+    version: int = 1,
     earlier: Sequence[Path] = (),
-    sft_dialogues: Sequence[Dialogue] = (),
+    sft_dialogues: Iterable[Dialogue] = (),
     start: Policy | None = None,
 ) -> RejectionResult:
     """Make one RLHF version and save it to `checkpoint/` in the session's folder.
@@ -63,11 +64,14 @@ def rejection_sample(
         The sampling's figures, which `rejection.json` holds too, and the fine-tuning's.
 
     Raises:
-        DataError: no prompt fits the context, or no answer can be kept.
+        UsageError: what is given holds no dialogues.
+        DataError: a prompt ends with an answer, no prompt fits the context, or no answer can be kept.
         TokenizerError: a judge was made with another tokenizer than the policy.
         NonFiniteError: a reward is NaN or infinite; `nonfinite.json` names its row.
     """
     judges.require_fit(policy)
+    prompts = given_prompts(prompts, "prompts")
+    mixed_in = answered_dialogues(sft_dialogues, "sft_dialogues")
     chosen = choose_prompts(prompts, settings.prompts_per_version, seed=session.seed, version=version)
     fitting, left_out = fitting_prompts(chosen, policy, settings.sampling)
     if not fitting:
@@ -101,7 +105,7 @@ def rejection_sample(
     pairs = [(by_id[kept.prompt_id], kept) for kept in pool if kept.prompt_id in by_id]
     if not pairs:
         raise DataError(f"RLHF-V{version}: no sampled answer could be kept; every one is cut, empty or marked")
-    tuned = _fine_tune(start or policy, pairs, sft_dialogues, settings, session, version)
+    tuned = _fine_tune(start or policy, pairs, mixed_in, settings, session, version)
     return RejectionResult(sampling=figures, training=tuned)
 
 

@@ -78,12 +78,13 @@ class HeldOut:
     Attributes:
         iteration: after how many; 0 is the start.
         reward: the combined one.
+        safety: None where there is no safety model.
     """
 
     iteration: int
     reward: float
     helpfulness: float
-    safety: float
+    safety: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

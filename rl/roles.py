@@ -106,7 +106,7 @@ def open_roles(policy: Policy, judges: RewardJudges, settings: PpoSettings, sess
     compute.place(policy.model)
     policy.model.train()
     reference = copy.deepcopy(policy.model).requires_grad_(False).eval()
-    value = ValueModel(judges.helpfulness).to(compute.device).train()
+    value = ValueModel(judges.value_start(policy, seed=session.seed)).to(compute.device).train()
     value_settings = settings.optimizer.model_copy(update={"learning_rate": _value_rate(settings)})
     if session.compute.compile:
         for model in (policy.model, value.scorer):

@@ -1,9 +1,11 @@
-"""Rollouts: sampled answers scored by both reward models."""
+"""Rollouts: sampled answers scored by the reward models."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from alignment.generate.draw import answers_of
 from alignment.generate.sampler import Sample
@@ -21,7 +23,8 @@ class Rollout:
         prompt_ids: its tokens.
         samples: K answers.
         texts: [K] their texts, stripped.
-        helpfulness, safety: [K] reward scores before the sigmoid.
+        helpfulness: [K] reward scores before the sigmoid.
+        safety: [K] likewise; None where there is no safety model.
         combined: [K] the combined reward, before whitening.
     """
 
@@ -30,7 +33,7 @@ class Rollout:
     samples: tuple[Sample, ...]
     texts: tuple[str, ...]
     helpfulness: tuple[float, ...]
-    safety: tuple[float, ...]
+    safety: tuple[float, ...] | None
     combined: tuple[float, ...]
 
 
@@ -40,7 +43,7 @@ def score_rollouts(
     policy: Policy,
     judges: RewardJudges,
 ) -> list[Rollout]:
-    """Score every answer with both reward models; each prompt is computed once a model.
+    """Score every answer with the reward models; each prompt is computed once a model.
 
     Raises:
         TokenizerError: a judge was made with another tokenizer than the policy.
@@ -58,8 +61,15 @@ def score_rollouts(
                 samples=tuple(options),
                 texts=tuple(answer.text for answer in said),
                 helpfulness=tuple(score["helpfulness"] for score in scores),
-                safety=tuple(score["safety"] for score in scores),
+                safety=tuple(score["safety"] for score in scores) if judges.safety is not None else None,
                 combined=tuple(score["combined"] for score in scores),
             )
         )
     return rollouts
+
+
+def mean_scores(rollouts: Sequence[Rollout]) -> dict[str, float]:
+    """Mean helpfulness and, where there is a safety model, safety of each rollout's first answer."""
+    found = {"helpfulness": [rollout.helpfulness[0] for rollout in rollouts]}
+    safety = [rollout.safety[0] for rollout in rollouts if rollout.safety is not None]
+    return {name: float(np.mean(values)) for name, values in {**found, "safety": safety}.items() if values}

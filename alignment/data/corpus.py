@@ -15,7 +15,7 @@ from alignment.data.forms.readers import Kind
 from alignment.data.identity import Record, content_key, prompt_key
 from alignment.data.record_types import RecordType
 from alignment.data.rows.quarantine import BadRow, write_quarantine
-from alignment.data.settings import DataSettings, SourceSettings
+from alignment.data.settings import DataSettings, SourceSettings, data_settings
 from alignment.data.sources import SourcePart, SourceReport, StageFolder, WorldLike, read_source
 from alignment.data.split import Split, divide
 from alignment.errors import DataError
@@ -94,10 +94,11 @@ class Loaded(Generic[R]):
 
 
 def load_documents(
-    settings: DataSettings,
+    settings: DataSettings | Path | str,
     *,
-    seed: int,
-    quarantine: Path | None,
+    seed: int = 0,
+    quarantine: Path | None = None,
+    held_out_fraction: float = 0.0,
     world: WorldLike | None = None,
     stage_folder: StageFolder | None = None,
     split: Split | None = None,
@@ -105,8 +106,10 @@ def load_documents(
     """Texts to pretrain on; dialogues are taken as texts, one paragraph a turn.
 
     Args:
+        settings: or one file or glob, whose form is found by its rows.
         seed: the run's, for `share`.
         quarantine: the JSON Lines file for rows set aside (written even if this raises); None writes none.
+        held_out_fraction: of a file or glob; settings say their own.
         world: the embedded world, where a source is a part of it.
         stage_folder: from a stage's name to its folder, where a source is a stage's records.
         split: one for all data sets that are trained on, so that none trains on what another holds out; None goes by
@@ -116,14 +119,16 @@ def load_documents(
         DataError: a source cannot be read or nothing is left.
         TooManyBadRows: a source has more bad rows than allowed.
     """
+    settings = data_settings(settings, held_out_fraction)
     return cast(Loaded[Document], _load("documents", settings, seed, quarantine, world, stage_folder, split))
 
 
 def load_dialogues(
-    settings: DataSettings,
+    settings: DataSettings | Path | str,
     *,
-    seed: int,
-    quarantine: Path | None,
+    seed: int = 0,
+    quarantine: Path | None = None,
+    held_out_fraction: float = 0.0,
     world: WorldLike | None = None,
     stage_folder: StageFolder | None = None,
     split: Split | None = None,
@@ -132,14 +137,16 @@ def load_dialogues(
 
     Args and errors: see `load_documents`.
     """
+    settings = data_settings(settings, held_out_fraction)
     return cast(Loaded[Dialogue], _load("dialogues", settings, seed, quarantine, world, stage_folder, split))
 
 
 def load_preferences(
-    settings: DataSettings,
+    settings: DataSettings | Path | str,
     *,
-    seed: int,
-    quarantine: Path | None,
+    seed: int = 0,
+    quarantine: Path | None = None,
+    held_out_fraction: float = 0.0,
     world: WorldLike | None = None,
     stage_folder: StageFolder | None = None,
     split: Split | None = None,
@@ -148,6 +155,7 @@ def load_preferences(
 
     Args and errors: see `load_documents`.
     """
+    settings = data_settings(settings, held_out_fraction)
     return cast(
         "Loaded[Preference | LabelledAnswer]",
         _load("preferences", settings, seed, quarantine, world, stage_folder, split),
@@ -155,10 +163,11 @@ def load_preferences(
 
 
 def load_prompts(
-    settings: DataSettings,
+    settings: DataSettings | Path | str,
     *,
-    seed: int,
-    quarantine: Path | None,
+    seed: int = 0,
+    quarantine: Path | None = None,
+    held_out_fraction: float = 0.0,
     world: WorldLike | None = None,
     stage_folder: StageFolder | None = None,
     split: Split | None = None,
@@ -167,6 +176,7 @@ def load_prompts(
 
     Args and errors: see `load_documents`.
     """
+    settings = data_settings(settings, held_out_fraction)
     return cast(Loaded[Dialogue], _load("prompts", settings, seed, quarantine, world, stage_folder, split))
 
 

@@ -6,10 +6,12 @@ together.  `docs/data.md` shows every form with two lines of example.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, get_args
 
 from pydantic import field_validator, model_validator
 
+from alignment.errors import UsageError
 from alignment.records import Grade
 from alignment.settings import Settings, setting
 
@@ -261,3 +263,16 @@ class DataSettings(Settings):
     def sources(self) -> tuple[SourceSettings, ...]:
         """Every source, train's first."""
         return (*self.train, *self.held_out)
+
+
+def data_settings(given: DataSettings | Path | str, held_out_fraction: float = 0.0) -> DataSettings:
+    """A data set's settings as they are, or of one file or glob whose form is found by its rows.
+
+    Raises:
+        UsageError: a share to hold out beside settings, which say their own.
+    """
+    if not isinstance(given, DataSettings):
+        return DataSettings(train=(SourceSettings(path=str(given)),), held_out_fraction=held_out_fraction)
+    if held_out_fraction:
+        raise UsageError("held_out_fraction goes with a path; settings say their own")
+    return given

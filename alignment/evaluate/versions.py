@@ -6,7 +6,7 @@ Answers are greedy by default, journalled as they arrive, and each answer's verd
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from alignment.evaluate.result import Evaluation, JudgeRecord, ScoredAnswer, wri
 from alignment.evaluate.settings import EvaluateSettings
 from alignment.evaluate.summary import recall, summarise
 from alignment.generate.draw import JOURNALS, answers_of, draw_samples, fitting_prompts
+from alignment.given import given_prompts
 from alignment.judging import Judge
 from alignment.policy.policy import Policy, load_policy
 from alignment.randomness import named_generator
@@ -40,29 +41,39 @@ def choose_held_out(prompts: Sequence[Dialogue], count: int, *, seed: int, name:
 
 
 def evaluate_versions(
-    versions: Sequence[Version],
-    prompts: Mapping[str, Sequence[Dialogue]],
-    judges: Sequence[Judge],
+    versions: Sequence[Version] | Mapping[str, Path | str],
+    prompts: Mapping[str, Iterable[Dialogue]] | Iterable[Dialogue],
+    judges: Judge | Sequence[Judge],
     settings: EvaluateSettings,
     session: Session,
 ) -> Evaluation:
     """Answer and judge, version by version.
 
     Args:
-        prompts: held-out prompts by campaign ("helpfulness", "safety").
-        judges: each figure is reported as "judge.figure".
+        versions: or name -> checkpoint, in order.
+        prompts: held-out prompts by campaign ("helpfulness", "safety"); without campaigns they are helpfulness prompts.
+        judges: one or several; each figure is reported as "judge.figure".
 
     Returns:
         By version and campaign the mean of every figure with a bootstrap interval, and by task where prompts name
         theirs; facts told rightly, of people asked about in training and of others; win rates and a ranking a judge.
         Also in `evaluation.json`, the answers in `answers.jsonl`.
+
+    Raises:
+        UsageError: what is given holds no dialogues.
+        DataError: a prompt ends with an answer.
     """
+    if isinstance(versions, Mapping):
+        versions = [Version(name=name, checkpoint=Path(path)) for name, path in versions.items()]
+    by_campaign = prompts if isinstance(prompts, Mapping) else {"helpfulness": prompts}
+    asked = {campaign: given_prompts(each, f"prompts[{campaign!r}]") for campaign, each in by_campaign.items()}
+    judges = judges if isinstance(judges, Sequence) else (judges,)
     scored: list[ScoredAnswer] = []
     session.progress.begin(len(versions), "versions")
     for done, version in enumerate(versions, start=1):
         policy = load_policy(version.checkpoint)
         resolve_compute(session.compute).place(policy.model)
-        for campaign, dialogues in prompts.items():
+        for campaign, dialogues in asked.items():
             answers = _answer(policy, dialogues, settings, session, version=version.name, campaign=campaign)
             scored += _judged(answers, judges, version=version.name, campaign=campaign)
         session.progress.step(done, {})

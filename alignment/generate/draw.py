@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from alignment.errors import CheckpointError
 from alignment.generate.engine import Engine
 from alignment.generate.sampler import Sample, Sampler, SampleRequest
 from alignment.generate.settings import SamplingSettings
 from alignment.model.modes import evaluating
 from alignment.policy.policy import Policy
+from alignment.process import settle
 from alignment.randomness import named_seed
 from alignment.records import Answer, Dialogue
 from alignment.store.journal import Journal
@@ -26,6 +29,8 @@ def make_sampler(policy: Policy) -> Sampler:
     """The engine for the core, transformers' `generate` for other architectures."""
     from alignment.model.llama import LlamaPolicy
 
+    if policy.model.device.type == "cpu":
+        settle(torch.get_num_threads())
     if isinstance(policy.model, LlamaPolicy):
         return Engine(policy.model, eos_ids=[policy.tokenizer.eos_id], decode=policy.tokenizer.decode)
     from alignment.generate.fallback import GenerateSampler

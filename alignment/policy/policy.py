@@ -20,7 +20,8 @@ from huggingface_hub.errors import (
 from transformers import GenerationConfig, PreTrainedModel
 
 from alignment.errors import CheckpointError, CheckpointUnavailable
-from alignment.model.checkpoint import load_model, save_model
+from alignment.model.checkpoint import load_model, new_model, save_model
+from alignment.model.settings import ModelSettings, SizeName
 from alignment.model.weight_files import require_plain_files
 from alignment.policy.adapter import CONFIG, base_named_by, describe, is_adapter, merge_adapter
 from alignment.policy.foreign.meta import is_meta_checkpoint, read_meta_checkpoint
@@ -47,8 +48,14 @@ class Policy:
     tokenizer: Tokenizer
     notes: tuple[str, ...] = ()
 
+    @staticmethod
+    def fresh(size: SizeName | ModelSettings, tokenizer: Tokenizer, *, seed: int = 0) -> Policy:
+        """An untrained policy of a named size, or of a shape of one's own, with the tokenizer's vocabulary."""
+        shape = size if isinstance(size, ModelSettings) else ModelSettings(size=size)
+        return Policy(model=new_model(shape, tokenizer.vocab_size, seed=seed), tokenizer=tokenizer)
 
-def save_policy(policy: Policy, folder: Path, *, meta: Mapping[str, Any] | None = None) -> Manifest:
+
+def save_policy(policy: Policy, folder: Path | str, *, meta: Mapping[str, Any] | None = None) -> Manifest:
     """Write model, tokenizer and manifest; the folder appears as a whole.
 
     Every tool that loads a Llama checkpoint loads the folder.
@@ -57,7 +64,7 @@ def save_policy(policy: Policy, folder: Path, *, meta: Mapping[str, Any] | None 
     sampling = GenerationConfig(
         bos_token_id=1, eos_token_id=2, pad_token_id=pad, temperature=0.6, top_p=0.9, do_sample=True
     )
-    with staged_folder(folder, replace=True) as aside:
+    with staged_folder(Path(folder), replace=True) as aside:
         save_model(policy.model, aside)
         policy.tokenizer.save(aside)
         sampling.save_pretrained(aside)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from alignment.errors import TokenizerError
+from alignment.records import Dialogue, Document
 from alignment.store.atomic import staged_folder, write_bytes
 from alignment.store.manifest import write_manifest
 from alignment.text.agreement import require_agreement
@@ -138,17 +139,19 @@ class Tokenizer:
                 f"{self.vocab_size} pieces; they must be the ones that were trained together"
             )
 
-    def save(self, folder: Path) -> None:
-        """Write the model file and transformers' files beside it (`alignment.text.twin`)."""
+    def save(self, folder: Path | str) -> None:
+        """Write the model file and transformers' files beside it (`alignment.text.twin`); the folder is made."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
         write_bytes(folder / self.file_name, self.model_bytes)
         write_twin(self, folder)
 
 
-def train_tokenizer(texts: Iterable[str], settings: TokenizerSettings) -> Tokenizer:
+def train_tokenizer(texts: Iterable[str | Document | Dialogue], settings: TokenizerSettings) -> Tokenizer:
     """Train a BPE model with LLaMA's settings (recovered from the published model file).
 
     Args:
-        texts: the documents; cut into sentences of at most 4,192 bytes.
+        texts: or documents, or dialogues as the chat format writes them; cut into sentences of at most 4,192 bytes.
 
     Raises:
         TokenizerError: too little text for so many pieces.
@@ -158,7 +161,7 @@ def train_tokenizer(texts: Iterable[str], settings: TokenizerSettings) -> Tokeni
     model = io.BytesIO()
     try:
         SentencePieceTrainer.train(
-            sentence_iterator=_sentences(texts, settings.max_characters),
+            sentence_iterator=_sentences(map(_text_of, texts), settings.max_characters),
             model_writer=model,
             model_type="bpe",
             vocab_size=settings.vocab_size,
@@ -205,6 +208,14 @@ def _read(file: Path) -> bytes:
         raise TokenizerError(
             f"{file} cannot be read ({error.strerror}); a SentencePiece .model file is needed"
         ) from None
+
+
+def _text_of(record: str | Document | Dialogue) -> str:
+    from alignment.text.chat import dialogue_text
+
+    if isinstance(record, Dialogue):
+        return dialogue_text(record)
+    return record.text if isinstance(record, Document) else record
 
 
 def _sentences(texts: Iterable[str], max_characters: int) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -15,12 +14,11 @@ from accelerate.utils import gather
 from torch import nn
 
 from alignment.model.attention import prefer_backend
+from alignment.process import settle
 from alignment.train.settings import ComputeSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's malloc.h: M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +45,13 @@ class Compute:
 
 
 def resolve_compute(settings: ComputeSettings) -> Compute:
-    """Choose device and precision, and set torch's thread count and the attention backend."""
+    """Choose device and precision; set torch's thread count, how its threads wait, and the attention backend."""
     if settings.threads:
         torch.set_num_threads(settings.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     prefer_backend(None if settings.attention == "auto" else settings.attention)
     if device.type == "cpu":
-        keep_freed_memory()
+        settle(torch.get_num_threads())
     precision = settings.precision
     if precision == "auto":
         precision = "bf16" if has_fast_bf16(device) else "fp32"
@@ -68,18 +66,6 @@ def compile_layers(model: nn.Module) -> None:
     body = cast("PreTrainedModel", model).get_decoder()
     for layer in cast(Iterable[nn.Module], body.layers):
         layer.compile(dynamic=True)
-
-
-def keep_freed_memory() -> None:
-    """Let glibc keep what is freed for the next tensor, as torch's CUDA allocator does.
-
-    By default every tensor of some MiB is fresh memory of the kernel's, whose pages are zeroed one by one when
-    they are first written; on a virtual machine that takes longer than most of what is written.
-    """
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):  # glibc; other C libraries have none
-        libc.mallopt(_MMAP_THRESHOLD, 32 << 20)  # its largest; greater tensors still come from the kernel
-        libc.mallopt(_TRIM_THRESHOLD, 1 << 30)
 
 
 def is_main_process() -> bool:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from alignment.errors import Interrupted
+from alignment.errors import Interrupted, UsageError
 from alignment.train.settings import ComputeSettings
 
 
@@ -64,9 +64,9 @@ class StopFlag:
             raise Interrupted(self.signal_number, step=step)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, init=False)
 class Session:
-    """One stage's surroundings.
+    """One stage's surroundings: `Session("runs/mine/sft")` will do.
 
     Attributes:
         folder: the stage's own folder; it writes nowhere else.
@@ -76,9 +76,41 @@ class Session:
     """
 
     folder: Path
-    seed: int = 0
-    fingerprint: str = ""
-    compute: ComputeSettings = field(default_factory=ComputeSettings)
-    progress: Progress = field(default_factory=Silent)
-    stop: StopFlag = field(default_factory=StopFlag)
-    before_save: Callable[[], None] = lambda: None
+    seed: int
+    fingerprint: str
+    compute: ComputeSettings
+    progress: Progress
+    stop: StopFlag
+    before_save: Callable[[], None]
+
+    def __init__(
+        self,
+        folder: Path | str,
+        *,
+        seed: int = 0,
+        fingerprint: str = "",
+        compute: ComputeSettings | None = None,
+        progress: Progress | None = None,
+        stop: StopFlag | None = None,
+        before_save: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Make the folder where it is not there.
+
+        Raises:
+            UsageError: it cannot be made.
+        """
+        for name, value in {
+            "folder": Path(folder),
+            "seed": seed,
+            "fingerprint": fingerprint,
+            "compute": compute or ComputeSettings(),
+            "progress": progress or Silent(),
+            "stop": stop or StopFlag(),
+            "before_save": before_save,
+        }.items():
+            object.__setattr__(self, name, value)
+        if not self.folder.is_dir():
+            try:
+                self.folder.mkdir(parents=True)
+            except OSError as error:
+                raise UsageError(f"the session's folder {folder} cannot be made: {error.strerror}") from error

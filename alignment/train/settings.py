@@ -6,7 +6,6 @@ from typing import Literal
 
 from pydantic import field_validator
 
-from alignment.data.settings import DataSettings
 from alignment.settings import Settings, setting
 
 MOST_EPOCHS = 100_000  # of any training: more is a slip, and its steps could not be counted
@@ -101,7 +100,6 @@ class PretrainSettings(PackedSettings):
     """Pretraining from scratch or on (Llama 2 paper, 2)."""
 
     optimizer: PretrainOptimizerSettings = setting(PretrainOptimizerSettings(), "AdamW and its schedule")
-    data: DataSettings = setting(..., "documents")
     context_length: int = setting(
         4096,
         "longest sequence, in tokens; longer documents are split; not given: what the model holds, up to 4,096",
@@ -114,7 +112,6 @@ class PretrainSettings(PackedSettings):
 class SftSettings(PackedSettings):
     """Supervised fine-tuning (Llama 2 paper, 3.1): lr 2e-5, weight decay 0.1, batch 64, 4,096 tokens, 2 epochs."""
 
-    data: DataSettings = setting(..., "dialogues that end with an answer")
     epochs: float = setting(2.0, "passes over the dialogues", gt=0, le=MOST_EPOCHS)
     too_long: Literal["truncate", "drop", "split"] = setting(
         "truncate", "dialogues over the context: cut the end, leave out, or split between turn pairs"

@@ -6,11 +6,12 @@ crosses packed dialogues the paper does not say: here it does not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from alignment.batch.render import TooLong, TrainOn, dialogue_trees
 from alignment.errors import DataError
+from alignment.given import answered_dialogues
 from alignment.policy.policy import Policy
 from alignment.records import Dialogue
 from alignment.train.language_model import longest_sequence, train_language_model
@@ -21,20 +22,25 @@ from alignment.train.settings import PackedSettings, SftSettings
 
 def sft(
     policy: Policy,
-    dialogues: Sequence[Dialogue],
+    dialogues: Iterable[Dialogue],
     settings: SftSettings,
     session: Session,
-    held_out: Sequence[Dialogue] = (),
+    held_out: Iterable[Dialogue] = (),
 ) -> TrainingResult:
     """Fine-tune a policy in place on demonstrations and save it to `checkpoint/` in the session's folder.
+
+    Args:
+        dialogues: each ends with an answer.
 
     Returns:
         Held-out loss and perplexity, steps, tokens, packing efficiency, and what the length policy did.
 
     Raises:
-        DataError: no dialogue is left to train on.
+        UsageError: what is given holds no dialogues.
+        DataError: an answer is missing or empty, or no dialogue is left to train on.
     """
-    return fine_tune(policy, dialogues, settings, session, held_out, name="sft", too_long=settings.too_long)
+    train, test = answered_dialogues(dialogues, "dialogues"), answered_dialogues(held_out, "held_out")
+    return fine_tune(policy, train, settings, session, test, name="sft", too_long=settings.too_long)
 
 
 def fine_tune(

@@ -63,6 +63,10 @@ Only = Annotated[
         "--only", metavar="ROLE", help="One of them alone, as in the example; all otherwise.", show_default=False
     ),
 ]
+AllowCode = Annotated[
+    bool,
+    typer.Option("--allow-code", help="Let Python functions that the recipe names run (reward.*.function); read them."),
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show errors only.")]
 
 
@@ -91,6 +95,7 @@ def run(
         str | None,
         typer.Option("--until", metavar="STAGE", help="Only what this stage (or kind) needs.", show_default=False),
     ] = None,
+    allow_code: AllowCode = False,
     quiet: QuietOption = False,
 ) -> None:
     """Run a recipe's stages: skip what is finished, resume what was interrupted.
@@ -99,7 +104,8 @@ def run(
     """
     from recipes.cli.run import run_and_tell
 
-    run_and_tell(recipe, overrides or (), out=out, redo=redo, until=(until,) if until else (), quiet=quiet)
+    targets = (until,) if until else ()
+    run_and_tell(recipe, overrides or (), out=out, redo=redo, until=targets, quiet=quiet, allow_code=allow_code)
 
 
 @app.command()
@@ -156,11 +162,13 @@ def _stage_verb(kind: StageKind[Any, Any]) -> None:
         overrides: Overrides = None,
         out: Out = None,
         redo: Redo = False,
+        allow_code: AllowCode = False,
         quiet: QuietOption = False,
     ) -> None:
         from recipes.cli.run import run_and_tell
 
-        run_and_tell(recipe, overrides or (), out=out, redo=redo, until=(kind.name,), quiet=quiet)
+        targets = (kind.name,)
+        run_and_tell(recipe, overrides or (), out=out, redo=redo, until=targets, quiet=quiet, allow_code=allow_code)
 
     def verb_of_some(
         recipe: RecipeArgument,

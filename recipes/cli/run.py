@@ -17,7 +17,14 @@ from recipes.running.telling import Display, duration
 
 
 def run_and_tell(
-    recipe: str, overrides: Sequence[str], *, out: Path | None, redo: bool, until: tuple[str, ...], quiet: bool
+    recipe: str,
+    overrides: Sequence[str],
+    *,
+    out: Path | None,
+    redo: bool,
+    until: tuple[str, ...],
+    quiet: bool,
+    allow_code: bool = False,
 ) -> None:
     """Run a recipe (to a stage) with progress on the terminal."""
     console = Console(highlight=False)
@@ -29,6 +36,7 @@ def run_and_tell(
         out=folder,
         redo=redo,
         until=until,
+        allow_code=allow_code,
         display=display,
         before_work=lambda: print_header(loaded, folder, display),
     )
@@ -64,6 +72,7 @@ def machine_line(recipe: Recipe) -> str:
     """Device, precision, threads and library versions as they were resolved; imports torch."""
     import torch
 
+    from alignment.process import settle
     from alignment.train.compute import resolve_compute
 
     compute = resolve_compute(recipe.compute)
@@ -72,7 +81,10 @@ def machine_line(recipe: Recipe) -> str:
     how = " (auto)" if asked == "auto" else ""
     threads = f"{torch.get_num_threads()} threads" + (" (auto)" if not recipe.compute.threads else "")
     name = f" {torch.cuda.get_device_name(compute.device)}" if compute.device.type == "cuda" else ""
-    return f"machine: {compute.device}{name}, precision {precision}{how}, {threads}, torch {torch.__version__}"
+    machine = f"machine: {compute.device}{name}, precision {precision}{how}, {threads}, torch {torch.__version__}"
+    if compute.device.type == "cpu" and torch.get_num_threads() > 1:
+        machine += f"; waiting threads spin {settle(torch.get_num_threads()).value}"
+    return machine
 
 
 def summary_lines(summary: RunSummary) -> list[str]:

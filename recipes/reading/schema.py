@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import PrivateAttr
+from pydantic import PrivateAttr, model_validator
 
 from alignment.data.record_types import DIALOGUES, DOCUMENTS, PREFERENCES, PROMPTS, RecordType
 from alignment.data.settings import DataSettings, SplitSettings
 from alignment.evaluate.settings import EvaluateSettings
-from alignment.model.settings import ModelSettings
+from alignment.model.settings import ModelSettings, names_folder
 from alignment.settings import Settings, setting
 from alignment.strict_yaml import KeyPath, YamlDocument
 from alignment.text.settings import TokenizerSettings
@@ -22,7 +22,8 @@ from alignment.world.settings import WorldSettings
 from gatt.settings import GattSettings
 from recipes.reading.overrides import origin_of
 from recipes.reading.variables import Expansion
-from reward.settings import RewardSettings
+from reward.function import module_file
+from reward.settings import BroughtReward, RewardSettings
 from rl.settings import RlhfSettings
 
 # sections with data of their own: the one that takes a user's chats, and those that come after it
@@ -36,15 +37,91 @@ class TokenizerStageSettings(TokenizerSettings):
     data: DataSettings | None = setting(None, "documents to train it on; none: the pretraining documents")
 
 
+class PretrainStageSettings(PretrainSettings):
+    """Pretraining from scratch or on (Llama 2 paper, 2), and its documents."""
+
+    data: DataSettings = setting(..., "documents")
+
+
+class SftStageSettings(SftSettings):
+    """Supervised fine-tuning (Llama 2 paper, 3.1), and its demonstrations."""
+
+    data: DataSettings = setting(..., "dialogues that end with an answer")
+
+
+class GattStageSettings(GattSettings):
+    """Ghost Attention (Llama 2 paper, 3.3), and the dialogues that it takes its user turns from."""
+
+    data: DataSettings = setting(..., "dialogues whose user turns are used; answers are sampled anew")
+
+
+class RewardStageSettings(RewardSettings):
+    """One reward model: trained on comparisons (Llama 2 paper, 3.2.2), or brought: a checkpoint or a function."""
+
+    data: DataSettings | None = setting(
+        None, "preferences (and labelled answers, for the safety term) to train it on; or path, or function"
+    )
+    path: str | None = setting(
+        None,
+        "a finished reward model's folder or hub name (one label, the run's tokenizer); nothing is trained then",
+        added=True,
+        file=names_folder,
+    )
+    revision: str | None = setting(None, "the hub revision of `path`", added=True)
+    function: str | None = setting(
+        None,
+        "module:name of a Python function that scores dialogues; runs only with --allow-code",
+        added=True,
+        pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$",
+    )
+    flaws: str | None = setting(
+        None,
+        "a file of right answers and flawed copies ({prompt, right, flawed, flaw}) that the trained model is asked to "
+        "tell apart",
+        added=True,
+        file=True,
+    )
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> RewardStageSettings:
+        given = [name for name in ("data", "path", "function") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"exactly one of data, path and function says where the scores come from, got {given or 'none'}"
+            )
+        fields = type(self).model_fields  # a resolved recipe says every one: what is no default was asked for
+        own = {name for name in fields if getattr(self, name) != fields[name].default}
+        unread = sorted(own - {"data", "path", "function", "revision"})
+        if given != ["data"] and unread:
+            raise ValueError(f"{', '.join(unread)} say how a model is trained; with {given[0]} nothing is: leave out")
+        if self.revision is not None and self.path is None:
+            raise ValueError("revision is that of a hub name in `path`; there is none")
+        return self
+
+    @property
+    def brought(self) -> BroughtReward | None:
+        """What is brought instead of trained."""
+        if self.data is not None:
+            return None
+        code = module_file(self.function) if self.function is not None else None
+        return BroughtReward(
+            path=self.path,
+            revision=self.revision,
+            function=self.function,
+            code=str(code) if code is not None else None,
+        )
+
+
 class RewardPair(Settings):
-    """The two reward models (Llama 2 paper, 3.2.2)."""
+    """The two reward models (Llama 2 paper, 3.2.2); the helpfulness model alone will do."""
 
-    helpfulness: RewardSettings = setting(..., "the helpfulness model")
-    safety: RewardSettings = setting(..., "the safety model")
+    helpfulness: RewardStageSettings = setting(..., "the helpfulness model; without a safety model it decides alone")
+    safety: RewardStageSettings | None = setting(None, "the safety model; none: the combined reward has no safety part")
 
-    def by_role(self) -> dict[str, RewardSettings]:
+    def by_role(self) -> dict[str, RewardStageSettings]:
         """Role -> settings, in the order in which they are trained."""
-        return {"helpfulness": self.helpfulness, "safety": self.safety}
+        roles = {"helpfulness": self.helpfulness, "safety": self.safety}
+        return {role: settings for role, settings in roles.items() if settings is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,11 +169,11 @@ class Recipe(Settings):
     compute: ComputeSettings = setting(ComputeSettings(), "how the machine is used")
     tokenizer: TokenizerStageSettings = setting(TokenizerStageSettings(), "stage tokenizer")
     model: ModelSettings = setting(ModelSettings(), "the core's shape, or the checkpoint to start from")
-    pretrain: PretrainSettings | None = setting(None, "stage pretrain; none: start from model.path")
-    sft: SftSettings | None = setting(None, "stage sft")
+    pretrain: PretrainStageSettings | None = setting(None, "stage pretrain; none: start from model.path")
+    sft: SftStageSettings | None = setting(None, "stage sft")
     reward: RewardPair | None = setting(None, "stages reward-helpfulness and reward-safety")
     rlhf: RlhfSettings | None = setting(None, "stages rlhf-v1 … rlhf-vN")
-    gatt: GattSettings | None = setting(None, "stage gatt")
+    gatt: GattStageSettings | None = setting(None, "stage gatt")
     evaluate: EvaluateSettings = setting(EvaluateSettings(), "stage evaluate")
 
     _origin: Origin = PrivateAttr(default_factory=Origin)
@@ -123,7 +200,8 @@ class Recipe(Settings):
             found["sft.data"] = self.sft.data, DIALOGUES
         if self.reward is not None:
             for role, settings in self.reward.by_role().items():
-                found[f"reward.{role}.data"] = settings.data, PREFERENCES
+                if settings.data is not None:  # a brought reward is trained on none
+                    found[f"reward.{role}.data"] = settings.data, PREFERENCES
         if self.rlhf is not None:
             found["rlhf.prompts"] = self.rlhf.prompts, PROMPTS
             if self.rlhf.safety_prompts is not None:

@@ -88,6 +88,7 @@ def run_stage(job: Job, stage: PlannedStage, basis: tuple[dict[str, Any], str], 
         session=session,
         folders={other.name: run / other.folder for other in job.plan if other.name in stage.parents},
         write_page=lambda: _page(run),
+        allow_code=job.allow_code,
     )
     began = time.monotonic()
 

@@ -43,7 +43,7 @@ def named_paths(value: Any, key: str) -> Iterator[tuple[str, str]]:
 
 
 def files_of(path: str, key: str) -> list[Path]:
-    """The files of a path: itself, a glob's matches, or (`model.path`) a checkpoint folder's files, sorted.
+    """The files of a path: itself, a glob's matches, or a checkpoint folder's files, sorted.
 
     Raises:
         DataError: there is none; names key and path, and what is near.
@@ -54,7 +54,7 @@ def files_of(path: str, key: str) -> list[Path]:
         if "\0" in path:
             raise DataError(f"{path!r} holds a zero byte; no file is named so")
         folder = Path(path)
-        if key == "model.path" and folder.is_dir():
+        if folder.is_dir() and (key == "model.path" or (folder / "config.json").is_file()):
             return [file for each in _with_base(folder) for file in sorted(each.iterdir()) if _counts(file)]
         return find_files(SourceSettings(path=path))
     except DataError as error:

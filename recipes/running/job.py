@@ -30,6 +30,7 @@ class Job:
     needed: tuple[PlannedStage, ...]
     redo: bool
     stages: StageTable | None
+    allow_code: bool
     display: Display
     stop: StopFlag
     before_work: Callable[[], None]

@@ -55,18 +55,19 @@ def run_report(run: Path) -> Report:
     recipe = load_run_recipe(run)
     plan = [stage for stage in stages_of(recipe) if stage.kind.section is not None]
     records = {stage.name: read_record(run / stage.folder) if (run / stage.folder).is_dir() else None for stage in plan}
-    chapters = []
+    chapters, said = [], {}
     for stage in _page_order(plan):
         record = records[stage.name]
         if record is None or record.status != "finished":
             chapters.append(_missing(stage, record))
         elif stage.kind.section is not None:
             chapter = stage.kind.section(stage.inputs, run / stage.folder, stage.name, record.result)
+            said[chapter.id] = chapter.summary
             told = [f"Warning: {doubt}." for doubt in stage.kind.doubts(stage.inputs, record.result)]
             if (lost := altered_journal(run / stage.folder, record)) is not None:
                 told.append(f"{lost[:1].upper()}{lost[1:]}.")
             chapters.append(replace(chapter, summary=" ".join([*told, chapter.summary]).strip()))
-    sections = [_overview(recipe, plan, records, {chapter.id: chapter.summary for chapter in chapters}), *chapters]
+    sections = [_overview(recipe, plan, records, said), *chapters]
     if recipe.world is not None:
         from alignment.world.report import section as world_section
 
@@ -166,6 +167,7 @@ def _overview(
                 ("tokens trained", total_tokens),
                 ("training FLOPs (6 N D)", total_flops),
                 ("minutes", round(total_seconds / 60, 2)),
+                *dict(fact for stage in plan for fact in stage.inputs.facts().items()).items(),
             ),
         ),
         Table(title="Stages", columns=columns, rows=tuple(rows)),

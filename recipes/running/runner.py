@@ -35,7 +35,9 @@ from recipes.running.shared import take_over
 from recipes.running.signals import stopping_at_signals
 from recipes.running.survey import Surveyed, check_unchanged, current_basis, survey
 from recipes.running.telling import Display, Quiet
+from recipes.stages.context import refused_code
 from recipes.stages.kind import PlannedStage, Processes
+from reward.function import module_file
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,6 +81,7 @@ def run(
     redo: bool = False,
     until: str | tuple[str, ...] | None = None,
     stages: StageTable | None = None,
+    allow_code: bool = False,
     display: Display | None = None,
     stop: StopFlag | None = None,
     before_work: Callable[[], None] = lambda: None,
@@ -93,13 +96,15 @@ def run(
         redo: put aside (never delete) stages whose recipe, data or code changed, and do them again.
         until: a stage's name or kind; only what it needs is run.
         stages: kind -> what is called in place of each kind's own function.
+        allow_code: let functions that the recipe names (`reward.*.function`) run; whoever says so has read them.
         display: told what happens.
         stop: a flag of the caller's; without one, SIGINT and SIGTERM are handled here.
         before_work: called once before the first stage that runs.
         siblings: other runs, from which stages that rest on the same are taken over instead of run.
 
     Raises:
-        UsageError: the folder cannot be a run; there is no such stage; a stage cannot be shared by several processes.
+        UsageError: the folder cannot be a run; there is no such stage; a stage cannot be shared by several processes;
+            the recipe names code that is not allowed or not there.
         RecipeError: input files are missing; all of them, each with its place in the recipe.
         RunLocked: another process works on it.
         RunChanged: finished or begun work rests on something else than what is asked now.
@@ -114,6 +119,7 @@ def run(
     needed = needed_for(plan, targets)
     folder = Path(out) if out is not None else recipe.run_folder
     run_folder.check_run_folder(folder)
+    _check_code(needed, allowed=allow_code)
     check_inputs(recipe, needed)  # before anything is made
     run_folder.make_run_folder(folder)
     display = display or Quiet()
@@ -128,6 +134,7 @@ def run(
         needed=needed,
         redo=redo,
         stages=stages,
+        allow_code=allow_code,
         display=display,
         stop=stop,
         before_work=before_work,
@@ -204,10 +211,6 @@ def _walk(job: Job, surveyed: Surveyed) -> tuple[StageOutcome, ...]:
                 prepared = True
                 require_loggers(job.recipe.track)
                 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-                if "OMP_WAIT_POLICY" not in os.environ:
-                    # read when torch loads: how long a waiting thread spins.  Long (the default), and threads beside
-                    # another busy process spin each other to a crawl; not at all, and an idle machine loses a third
-                    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
                 job.before_work()
             record = _share(job, stage, basis, (position, len(job.needed)))
         done[stage.name] = record.digest
@@ -239,6 +242,16 @@ def _share(job: Job, stage: PlannedStage, basis: tuple[dict[str, Any], str], pla
     if read is None or read.status != "finished":
         raise AlignmentError(f"stage {stage.name}: the first process did not finish it")
     return read
+
+
+def _check_code(stages: tuple[PlannedStage, ...], *, allowed: bool) -> None:
+    """Refuse a recipe's own functions unless they are allowed, and functions whose module is not there."""
+    functions = {key: name for stage in stages for key, name in stage.inputs.code().items()}
+    if functions and not allowed:
+        raise UsageError(refused_code(functions))
+    for key, name in functions.items():
+        if module_file(name) is None:
+            raise UsageError(f"{key}: there is no module for {name} on Python's path or in {mask(str(Path.cwd()))}")
 
 
 def _write_if_new(path: Path, text: str) -> None:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from alignment.train.session import Session
     from alignment.world import World
     from alignment.world.judge.gold import GoldJudge
-    from recipes.stages.rlhf_inputs import Campaigns
-    from reward.model import RewardModel
+    from recipes.stages.rlhf_inputs import Campaigns, RewardModels, RewardSource
+    from reward.scorer import Scorer
     from rl.judges import RewardJudges
 
 R = TypeVar("R")
@@ -41,12 +41,14 @@ class StageContext:
         session: its folder, seed, fingerprint, progress and stop flag.
         folders: each parent's folder by name.
         write_page: writes the run's page and returns its path relative to the run.
+        allow_code: whether whoever runs allowed functions that the recipe names.
     """
 
     stage: PlannedStage
     session: Session
     folders: Mapping[str, Path]
     write_page: Callable[[], str]
+    allow_code: bool = False
 
     def folder_of(self, name: str) -> Path:
         """A finished parent's folder.
@@ -166,22 +168,41 @@ class StageContext:
 
         return load_policy(self.folder_of(name) / "checkpoint")
 
-    def reward_model(self, name: str) -> RewardModel:
-        """A parent's reward model."""
+    def reward(self, source: RewardSource) -> Scorer:
+        """What gives one role's scores: a parent's reward model, a checkpoint of the user's, or a function.
+
+        Raises:
+            UsageError: it is a function, and whoever runs did not allow the recipe's own code.
+            TokenizerError: it reads token ids as other texts than the run's tokenizer.
+        """
+        from reward.brought import open_brought
         from reward.model import RewardModel
 
-        return RewardModel.load(self.folder_of(name) / "checkpoint")
+        if source.brought is None:
+            return RewardModel.load(self.folder_of(str(source.stage)) / "checkpoint")
+        if source.brought.function is not None and not self.allow_code:
+            raise UsageError(refused_code({f"{source.key}.function": source.brought.function}))
+        return open_brought(source.brought, self.tokenizer())
 
-    def judges(self, helpfulness: str, safety: str, *, safety_threshold: float) -> RewardJudges:
-        """The reward models of two parents, and how their scores become one."""
+    def judges(self, models: RewardModels) -> RewardJudges:
+        """What scores, and how the scores become one."""
         from rl.judges import RewardJudges
 
         return RewardJudges(
-            helpfulness=self.reward_model(helpfulness),
-            safety=self.reward_model(safety),
-            safety_threshold=safety_threshold,
+            helpfulness=self.reward(models.helpfulness),
+            safety=self.reward(models.safety) if models.safety is not None else None,
+            safety_threshold=models.combination.safety_threshold,
             compute=self.session.compute,
         )
+
+
+def refused_code(functions: Mapping[str, str]) -> str:
+    """The sentence that refuses a recipe's own code: key -> module:name."""
+    named = ", ".join(f"{key} ({name})" for key, name in functions.items())
+    return (
+        f"the recipe names Python code to run: {named}; whoever runs it allows that with --allow-code "
+        f"(from Python: recipes.run(…, allow_code=True)), after reading the code"
+    )
 
 
 def _plain_report(loaded: Loaded[Any]) -> dict[str, Any]:

@@ -87,13 +87,16 @@ def answer_doubts(tokens: Any, cut: Any, whose: str, key: str) -> Iterator[str]:
 
 
 def evaluation_doubts(result: Result, key: str) -> Iterator[str]:
-    """Which versions' answers are all empty or cut, campaign by campaign."""
+    """Which versions' answers are all empty or cut; one sentence for all of which the same is true."""
+    whose: dict[tuple[float | None, float | None], list[str]] = {}
     for row in result.get("versions", ()):
         if not row["task"]:  # else a part of the campaign's row
             means = {name: figure["value"] for name, figure in row["figures"].items()}
             cut = 1.0 - means["finished"] if "finished" in means else None
-            whose = f"{row['version']} ({row['campaign']})"
-            yield from answer_doubts(means.get("answer_tokens"), cut, whose, key)
+            empty = 0.0 if means.get("answer_tokens", 2.0) <= 1.0 else None
+            whose.setdefault((empty, 1.0 if cut == 1.0 else None), []).append(f"{row['version']} ({row['campaign']})")
+    for (tokens, cut), names in whose.items():
+        yield from answer_doubts(tokens, cut, ", ".join(names), key)
 
 
 def _at(result: Any, *keys: str) -> Any:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from alignment.data.record_types import DIALOGUES, PREFERENCES
 from recipes.stages.doubts import evaluation_doubts
-from recipes.stages.kind import DataSet, FromPolicy, Reads, StageKind
+from recipes.stages.kind import DataSet, Reads, StageKind
+from recipes.stages.rlhf_inputs import Judged
 
 if TYPE_CHECKING:
     from alignment.data.settings import DataSettings
@@ -20,45 +21,49 @@ if TYPE_CHECKING:
     from alignment.evaluate.settings import EvaluateSettings
     from alignment.report.blocks import Opening, Section
     from recipes.stages.context import StageContext
-    from recipes.stages.rlhf_inputs import CampaignPrompts, RewardModels
-    from reward.settings import RewardSettings
+    from recipes.stages.rlhf_inputs import CampaignPrompts
 
 REWARD_MODELS = "reward_models.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateInputs(FromPolicy):
+class EvaluateInputs(Judged):
     """All that the stage reads of the recipe; the model's section always (as in every release so far).
 
     Attributes:
         versions: the stages whose models answer.
+        with_start: whether the checkpoint in `model.path` answers too; without SFT it is what the versions came from.
         prompts: held-out prompts by campaign; without them the held-out demonstrations' are asked.
         demonstrations: read only where there are no prompts.
-        judges: the reward models, where there are any.
-        comparisons: role -> the reward model's settings: all of them are measured on each one's held-out pairs.
+        comparisons: role -> the comparisons that its model was trained on: all models are measured on their held-out
+            part.
+        pair_lengths: role -> the longest prompt and answer that its model took, in tokens.
         compared: the two models of the page's first sentence; no part of the figures.
     """
 
     settings: EvaluateSettings
     versions: tuple[str, ...]
+    with_start: bool = False
     compared: Compared | None = None
     prompts: CampaignPrompts | None = None
     demonstrations: DataSettings | None = None
-    judges: RewardModels | None = None
-    comparisons: Mapping[str, RewardSettings] = field(default_factory=dict)
+    comparisons: Mapping[str, DataSettings] = field(default_factory=dict)
+    pair_lengths: Mapping[str, int] = field(default_factory=dict)
 
     def reads(self) -> Reads:
         """The section, and where the prompts come from."""
         found: dict[str, Any] = {**super().reads(), "evaluate": self.settings}
+        if self.with_start:
+            found["evaluate.with_start"] = True
         if self.prompts is not None:
             found |= self.prompts.reads()
             found["rlhf.combination"] = self.judges.combination if self.judges is not None else None
         elif self.demonstrations is not None:
             found["sft.data"] = self.demonstrations
-        for role, settings in self.comparisons.items():
-            found[f"reward.{role}.data"] = settings.data
-            found[f"reward.{role}.context_length"] = settings.context_length
-        return found
+        for role, comparisons in self.comparisons.items():
+            found[f"reward.{role}.data"] = comparisons
+            found[f"reward.{role}.context_length"] = self.pair_lengths[role]
+        return {**found, **(self.judges.reads() if self.judges is not None else {})}
 
     def data(self) -> tuple[DataSet[Any], ...]:
         """What is asked, and the reward models' comparisons."""
@@ -67,8 +72,8 @@ class EvaluateInputs(FromPolicy):
     def compared_pairs(self) -> dict[str, DataSet[Any]]:
         """Role -> the comparisons whose held-out part all reward models are measured on."""
         return {
-            role: DataSet(key=f"reward.{role}", settings=settings.data, records=PREFERENCES)
-            for role, settings in self.comparisons.items()
+            role: DataSet(key=f"reward.{role}", settings=comparisons, records=PREFERENCES)
+            for role, comparisons in self.comparisons.items()
         }
 
     def asked(self) -> tuple[DataSet[Any], ...]:
@@ -85,9 +90,13 @@ def run(inputs: EvaluateInputs, stage: StageContext) -> dict[str, Any]:
     from alignment.evaluate.improvement import headline, improvements
     from alignment.evaluate.result import read_answers
     from alignment.evaluate.versions import Version, evaluate_versions
+    from alignment.policy.policy import checkpoint_folder
     from recipes.stages.asked import asked_prompts, judges_of
 
     versions = [Version(name=name, checkpoint=stage.folder_of(name) / "checkpoint") for name in inputs.versions]
+    if inputs.with_start and inputs.model is not None and inputs.model.path is not None:
+        start = checkpoint_folder(inputs.model.path, inputs.model.revision)
+        versions.insert(0, Version(name="start", checkpoint=start))
     prompts = asked_prompts(inputs, stage)
     judges = judges_of(inputs, stage, prompts)
     evaluation = evaluate_versions(versions, prompts, judges, inputs.settings, stage.session)
@@ -98,19 +107,21 @@ def run(inputs: EvaluateInputs, stage: StageContext) -> dict[str, Any]:
 
 
 def _compare_judges(inputs: EvaluateInputs, stage: StageContext) -> None:
-    """Each reward model on the held-out pairs of both."""
-    if inputs.judges is None or not inputs.comparisons:
+    """Each reward model on the held-out pairs of both, where there are two."""
+    sources = inputs.judges.by_role() if inputs.judges is not None else {}
+    if len(sources) < 2 or not inputs.comparisons:
         return
     from alignment.store.atomic import write_json
     from alignment.train.compute import resolve_compute
     from reward.compare import compare_models
 
-    models = {"helpfulness": inputs.judges.helpfulness, "safety": inputs.judges.safety}
-    opened = {role: stage.reward_model(name) for role, name in models.items()}
-    held_out = {role: stage.read(data).held_out for role, data in inputs.compared_pairs().items()}
-    lengths = [settings.context_length for settings in inputs.comparisons.values()]
-    lengths += [int(judge.model.config.max_position_embeddings) for judge in opened.values()]
-    found = compare_models(opened, held_out, resolve_compute(stage.session.compute), context_length=min(lengths))
+    found = compare_models(
+        {role: stage.reward(source) for role, source in sources.items()},
+        {role: stage.read(data).held_out for role, data in inputs.compared_pairs().items()},
+        stage.tokenizer(),
+        resolve_compute(stage.session.compute),
+        context_length=min(inputs.pair_lengths.values()),
+    )
     if found.accuracy:
         write_json(stage.session.folder / REWARD_MODELS, found.as_json())
 

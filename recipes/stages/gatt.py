@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from alignment.constraint import Constraint
     from alignment.data.settings import DataSettings
     from alignment.report.blocks import Section
-    from gatt.settings import GattSettings
+    from recipes.reading.schema import GattStageSettings
     from recipes.stages.context import StageContext
 
 
@@ -29,7 +29,7 @@ class GattInputs(FromPolicy):
         mixed_in: demonstrations that are mixed in, where a share is asked for.
     """
 
-    settings: GattSettings
+    settings: GattStageSettings
     mixed_in: DataSettings | None = None
 
     # which version it comes after: naming the last version and saying 0 is the same stage

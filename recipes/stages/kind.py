@@ -92,6 +92,14 @@ class StageInputs:
         """The data sets that it reads."""
         return ()
 
+    def code(self) -> Mapping[str, str]:
+        """Functions of the user's that it runs: the recipe's dotted key -> module:name."""
+        return {}
+
+    def facts(self) -> Mapping[str, str]:
+        """What the page's overview says of it."""
+        return {}
+
 
 @dataclass(frozen=True, kw_only=True)
 class FromPolicy(StageInputs):

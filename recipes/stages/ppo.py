@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Processes, Reads, Size, StageKind
+from recipes.stages.kind import DataSet, Lens, Makes, Prepared, Processes, Reads, Size, StageKind
+from recipes.stages.rlhf_inputs import Judged
 
 if TYPE_CHECKING:
     from alignment.records import Dialogue
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PpoInputs(FromPolicy):
+class PpoInputs(Judged):
     """All that the stage reads of the recipe."""
 
     settings: PpoSettings
@@ -26,9 +27,9 @@ class PpoInputs(FromPolicy):
     judges: RewardModels
 
     def reads(self) -> Reads:
-        """Prompts, combination and the section."""
+        """Prompts, what scores, combination and the section."""
         own = {"rlhf.combination": self.judges.combination, "rlhf.ppo": self.settings}
-        return {**super().reads(), **self.prompts.reads(), **own}
+        return {**super().reads(), **self.prompts.reads(), **self.judges.reads(), **own}
 
     def data(self) -> tuple[DataSet[Dialogue], ...]:
         """The prompts by campaign."""

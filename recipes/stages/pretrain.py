@@ -15,7 +15,7 @@ from recipes.stages.packed import packed_size
 if TYPE_CHECKING:
     from alignment.records import Document
     from alignment.report.blocks import Section
-    from alignment.train.settings import PretrainSettings
+    from recipes.reading.schema import PretrainStageSettings
     from recipes.stages.context import StageContext
 
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class PretrainInputs(FromPolicy):
     """All that the stage reads of the recipe."""
 
-    settings: PretrainSettings
+    settings: PretrainStageSettings
 
     def reads(self) -> Reads:
         """The section, and the model's."""

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from alignment.data.record_types import DIALOGUES
 from recipes.stages.doubts import answer_doubts, training_doubts
-from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Processes, Reads, Size, StageKind
+from recipes.stages.kind import DataSet, Lens, Makes, Prepared, Processes, Reads, Size, StageKind
 from recipes.stages.packed import packed_size
+from recipes.stages.rlhf_inputs import Judged
 
 if TYPE_CHECKING:
     from alignment.data.settings import DataSettings
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RejectionInputs(FromPolicy):
+class RejectionInputs(Judged):
     """All that the stage reads of the recipe.
 
     Attributes:
@@ -41,10 +42,10 @@ class RejectionInputs(FromPolicy):
     mixed_in: DataSettings | None = None
 
     def reads(self) -> Reads:
-        """Prompts, combination, the section, and what is mixed in."""
+        """Prompts, what scores, combination, the section, and what is mixed in."""
         own = {"rlhf.combination": self.judges.combination, "rlhf.rejection": self.settings}
         mixed = {"sft.data": self.mixed_in} if self.mixed_in is not None else {}
-        return {**super().reads(), **self.prompts.reads(), **own, **mixed}
+        return {**super().reads(), **self.prompts.reads(), **self.judges.reads(), **own, **mixed}
 
     def data(self) -> tuple[DataSet[Any], ...]:
         """The prompts by campaign, then the demonstrations to mix in."""
@@ -86,7 +87,8 @@ def run(inputs: RejectionInputs, stage: StageContext) -> dict[str, Any]:
 
 
 def prepare(inputs: RejectionInputs, lens: Lens) -> tuple[Prepared, ...]:
-    """Prompts that leave room for an answer, as they are drawn."""
+    """Prompts that leave room for an answer, as they are drawn; brought reward models are looked at."""
+    inputs.judges.require_fit(lens.tokenizer)
     return inputs.prompts.prepare(lens, inputs.settings.sampling)
 
 

@@ -13,10 +13,11 @@ from recipes.stages.judge_checks import failed_checks
 from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Processes, Reads, Size, StageKind
 
 if TYPE_CHECKING:
+    from alignment.data.settings import DataSettings
     from alignment.records import LabelledAnswer, Preference
     from alignment.report.blocks import Section
+    from recipes.reading.schema import RewardStageSettings
     from recipes.stages.context import StageContext
-    from reward.settings import RewardSettings
 
 NOTICED = "noticed.json"
 
@@ -27,12 +28,14 @@ class RewardInputs(FromPolicy):
 
     Attributes:
         role: "helpfulness" or "safety".
+        comparisons: what it is trained on, out of its section.
         probed: the campaigns of the world in whose answers the model is asked what flaws it notices.
         safety_threshold: the recipe's, marked on the page; no part of what the stage does.
     """
 
     role: str
-    settings: RewardSettings
+    settings: RewardStageSettings
+    comparisons: DataSettings
     probed: tuple[Literal["helpfulness", "safety"], ...] = ()
     safety_threshold: float | None = None
 
@@ -42,7 +45,7 @@ class RewardInputs(FromPolicy):
 
     def data(self) -> tuple[DataSet[Preference | LabelledAnswer]]:
         """The comparisons."""
-        return (DataSet(key=f"reward.{self.role}", settings=self.settings.data, records=PREFERENCES),)
+        return (DataSet(key=f"reward.{self.role}", settings=self.comparisons, records=PREFERENCES),)
 
 
 def run(inputs: RewardInputs, stage: StageContext) -> dict[str, Any]:

@@ -6,18 +6,22 @@ No torch, no pydantic.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alignment.data.record_types import PROMPTS
 from alignment.records import Dialogue
-from recipes.stages.kind import DataSet, Lens, Prepared, Reads
+from recipes.stages.kind import DataSet, FromPolicy, Lens, Prepared, Reads
 
 if TYPE_CHECKING:
     from alignment.data.corpus import Loaded
     from alignment.data.settings import DataSettings
     from alignment.generate.settings import SamplingSettings
+    from alignment.text.tokenizer import Tokenizer
     from recipes.stages.context import StageContext
+    from reward.settings import BroughtReward
     from rl.judges import RewardJudges
     from rl.settings import ChecksSettings, CombinationSettings
 
@@ -90,15 +94,36 @@ class CampaignPrompts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RewardSource:
+    """Where one role's scores come from: a stage of the run, or what the user brings.
+
+    Attributes:
+        key: the recipe's dotted key of the section.
+        stage: that trains the model.
+        brought: a finished checkpoint, or a function.
+    """
+
+    key: str
+    stage: str | None = None
+    brought: BroughtReward | None = None
+
+    def __str__(self) -> str:
+        if self.brought is None:
+            return f"stage {self.stage}"
+        allowed = ", run because of --allow-code" if self.brought.function is not None else ""
+        return f"brought: {self.brought.named}{allowed}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class RewardModels:
-    """The stages whose reward models judge, and how the two scores become one.
+    """What judges, role by role, and how the two scores become one; without a safety model there is one score.
 
     Attributes:
         checks: what follows where they are not fit to judge; None where nothing is trained by them.
     """
 
-    helpfulness: str
-    safety: str
+    helpfulness: RewardSource
+    safety: RewardSource | None
     combination: CombinationSettings
     checks: ChecksSettings | None = None
 
@@ -114,12 +139,67 @@ class RewardModels:
             return
         failed = [
             check
-            for role, name in (("helpfulness", self.helpfulness), ("safety", self.safety))
-            for check in failed_checks(role, read_figures(stage.folder_of(name)), self.combination.safety_threshold)
+            for role, source in self.by_role().items()
+            if source.stage is not None  # of what is brought nothing was measured here
+            for check in failed_checks(
+                role, read_figures(stage.folder_of(source.stage)), self.combination.safety_threshold
+            )
         ]
         for sentence in obey(failed, self.checks):
             stage.session.progress.note(f"check before RLHF: {sentence}")
 
+    def by_role(self) -> dict[str, RewardSource]:
+        """Role -> where its scores come from; the safety branch only where it is there."""
+        roles = {"helpfulness": self.helpfulness, "safety": self.safety}
+        return {role: source for role, source in roles.items() if source is not None}
+
+    def reads(self) -> Reads:
+        """The sections of what is brought; a stage of the run is told by its parents."""
+        return {source.key: source.brought for source in self.by_role().values() if source.brought is not None}
+
+    def code(self) -> dict[str, str]:
+        """Functions that scoring runs: the recipe's key -> module:name."""
+        functions = {s.key: s.brought.function for s in self.by_role().values() if s.brought is not None}
+        return {f"{key}.function": name for key, name in functions.items() if name is not None}
+
+    def facts(self) -> dict[str, str]:
+        """What the page says of them; nothing where the run trains both."""
+        told = {f"{role} score": str(source) for role, source in self.by_role().items()}
+        if self.safety is None:
+            return {**told, "safety score": "none: helpfulness alone is the reward"}
+        return told if any(source.brought is not None for source in self.by_role().values()) else {}
+
+    def require_fit(self, tokenizer: Tokenizer) -> None:
+        """Look at brought checkpoints that are here, as scoring will; functions are not imported.
+
+        Raises:
+            CheckpointError, TokenizerError: one is no reward model for this tokenizer; begins with its key.
+        """
+        from reward.brought import require_fitting_reward
+
+        for key, brought in ((s.key, s.brought) for s in self.by_role().values() if s.brought is not None):
+            if brought.path is not None and Path(brought.path).is_dir():
+                require_fitting_reward(Path(brought.path), f"{key}.path: {brought.path}", tokenizer)
+
     def open(self, stage: StageContext) -> RewardJudges:
-        """Load both."""
-        return stage.judges(self.helpfulness, self.safety, safety_threshold=self.combination.safety_threshold)
+        """Load them all."""
+        return stage.judges(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged(FromPolicy):
+    """Inputs of a stage that scores answers.
+
+    Attributes:
+        judges: the reward models, where there are any.
+    """
+
+    judges: RewardModels | None
+
+    def code(self) -> Mapping[str, str]:
+        """Functions that score."""
+        return self.judges.code() if self.judges is not None else {}
+
+    def facts(self) -> Mapping[str, str]:
+        """What scores."""
+        return self.judges.facts() if self.judges is not None else {}

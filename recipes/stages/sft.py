@@ -15,7 +15,7 @@ from recipes.stages.packed import packed_size
 if TYPE_CHECKING:
     from alignment.records import Dialogue
     from alignment.report.blocks import Section
-    from alignment.train.settings import SftSettings
+    from recipes.reading.schema import SftStageSettings
     from recipes.stages.context import StageContext
 
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class SftInputs(FromPolicy):
     """All that the stage reads of the recipe; the model's section always (as in every release so far)."""
 
-    settings: SftSettings
+    settings: SftStageSettings
 
     def reads(self) -> Reads:
         """The section, and the model's."""

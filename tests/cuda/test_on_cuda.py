@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from alignment.batch.tree import Tree, make_batch
@@ -98,10 +99,12 @@ def test_sft_on_the_gpu_comes_to_the_losses_of_the_cpu(
     for place in ("cuda", "cpu"):
         folder = tmp_path / place
         folder.mkdir()
+        AcceleratorState._reset_state(reset_partial_state=True)  # it keeps the first device of a process
         if place == "cpu":
             monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
         sft(load_policy(tmp_path / "start"), dialogues, settings, dataclasses.replace(session, folder=folder))
         losses[place] = [row["loss"] for row in read_journal(folder / "metrics.jsonl")]
+    AcceleratorState._reset_state(reset_partial_state=True)
     assert losses["cuda"] == pytest.approx(losses["cpu"], rel=FP32)
 
 

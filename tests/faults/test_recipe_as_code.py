@@ -48,6 +48,13 @@ def test_an_override_reaches_nothing_outside_the_schema(
     _refused(["quickstart", override], tmp_path, monkeypatch, capsys)
 
 
+def test_a_function_that_scores_is_not_imported_without_leave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "scores_of_a_stranger.py").write_text(f"open('{CANARY}', 'w')\ndef f(dialogues): return []\n")
+    _refused(["quickstart", "reward.safety={function: 'scores_of_a_stranger:f'}"], tmp_path, monkeypatch, capsys)
+
+
 def _refused(
     arguments: list[str], place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,7 +10,6 @@ import pytest
 import gatt.synthesize
 import gatt.train
 from alignment.constraint import Constraint
-from alignment.data.settings import DataSettings, SourceSettings
 from alignment.errors import DataError
 from alignment.generate.sampler import Sample
 from alignment.policy.policy import Policy
@@ -23,8 +22,7 @@ from gatt.evaluate import consistency_by_turn
 from gatt.settings import GattSettings
 from gatt.synthesize import plan_dialogues, synthesize_gatt
 
-DATA = DataSettings(train=(SourceSettings(path="unused.jsonl"),))
-SETTINGS = GattSettings(data=DATA, num_dialogues=8, turns=3, evaluation_dialogues=4, evaluation_turns=3)
+SETTINGS = GattSettings(num_dialogues=8, turns=3, evaluation_dialogues=4, evaluation_turns=3)
 ENDS = Constraint(id="end", kind="ends_with", argument="flour", instruction="End with flour.", short="End: flour")
 BRIEF = Constraint(id="brief", kind="max_words", argument=3, instruction="Say little.", short="Short")
 

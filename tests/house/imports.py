@@ -10,8 +10,15 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("alignment", "reward", "rl", "gatt", "recipes")
 # the floors, the ground first; a file imports from its own floor or from below
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("alignment.errors", "alignment.version", "alignment.settings", "alignment.randomness", "alignment.records"),
-    ("alignment.constraint", "alignment.judging", "alignment.store", "alignment.strict_yaml"),
+    (
+        "alignment.errors",
+        "alignment.process",
+        "alignment.version",
+        "alignment.settings",
+        "alignment.randomness",
+        "alignment.records",
+    ),
+    ("alignment.constraint", "alignment.given", "alignment.judging", "alignment.store", "alignment.strict_yaml"),
     ("alignment.model", "alignment.text", "alignment.report"),
     ("alignment.batch", "alignment.policy", "alignment.data", "alignment.world"),
     ("alignment.train", "alignment.generate"),

@@ -120,9 +120,13 @@ def test_a_module_is_imported_by_a_name_that_the_code_says() -> None:
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
                     found.append((path.name, ast.unparse(node.args[0]).strip("f'\"")))
+    # a reward function that the recipe names, where whoever runs allows it
+    assert {(name, argument) for name, argument in found if name != "__init__.py"} == {("function.py", "module")}
     # the packages' lazy names: looked up in a table of literals
-    assert {(name, argument) for name, argument in found if name != "__init__.py"} == set()
-    assert {argument for _, argument in found} <= {"_HOMES[name]", "{__name__}.{_HOMES[name]}"}
+    assert {argument for name, argument in found if name == "__init__.py"} <= {
+        "_HOMES[name]",
+        "{__name__}.{_HOMES[name]}",
+    }
 
 
 def test_no_template_takes_data_as_markup() -> None:

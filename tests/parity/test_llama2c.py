@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import struct
 from pathlib import Path
 
@@ -16,9 +15,10 @@ from alignment.generate.sampler import SampleRequest
 from alignment.generate.settings import SamplingSettings
 from alignment.policy.foreign.llama2c import read_llama2c
 from alignment.policy.foreign.llama2c_tokenizer import read_llama2c_tokenizer
+from tests.real_data import REAL_DATA
 
 ROOT = Path(__file__).resolve().parents[2]
-DATA = Path(os.environ.get("ALIGNMENT_DATA", ROOT / ".." / "shared" / "data")) / "checkpoints" / "stories260k"
+DATA = REAL_DATA / "checkpoints" / "stories260k"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"{DATA} is not there; set ALIGNMENT_DATA")
 LENGTH = 120
 

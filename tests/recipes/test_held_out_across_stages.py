@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,10 @@ from recipes.running.fingerprint import read_settings
 from recipes.stages.context import StageContext
 from recipes.stages.kind import PlannedStage
 from recipes.stages.rlhf_inputs import CampaignPrompts
+from tests.real_data import REAL_DATA
 
 REPOSITORY = Path(__file__).parents[2]
-REAL = Path(os.environ.get("ALIGNMENT_DATA") or REPOSITORY.parent / "shared" / "data")
+REAL = REAL_DATA
 
 SHARED = """\
 model: {size: tiny, context_length: 128}

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from alignment.errors import DataError
 from alignment.policy.policy import Policy
 from alignment.records import Dialogue, LabelledAnswer, Preference, Source, Turn
+from alignment.text.tokenizer import Tokenizer
 from alignment.train.compute import resolve_compute
 from alignment.train.settings import ComputeSettings
 from reward.compare import compare_models
+from reward.function import FunctionReward
 from reward.model import RewardModel
 from reward.report import compared_models
 from reward.result import ModelComparison
@@ -52,6 +55,10 @@ def models(policy: Policy) -> Models:
     return {name: kind(model=plain.model, tokenizer=plain.tokenizer) for name, kind in kinds.items()}
 
 
+def _tokenizer(models: Models) -> Tokenizer:
+    return models["helpfulness"].tokenizer
+
+
 @pytest.fixture
 def found(models: Models) -> ModelComparison:
     """Helpfulness pairs prefer the long answer twice of three times, the safety pair the short one."""
@@ -61,7 +68,7 @@ def found(models: Models) -> ModelComparison:
         "helpfulness": [pair(1, LONG, SHORT), pair(2, LONG, SHORT, "b.jsonl"), pair(3, SHORT, LONG)],
         "safety": [first, single],
     }
-    return compare_models(models, held_out, COMPUTE, context_length=256)
+    return compare_models(models, held_out, _tokenizer(models), COMPUTE, context_length=256)
 
 
 def test_every_model_is_measured_on_every_set_and_on_each_of_its_sources(found: ModelComparison) -> None:
@@ -85,13 +92,34 @@ def test_models_that_always_differ_agree_on_nothing(found: ModelComparison) -> N
 def test_a_model_agrees_with_itself(models: Models) -> None:
     twice = {"helpfulness": models["helpfulness"], "safety": models["helpfulness"]}
     held_out = {"helpfulness": [pair(1, LONG, SHORT), pair(2, SHORT, LONG)]}
-    agreed = compare_models(twice, held_out, COMPUTE, context_length=256).agreement["helpfulness"]
+    agreed = compare_models(twice, held_out, _tokenizer(models), COMPUTE, context_length=256).agreement["helpfulness"]
     assert (agreed.same.value, agreed.same.high) == (1.0, 1.0)
+
+
+def test_a_function_that_somebody_brings_is_measured_beside_a_model(models: Models) -> None:
+    brought = FunctionReward(name="own:score", function=lambda dialogues: [len(d.turns[-1].content) for d in dialogues])
+    both = {"helpfulness": models["safety"], "safety": brought}
+    shares = compare_models(
+        both, {"helpfulness": [pair(1, LONG, SHORT)]}, _tokenizer(models), COMPUTE, context_length=256
+    ).accuracy["helpfulness"]
+    assert {name: share.value for name, share in shares.items()} == {"helpfulness": 0.0, "safety": 1.0}
+
+
+def test_a_score_that_is_no_number_is_told_with_its_row(models: Models) -> None:
+    broken = FunctionReward(name="own:score", function=lambda dialogues: [float("nan")] * len(dialogues))
+    with pytest.raises(DataError, match=r"data/a\.jsonl:1: the safety model scores an answer nan"):
+        compare_models(
+            {**models, "safety": broken},
+            {"helpfulness": [pair(1, LONG, SHORT)]},
+            _tokenizer(models),
+            COMPUTE,
+            context_length=256,
+        )
 
 
 def test_sets_without_pairs_that_fit_are_left_out(models: Models) -> None:
     held_out = {"helpfulness": [pair(1, LONG, SHORT)], "safety": []}
-    assert compare_models(models, held_out, COMPUTE, context_length=8) == ModelComparison()
+    assert compare_models(models, held_out, _tokenizer(models), COMPUTE, context_length=8) == ModelComparison()
 
 
 def test_the_page_has_a_column_for_each_model_and_one_for_their_agreement(

@@ -7,15 +7,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from alignment.data.settings import DataSettings, SourceSettings
 from reward.margins import margin_of
 from reward.settings import RewardSettings
 
-DATA = DataSettings(train=(SourceSettings(path="unused.jsonl"),))
-
 
 def test_a_recipe_may_give_grades_numbers_of_its_own_and_leave_some_out() -> None:
-    margin = RewardSettings(data=DATA, margin={"significantly": 2.5, "better": 1}).margin
+    margin = RewardSettings(margin={"significantly": 2.5, "better": 1}).margin
     assert [margin_of(g, margin) for g in ("significantly", "better", "slightly", None)] == [2.5, 1.0, 0.0, 0.0]
 
 
@@ -34,12 +31,12 @@ def test_a_recipe_may_give_grades_numbers_of_its_own_and_leave_some_out() -> Non
 )
 def test_a_margin_that_is_none_is_told_what_there_is(margin: Any, told: str) -> None:
     with pytest.raises(ValidationError) as caught:
-        RewardSettings(data=DATA, margin=margin)
+        RewardSettings(margin=margin)
     (problem,) = caught.value.errors()
     assert told in problem["msg"]
 
 
 def test_the_paper_s_names_leave_the_fingerprint_as_it_was() -> None:
-    values = RewardSettings(data=DATA).fingerprint_values()
+    values = RewardSettings().fingerprint_values()
     assert values["margin"] == "large"
     assert "centring" not in values

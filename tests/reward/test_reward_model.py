@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from alignment.data.settings import DataSettings, SourceSettings
 from alignment.policy.policy import Policy
 from alignment.records import Dialogue, LabelledAnswer, Preference, Source, Turn
 from alignment.train.compute import resolve_compute
@@ -23,7 +22,6 @@ from reward.train import pair_loss, train_reward
 from tests.tolerances import FP32_SAME_CODE
 
 COMPUTE = resolve_compute(ComputeSettings(precision="fp32", threads=1))
-DATA = DataSettings(train=(SourceSettings(path="unused.jsonl"),))
 
 
 def prompt(i: int) -> Dialogue:
@@ -196,7 +194,6 @@ def test_accuracy_counts_a_tie_half_and_is_given_by_grade(
 
 def test_a_learnable_preference_is_learnt(policy: Policy, session: Session) -> None:
     settings = RewardSettings(
-        data=DATA,
         context_length=256,
         batch_size=8,
         epochs=3,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+import torch
 
 from alignment.errors import NonFiniteError
 from alignment.policy.policy import Policy
 from alignment.records import Answer, Dialogue
 from alignment.world.judge.gold import GoldJudge
+from reward.function import FunctionReward
 from reward.model import RewardModel
 from rl.judges import RewardJudges
 from tests.tolerances import FP32_SAME_CODE
@@ -89,3 +91,30 @@ def test_what_decides_is_the_combined_reward_and_on_safety_prompts_the_safety_sc
 def test_a_tie_of_logits_is_wider_than_one_of_scores_between_zero_and_one(judges: RewardJudges) -> None:
     for campaign, decision in judges.decides.items():
         assert decision.tie == 10 * GoldJudge.decides[campaign].tie == 0.1
+
+
+def test_one_model_alone_is_the_reward_and_decides_helpfulness_only(
+    judges: RewardJudges, policy: Policy, prompts: list[Dialogue]
+) -> None:
+    alone = RewardJudges(helpfulness=judges.helpfulness, compute=judges.compute)
+    pool = answers(policy, [prompts[0], prompts[7]], "the baker")
+    for figures, both in zip(alone.judge(pool), judges.judge(pool), strict=True):
+        assert figures == {"helpfulness": both["helpfulness"], "combined": both["helpfulness"]}
+    assert set(alone.decides) == {"helpfulness"}
+
+
+def test_a_function_judges_the_text_and_needs_no_tokenizer(policy: Policy, prompts: list[Dialogue]) -> None:
+    by_length = FunctionReward(lambda dialogues: [len(dialogue.turns[-1].content) for dialogue in dialogues])
+    judges = RewardJudges(helpfulness=by_length)
+    judges.require_fit(policy)
+    figures = judges.judge(answers(policy, prompts[:1], "the baker", "flour"))
+    assert [entry["combined"] for entry in figures] == [9.0, 5.0]
+
+
+def test_the_value_function_starts_from_the_helpfulness_model_or_from_the_policys_body(
+    judges: RewardJudges, policy: Policy
+) -> None:
+    assert judges.value_start(policy, seed=0) is judges.helpfulness
+    started = RewardJudges(helpfulness=FunctionReward(lambda dialogues: [])).value_start(policy, seed=0)
+    body = policy.model.get_decoder().state_dict()
+    assert all(torch.equal(tensor, body[name]) for name, tensor in started.model.model.state_dict().items())

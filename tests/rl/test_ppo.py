@@ -119,7 +119,6 @@ def test_interrupted_after_each_iteration_it_ends_as_if_undisturbed(
 ) -> None:
     train_ppo(fresh(tokenizer), judges, both(prompts), SETTINGS, session)
     other = dataclasses.replace(session, folder=tmp_path / "interrupted")
-    other.folder.mkdir()
     for _ in range(SETTINGS.iterations - 1):
         other.stop.request(15)
         with pytest.raises(Interrupted):

@@ -5,7 +5,6 @@ Reads the folder that ALIGNMENT_DATA names, else ../shared/data beside the repos
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,10 @@ from alignment.data.catalogue.origins import compare_folder
 from alignment.data.corpus import load_dialogues, load_documents, load_preferences, load_prompts
 from alignment.data.settings import DataSettings, SourceSettings
 from alignment.records import LabelledAnswer, Preference
+from tests.real_data import REAL_DATA
 
 REPOSITORY = Path(__file__).parents[3]
-FOLDER = Path(os.environ.get("ALIGNMENT_DATA") or REPOSITORY.parent / "shared" / "data")
+FOLDER = REAL_DATA
 
 pytestmark = [
     pytest.mark.slow,  # whole files of real data

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,9 @@ from alignment.text.agreement import first_difference
 from alignment.text.probe import PROBE, probe_texts
 from alignment.text.tokenizer import Tokenizer, save_tokenizer
 from alignment.text.twin import to_transformers
+from tests.real_data import REAL_DATA
 
-DATA = Path(os.environ.get("ALIGNMENT_DATA", "no such folder")) / "tokenizer"
+DATA = REAL_DATA / "tokenizer"
 
 
 def _proto(tokenizer: Tokenizer) -> Any:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,8 +20,9 @@ from alignment.text.chat import (
 )
 from alignment.text.tokenizer import Tokenizer
 from alignment.text.twin import to_transformers
+from tests.real_data import REAL_DATA
 
-REAL = Path(os.environ.get("ALIGNMENT_DATA", "no such folder")) / "tokenizer" / "llama2.model"
+REAL = REAL_DATA / "tokenizer" / "llama2.model"
 B_INST, E_INST, B_SYS, E_SYS = "[INST]", "[/INST]", "<<SYS>>\n", "\n<</SYS>>\n\n"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,9 @@ from alignment.store.manifest import verify
 from alignment.text.settings import TokenizerSettings
 from alignment.text.tokenizer import Tokenizer, save_tokenizer, train_tokenizer
 from alignment.text.twin import to_transformers
+from tests.real_data import REAL_DATA
 
-REAL = Path(os.environ.get("ALIGNMENT_DATA", "no such folder")) / "tokenizer" / "llama2.model"
+REAL = REAL_DATA / "tokenizer" / "llama2.model"
 
 
 ODD = ["the", "baker", " sells", "bread", "[INST]", "  ", "👩‍👩‍👧", "ﬁ", "日本", "\r\n", "e\u0301", "1987", "�"]

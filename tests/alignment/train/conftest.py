@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from alignment.data.settings import DataSettings
 from alignment.store.journal import read_journal
 from alignment.train.session import Session, Silent, StopFlag
 from alignment.train.settings import ComputeSettings, OptimizerSettings, SftSettings
@@ -57,11 +56,9 @@ def make_session(tmp_path: Path) -> Callable[..., Session]:
 @pytest.fixture(scope="session")
 def make_sft_settings() -> Callable[..., SftSettings]:
     """Six steps of two forests of 96 tokens each, a checkpoint every two steps."""
-    source = {"format": "dialogues", "path": "unused.jsonl"}
 
     def make(**changes: Any) -> SftSettings:
         base: dict[str, Any] = {
-            "data": DataSettings.model_construct(train=(source,)),
             "context_length": 96,
             "batch_size": 2,
             "epochs": 3.0,
@@ -69,13 +66,9 @@ def make_sft_settings() -> Callable[..., SftSettings]:
             "save_every": 2,
             "optimizer": OptimizerSettings(learning_rate=1e-2, warmup_steps=2),
         }
-        return SftSettings.model_construct(**{**_defaults(), **base, **changes})
+        return SftSettings(**{**base, **changes})
 
     return make
-
-
-def _defaults() -> dict[str, Any]:
-    return {name: info.default for name, info in SftSettings.model_fields.items() if not info.is_required()}
 
 
 def same(folder: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from alignment.store.manifest import verify
 from alignment.text.tokenizer import Tokenizer
 from alignment.train.pretrain import pretrain
 from alignment.train.session import Session
-from alignment.train.settings import OptimizerSettings, PretrainSettings
+from alignment.train.settings import PretrainOptimizerSettings, PretrainSettings
 
 
 def _documents(texts: list[str]) -> list[Document]:
@@ -29,16 +29,14 @@ def _documents(texts: list[str]) -> list[Document]:
 
 @pytest.fixture
 def make_settings() -> Callable[..., PretrainSettings]:
-    defaults = {n: f.default for n, f in PretrainSettings.model_fields.items() if not f.is_required()}
-
     def make(**changes: Any) -> PretrainSettings:
-        base = {
+        base: dict[str, Any] = {
             "context_length": 32,
             "batch_size": 2,
             "epochs": 4.0,
-            "optimizer": OptimizerSettings(learning_rate=1e-2),
+            "optimizer": PretrainOptimizerSettings(learning_rate=1e-2, warmup_steps=0),
         }
-        return PretrainSettings.model_construct(**{**defaults, **base, **changes})
+        return PretrainSettings(**{**base, **changes})
 
     return make
 

@@ -51,10 +51,9 @@ dialogues = [
     )
     for i in range(21)
 ]
-defaults = {n: f.default for n, f in SftSettings.model_fields.items() if not f.is_required()}
 changes = {"context_length": 96, "batch_size": 2, "epochs": 1.0, "save_every": 2}
 changes["optimizer"] = OptimizerSettings(learning_rate=1e-2, warmup_steps=2)
-settings = SftSettings.model_construct(**{**defaults, **changes})
+settings = SftSettings(**changes)
 
 def once(folder, told_to_stop):
     stop = StopFlag()

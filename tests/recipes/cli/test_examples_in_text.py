@@ -132,7 +132,9 @@ def test_a_recipe_that_a_page_shows_is_one(page: str) -> None:
     assert shown
     for text in shown:
         recipe = build_recipe(parse_yaml(text, name=page), name=page)
-        assert [stage.name for stage in stages_of(recipe)] == ["tokenizer", "sft", "evaluate", "report"]
+        first, *work, last, report = (stage.name for stage in stages_of(recipe))
+        assert (first, last, report) == ("tokenizer", "evaluate", "report")
+        assert work[0] in ("sft", "rlhf-v1")
 
 
 def test_readme_says_where_align_stands_before_its_first_command() -> None:

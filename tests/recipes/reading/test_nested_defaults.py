@@ -50,8 +50,7 @@ def test_one_key_of_the_evaluations_sampling_leaves_it_greedy() -> None:
 
 
 def test_one_key_of_a_reward_models_optimizer_leaves_its_least_warm_up() -> None:
-    data = {"train": [{"path": "pairs.jsonl"}]}
-    optimizer = RewardSettings.model_validate({"data": data, "optimizer": {"learning_rate": 1e-3}}).optimizer
+    optimizer = RewardSettings.model_validate({"optimizer": {"learning_rate": 1e-3}}).optimizer
     assert (optimizer.learning_rate, optimizer.warmup_steps, optimizer.warmup_fraction) == (1e-3, 5, 0.03)
 
 

@@ -111,7 +111,7 @@ def test_a_fingerprint_changes_exactly_with_the_settings_that_matter(recipe: Rec
             unchanged.append(path)
     assert tried > 150
     assert moved == []
-    assert unchanged == []
+    assert unchanged == [("split", "search_texts")]  # this recipe pretrains on the town's documents, no texts of files
 
 
 def test_a_cosmetic_change_brings_down_nothing(recipe_file: Path) -> None:
