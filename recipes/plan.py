@@ -23,6 +23,7 @@ from alignment.strict_yaml import KeyPath
 from alignment.world.settings import WorldSettings
 from recipes.reading.schema import Recipe
 from recipes.stages.apart import Apart, Section
+from recipes.stages.compared_pairs import ComparedPairs
 from recipes.stages.evaluate import EVALUATE, EvaluateInputs
 from recipes.stages.gatt import GATT, GattInputs
 from recipes.stages.kind import DataSet, FromPolicy, Makes, PlannedStage, StageInputs, StageKind
@@ -132,8 +133,6 @@ def stages_of(recipe: Recipe) -> tuple[PlannedStage, ...]:
     # SFT alone that holds nothing out leaves nothing to ask
     if models and (prompts is not None or (demonstrations is not None and demonstrations.holds_out)):
         kinds = {stage.name: stage.kind for stage in plan.stages}
-        rewards = recipe.reward.by_role() if recipe.reward is not None else {}
-        trained = {role: section for role, section in rewards.items() if section.data is not None}
         plan.add(
             EVALUATE,
             "evaluate",
@@ -147,8 +146,7 @@ def stages_of(recipe: Recipe) -> tuple[PlannedStage, ...]:
                 prompts=prompts,
                 demonstrations=demonstrations if prompts is None else None,
                 judges=judges,
-                comparisons={role: section.data for role, section in trained.items() if section.data is not None},
-                pair_lengths={role: section.context_length for role, section in trained.items()},
+                pairs=_compared_pairs(recipe),
             ),
             *models,
             *plan.making(Makes.REWARD_MODEL),
@@ -285,6 +283,15 @@ def _reads_files(data: DataSettings) -> bool:
 def _holds_out(data: DataSettings, test: float) -> bool:
     """Whether a data set has a test part: sources of its own, a town's, or a share of its prompts."""
     return bool(data.held_out or any(source.world for source in data.train) or (test and _reads_files(data)))
+
+
+def _compared_pairs(recipe: Recipe) -> ComparedPairs:
+    """The comparisons of the reward models that the recipe trains, where there are two models to compare."""
+    roles = recipe.reward.by_role() if recipe.reward is not None else {}
+    if len(roles) < 2:
+        return ComparedPairs()
+    data = {role: section.data for role, section in roles.items() if section.data is not None}
+    return ComparedPairs(comparisons=data, lengths={role: roles[role].context_length for role in data})
 
 
 def _compared(models: Mapping[str, StageKind[Any, Any]], chat: str | None) -> Compared | None:

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alignment.data.record_types import DIALOGUES, PREFERENCES
+from alignment.data.record_types import DIALOGUES
+from recipes.stages.compared_pairs import FILE as REWARD_MODELS_FILE
+from recipes.stages.compared_pairs import ComparedPairs
 from recipes.stages.doubts import evaluation_doubts
 from recipes.stages.kind import DataSet, Reads, StageKind
 from recipes.stages.rlhf_inputs import Judged
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
     from recipes.stages.context import StageContext
     from recipes.stages.rlhf_inputs import CampaignPrompts
 
-REWARD_MODELS = "reward_models.json"
-
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateInputs(Judged):
@@ -35,9 +35,7 @@ class EvaluateInputs(Judged):
         with_start: whether the checkpoint in `model.path` answers too; without SFT it is what the versions came from.
         prompts: held-out prompts by campaign; without them the held-out demonstrations' are asked.
         demonstrations: read only where there are no prompts.
-        comparisons: role -> the comparisons that its model was trained on: all models are measured on their held-out
-            part.
-        pair_lengths: role -> the longest prompt and answer that its model took, in tokens.
+        pairs: comparisons on whose held-out part the reward models stand side by side.
         compared: the two models of the page's first sentence; no part of the figures.
     """
 
@@ -47,8 +45,7 @@ class EvaluateInputs(Judged):
     compared: Compared | None = None
     prompts: CampaignPrompts | None = None
     demonstrations: DataSettings | None = None
-    comparisons: Mapping[str, DataSettings] = field(default_factory=dict)
-    pair_lengths: Mapping[str, int] = field(default_factory=dict)
+    pairs: ComparedPairs = field(default_factory=ComparedPairs)
 
     def reads(self) -> Reads:
         """The section, and where the prompts come from."""
@@ -60,21 +57,11 @@ class EvaluateInputs(Judged):
             found["rlhf.combination"] = self.judges.combination if self.judges is not None else None
         elif self.demonstrations is not None:
             found["sft.data"] = self.demonstrations
-        for role, comparisons in self.comparisons.items():
-            found[f"reward.{role}.data"] = comparisons
-            found[f"reward.{role}.context_length"] = self.pair_lengths[role]
-        return {**found, **(self.judges.reads() if self.judges is not None else {})}
+        return {**found, **self.pairs.reads(), **(self.judges.reads() if self.judges is not None else {})}
 
     def data(self) -> tuple[DataSet[Any], ...]:
         """What is asked, and the reward models' comparisons."""
-        return (*self.asked(), *self.compared_pairs().values())
-
-    def compared_pairs(self) -> dict[str, DataSet[Any]]:
-        """Role -> the comparisons whose held-out part all reward models are measured on."""
-        return {
-            role: DataSet(key=f"reward.{role}", settings=comparisons, records=PREFERENCES)
-            for role, comparisons in self.comparisons.items()
-        }
+        return (*self.asked(), *self.pairs.data())
 
     def asked(self) -> tuple[DataSet[Any], ...]:
         """Prompts by campaign, or demonstrations."""
@@ -100,30 +87,10 @@ def run(inputs: EvaluateInputs, stage: StageContext) -> dict[str, Any]:
     prompts = asked_prompts(inputs, stage)
     judges = judges_of(inputs, stage, prompts)
     evaluation = evaluate_versions(versions, prompts, judges, inputs.settings, stage.session)
-    _compare_judges(inputs, stage)
+    inputs.pairs.measure(inputs.judges, stage)
     found = improvements(evaluation, read_answers(stage.session.folder), inputs.compared)
     unjudged = "" if judges else f"{sum(map(len, prompts.values())):,} prompts answered; nobody judged"
     return {**evaluation.as_json(), "headline": headline(found, inputs.compared) or unjudged}
-
-
-def _compare_judges(inputs: EvaluateInputs, stage: StageContext) -> None:
-    """Each reward model on the held-out pairs of both, where there are two."""
-    sources = inputs.judges.by_role() if inputs.judges is not None else {}
-    if len(sources) < 2 or not inputs.comparisons:
-        return
-    from alignment.store.atomic import write_json
-    from alignment.train.compute import resolve_compute
-    from reward.compare import compare_models
-
-    found = compare_models(
-        {role: stage.reward(source) for role, source in sources.items()},
-        {role: stage.read(data).held_out for role, data in inputs.compared_pairs().items()},
-        stage.tokenizer(),
-        resolve_compute(stage.session.compute),
-        context_length=min(inputs.pair_lengths.values()),
-    )
-    if found.accuracy:
-        write_json(stage.session.folder / REWARD_MODELS, found.as_json())
 
 
 def opening(inputs: EvaluateInputs, folder: Path) -> Opening:
@@ -170,7 +137,7 @@ def section(inputs: EvaluateInputs, folder: Path, name: str, result: Mapping[str
     found = evaluation_section(
         folder, num_examples=inputs.settings.num_examples, compared=inputs.compared, words=_words(inputs)
     )
-    return dataclasses.replace(found, details=(*found.details, *compared_models(folder / REWARD_MODELS)))
+    return dataclasses.replace(found, details=(*found.details, *compared_models(folder / REWARD_MODELS_FILE)))
 
 
 EVALUATE = StageKind(

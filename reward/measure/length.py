@@ -49,4 +49,4 @@ def correlation(first: np.ndarray, second: np.ndarray, weights: np.ndarray) -> n
     # a column that does not vary has a variance of rounding errors
     floor = 1e-12 * np.array([max(float(np.mean(column**2)), 1e-30) for column in (first, second)])
     product = np.where((variances[0] > floor[0]) & (variances[1] > floor[1]), variances[0] * variances[1], 0.0)
-    return np.clip(ratio(covariance, np.sqrt(product)), -1.0, 1.0)
+    return np.asarray(np.clip(ratio(covariance, np.sqrt(product)), -1.0, 1.0))

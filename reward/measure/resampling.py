@@ -86,4 +86,6 @@ class PromptDraws:
 
 def ratio(upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
     """Element by element, NaN where nothing is below the line."""
-    return np.divide(upper, lower, out=np.full(np.broadcast(upper, lower).shape, np.nan), where=lower > 0)
+    found = np.full(np.broadcast(upper, lower).shape, np.nan)
+    np.divide(upper, lower, out=found, where=lower > 0)
+    return found

@@ -36,7 +36,7 @@ class ScoredPairs:
     @cached_property
     def gaps(self) -> np.ndarray:
         """[P] chosen less rejected."""
-        return self.chosen - self.rejected
+        return np.asarray(self.chosen - self.rejected)
 
     @cached_property
     def wins(self) -> np.ndarray:
@@ -108,4 +108,4 @@ class LabelledScores:
 
 def sigmoid(scores: np.ndarray) -> np.ndarray:
     """1 / (1 + exp(-r)) without overflow."""
-    return np.exp(-np.logaddexp(0.0, -scores))
+    return np.asarray(np.exp(-np.logaddexp(0.0, -scores)))

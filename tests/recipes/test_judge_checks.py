@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from alignment.errors import UsageError
 from recipes.load import load_recipe
 from recipes.plan import stages_of
+from recipes.stages.context import StageContext
 from recipes.stages.judge_checks import Failed, failed_checks, obey, read_figures
+from recipes.stages.rejection import RejectionInputs
+from recipes.stages.rlhf_inputs import RewardModels
 from rl.settings import ChecksSettings
 
 
@@ -94,6 +98,45 @@ def test_figures_are_read_from_a_finished_stages_folder(tmp_path: Path) -> None:
     assert read_figures(tmp_path) == {}
     (tmp_path / "noticed.json").write_text(json.dumps(GOOD["noticed"]))
     assert told(read_figures(tmp_path)) == []
+
+
+class Stage:
+    """As much of a stage about to run as the checks look at: its parents' folders, and who is told."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.notes = folder, list[str]()
+        self.session = SimpleNamespace(progress=SimpleNamespace(note=self.notes.append))
+
+    def folder_of(self, name: str) -> Path:
+        return self.folder / name
+
+
+@pytest.fixture
+def blind(tmp_path: Path) -> Stage:
+    """Two finished reward stages, of which the safety model sees no flaw."""
+    for name, low in (("reward-helpfulness", 0.7), ("reward-safety", 0.4)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "noticed.json").write_text(json.dumps([entry("any flaw", low, low + 0.1)]))
+    return Stage(tmp_path)
+
+
+def judges_of(*changes: str) -> RewardModels:
+    """What the first version of the quickstart is judged by."""
+    (planned,) = (s for s in stages_of(load_recipe("quickstart", changes)) if s.name == "rlhf-v1")
+    return cast(RejectionInputs, planned.inputs).judges
+
+
+def test_the_first_version_says_what_speaks_against_its_judges(blind: Stage) -> None:
+    judges_of().check(cast(StageContext, blind))
+    (note,) = blind.notes
+    assert note.startswith("check before RLHF: the safety model does not rank a flawed copy below the right answer")
+
+
+def test_a_recipe_may_stop_there_or_pass_over_it(blind: Stage) -> None:
+    with pytest.raises(UsageError, match=r"rlhf\.checks\.flaws=tell goes on"):
+        judges_of("rlhf.checks.flaws=stop").check(cast(StageContext, blind))
+    judges_of("rlhf.checks.flaws=skip").check(cast(StageContext, blind))
+    assert blind.notes == []
 
 
 @pytest.mark.parametrize(
