@@ -120,22 +120,22 @@ def blind(tmp_path: Path) -> Stage:
     return Stage(tmp_path)
 
 
-def judges_of(*changes: str) -> RewardModels:
+def first_judges(*changes: str) -> RewardModels:
     """What the first version of the quickstart is judged by."""
     (planned,) = (s for s in stages_of(load_recipe("quickstart", changes)) if s.name == "rlhf-v1")
     return cast(RejectionInputs, planned.inputs).judges
 
 
 def test_the_first_version_says_what_speaks_against_its_judges(blind: Stage) -> None:
-    judges_of().check(cast(StageContext, blind))
+    first_judges().check(cast(StageContext, blind))
     (note,) = blind.notes
     assert note.startswith("check before RLHF: the safety model does not rank a flawed copy below the right answer")
 
 
 def test_a_recipe_may_stop_there_or_pass_over_it(blind: Stage) -> None:
     with pytest.raises(UsageError, match=r"rlhf\.checks\.flaws=tell goes on"):
-        judges_of("rlhf.checks.flaws=stop").check(cast(StageContext, blind))
-    judges_of("rlhf.checks.flaws=skip").check(cast(StageContext, blind))
+        first_judges("rlhf.checks.flaws=stop").check(cast(StageContext, blind))
+    first_judges("rlhf.checks.flaws=skip").check(cast(StageContext, blind))
     assert blind.notes == []
 
 
