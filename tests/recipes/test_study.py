@@ -74,6 +74,15 @@ def test_what_is_wrong_is_told_with_the_line_of_the_study(
     assert told in str(caught.value)
 
 
+def test_a_variant_that_comes_to_the_same_recipe_as_another_is_told_with_its_line(study_file: Path) -> None:
+    study_file.write_text(study_file.read_text() + "  same: {sft.epochs: 2}\n")  # as the recipe has it
+    with pytest.raises(RecipeError) as caught:
+        load(study_file)
+    (problem,) = caught.value.problems
+    assert (problem.where, problem.key) == (f"{study_file}:7", "variants.same")
+    assert problem.message.startswith("changes nothing beside the variant base")
+
+
 def test_a_stage_to_end_with_that_does_not_exist_is_refused(study_file: Path) -> None:
     study_file.write_text(study_file.read_text().replace("until: sft", "until: stf"))
     with pytest.raises(UsageError, match="did you mean 'sft'"):
