@@ -17,7 +17,7 @@ from transformers import LlamaForCausalLM
 from alignment.batch.tree import Tree, make_batch
 from alignment.model.llama import LlamaPolicy
 from alignment.train.language_model import language_loss, num_targets
-from benchmarks.measure import benchmark_config, in_turn, print_result
+from benchmarks.measure import Work, benchmark_config, in_turn, print_result, use_machine
 from benchmarks.training import autocast, our_steps, parse
 
 BLOCK, BLOCKS, STEPS = 512, 8, 3
@@ -37,8 +37,14 @@ def gemm_rate(bf16: bool) -> float:
     return 2 * 2048**3 / sorted(times)[4]
 
 
-def main() -> None:
-    asked = parse(__doc__.splitlines()[0])
+def both_sides(*, bf16: bool, threads: int | None) -> tuple[Work, Work]:
+    """Our steps and the compiled loop on the same blocks.
+
+    Args:
+        threads: the process is set up as our stages set it up; None leaves it as a plain script finds it.
+    """
+    if threads is not None:
+        use_machine(threads)
     torch.manual_seed(0)
     blocks = torch.randint(3, 4096, (STEPS, BLOCKS, BLOCK))
     mask = [False] + [True] * (BLOCK - 1)
@@ -46,7 +52,7 @@ def main() -> None:
         [make_batch([Tree.sequence(block.tolist(), mask) for block in part]) for part in step.split(OURS)]
         for step in blocks
     ]
-    ours = our_steps(LlamaPolicy(benchmark_config()), steps, language_loss, num_targets, bf16=asked.bf16)
+    ours = our_steps(LlamaPolicy(benchmark_config()), steps, language_loss, num_targets, bf16=bf16)
 
     theirs = LlamaForCausalLM(benchmark_config()).train()
     compiled = torch.compile(theirs)
@@ -55,7 +61,7 @@ def main() -> None:
     def loop() -> int:
         for step in blocks:
             for part in step.split(PEERS):
-                with autocast(asked.bf16):
+                with autocast(bf16):
                     logits = compiled(part).logits[:, :-1].float()
                     loss = nn.functional.cross_entropy(logits.reshape(-1, 4096), part[:, 1:].reshape(-1))
                 (loss / (BLOCKS // PEERS)).backward()
@@ -64,7 +70,12 @@ def main() -> None:
             optimizer.zero_grad(set_to_none=True)
         return blocks.numel()
 
-    result = in_turn(ours, loop, asked.rounds)
+    return ours, loop
+
+
+def main() -> None:
+    asked = parse(__doc__.splitlines()[0])
+    result = in_turn(*both_sides(bf16=asked.bf16, threads=asked.threads), asked.rounds)
     ceiling = gemm_rate(asked.bf16)
     print(
         json.dumps({"gemm_gflops": round(ceiling / 1e9), "gemm_share": round(result[0] * FLOPS_PER_TOKEN / ceiling, 2)})

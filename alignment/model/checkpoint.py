@@ -75,7 +75,14 @@ def count_parameters(model: nn.Module) -> int:
 
 
 def save_model(model: PreTrainedModel, folder: Path) -> None:
-    """Write `config.json` and safetensors as transformers does (the caller stages the folder)."""
+    """Write `config.json` and safetensors as transformers does (the caller stages the folder).
+
+    Llama 2's first `generation_config.json` gave a temperature and did not say `do_sample`; Meta added that later, some
+    releases of transformers save none without it, and so it is said here.
+    """
+    wishes: GenerationConfig | None = getattr(model, "generation_config", None)  # a reward model has none
+    if wishes is not None and not wishes.do_sample and {wishes.temperature, wishes.top_p} - {None, 1.0}:
+        wishes.do_sample = True
     with quiet_loading():
         model.save_pretrained(folder, safe_serialization=True)
 

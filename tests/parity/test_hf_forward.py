@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
+from packaging import version
 from torch import Tensor
 from transformers import DynamicCache, LlamaForCausalLM, LlamaForSequenceClassification, PreTrainedModel
 
@@ -204,6 +206,8 @@ def test_the_loss_of_labels_and_its_gradients(
     ids=["all", "last", "four", "named", "named by row", "true"],
 )
 def test_the_places_whose_logits_are_kept(pair: tuple[LlamaPolicy, LlamaForCausalLM], keep: int | Tensor) -> None:
+    if isinstance(keep, Tensor) and keep.ndim == 2 and version.parse(transformers.__version__) < version.parse("5.20"):
+        pytest.skip("transformers before 5.20 keeps the same places of every row")
     with torch.no_grad():
         ours, peer = (m(IDS, logits_to_keep=keep).logits for m in pair)
     assert ours.shape == peer.shape

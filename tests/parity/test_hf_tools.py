@@ -241,7 +241,7 @@ def run_tensor_parallel(folder: str) -> None:
 @pytest.mark.slow
 def test_two_processes_share_the_heads_of_a_tensor_parallel_plan(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    LlamaPolicy(config(num_key_value_heads=2, initializer_range=0.3)).save_pretrained(tmp_path)
+    LlamaPolicy(config(num_key_value_heads=2, initializer_range=0.3, vocab_size=68)).save_pretrained(tmp_path)
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", MODULE, str(tmp_path)]
     ended = subprocess.run(
         command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=180

@@ -214,4 +214,4 @@ def test_a_published_generation_config_that_transformers_only_warns_about_loads_
     save_model(load_model(folder), tmp_path / "again")
     again = load_model(tmp_path / "again")
     assert again.generation_config is not None
-    assert again.generation_config.temperature == 0.9
+    assert (again.generation_config.temperature, again.generation_config.do_sample) == (0.9, True)

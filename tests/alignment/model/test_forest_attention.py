@@ -234,7 +234,11 @@ def test_bf16_on_the_cpu_keeps_its_dtype_and_errs_no_more_than_the_fused_kernel(
             for a, b in zip(found, reference, strict=True)
         ]
 
-    ours, fused = errors("blocks"), errors("sdpa")
+    ours = errors("blocks")
+    try:
+        fused = errors("sdpa")
+    except RuntimeError as error:  # ATEN_CPU_CAPABILITY=avx2 on a processor with AMX
+        pytest.skip(f"torch's own fused kernel fails with the kernels that are forced: {error}")
     assert all(mine <= 2.5 * theirs for mine, theirs in zip(ours, fused, strict=True))
 
 
