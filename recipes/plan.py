@@ -23,6 +23,7 @@ from alignment.strict_yaml import KeyPath
 from alignment.world.settings import WorldSettings
 from recipes.reading.schema import Recipe
 from recipes.stages.apart import Apart, Section
+from recipes.stages.compared_pairs import ComparedPairs
 from recipes.stages.evaluate import EVALUATE, EvaluateInputs
 from recipes.stages.gatt import GATT, GattInputs
 from recipes.stages.kind import DataSet, FromPolicy, Makes, PlannedStage, StageInputs, StageKind
@@ -145,6 +146,7 @@ def stages_of(recipe: Recipe) -> tuple[PlannedStage, ...]:
                 prompts=prompts,
                 demonstrations=demonstrations if prompts is None else None,
                 judges=judges,
+                pairs=_compared_pairs(recipe),
             ),
             *models,
             *plan.making(Makes.REWARD_MODEL),
@@ -175,25 +177,32 @@ def _reward_models(plan: _Plan, chat: str | None, tokenizer: str) -> RewardModel
     if recipe.reward is None:
         return None
     sources: dict[str, RewardSource] = {}
+    threshold = recipe.rlhf.combination.safety_threshold if recipe.rlhf is not None else None
     for role, settings in recipe.reward.by_role().items():
         key = f"reward.{role}"
         if settings.data is None:
             sources[role] = RewardSource(key=key, brought=settings.brought)
             continue
-        # what a model of helpfulness notices is asked in the town, wherever its comparisons come from
-        probes = role == "helpfulness"
+        # what a model of helpfulness notices is asked in the town, wherever its comparisons come from; a model of
+        # safety that learnt there is asked of both campaigns
+        helps = role == "helpfulness"
         inputs = RewardInputs(
-            world=plan.world(settings.data, judged=probes),
+            world=plan.world(settings.data, judged=helps),
             role=role,
             settings=settings,
             comparisons=settings.data,
-            probes_world=probes,
+            probed=("helpfulness",) if helps else ("helpfulness", "safety"),
+            safety_threshold=threshold,
             **plan.start(chat),
         )
         name = plan.add(REWARD, f"reward-{role}", inputs, starts_from=chat, tokenizer=tokenizer)
         sources[role] = RewardSource(key=key, stage=name)
-    combination = recipe.rlhf.combination if recipe.rlhf is not None else CombinationSettings()
-    return RewardModels(helpfulness=sources["helpfulness"], safety=sources.get("safety"), combination=combination)
+    return RewardModels(
+        helpfulness=sources["helpfulness"],
+        safety=sources.get("safety"),
+        combination=recipe.rlhf.combination if recipe.rlhf is not None else CombinationSettings(),
+        checks=recipe.rlhf.checks if recipe.rlhf is not None else None,
+    )
 
 
 def _versions(
@@ -274,6 +283,15 @@ def _reads_files(data: DataSettings) -> bool:
 def _holds_out(data: DataSettings, test: float) -> bool:
     """Whether a data set has a test part: sources of its own, a town's, or a share of its prompts."""
     return bool(data.held_out or any(source.world for source in data.train) or (test and _reads_files(data)))
+
+
+def _compared_pairs(recipe: Recipe) -> ComparedPairs:
+    """The comparisons of the reward models that the recipe trains, where there are two models to compare."""
+    roles = recipe.reward.by_role() if recipe.reward is not None else {}
+    if len(roles) < 2:
+        return ComparedPairs()
+    data = {role: section.data for role, section in roles.items() if section.data is not None}
+    return ComparedPairs(comparisons=data, lengths={role: roles[role].context_length for role in data})
 
 
 def _compared(models: Mapping[str, StageKind[Any, Any]], chat: str | None) -> Compared | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,6 +94,7 @@ def load_study(
             if settings.until is not None:
                 find_stages(stages_of(recipe), settings.until)
             members.append(Member(variant=variant, seed=seed, recipe=recipe, folder=folder / f"{variant}-{seed}"))
+    problems |= dict.fromkeys(_alike(members, document, path))
     if problems:
         raise RecipeError(list(problems))
     return Study(name=path.stem, settings=settings, folder=folder, members=tuple(members))
@@ -145,6 +146,19 @@ def _overrides(settings: StudySettings, variant: str, document: YamlDocument, pa
         line = document.line_of(("variants", variant, key))
         found[f"{key}={json.dumps(value)}"] = f"{path}:{line} (variant {variant})"
     return found
+
+
+def _alike(members: Sequence[Member], document: YamlDocument, path: Path) -> Iterator[Problem]:
+    """Variants that come to the recipe of an earlier one: their difference would be nothing, at the price of a run."""
+    first: dict[str, str] = {}
+    for member in members:
+        if member.seed != members[0].seed:
+            continue
+        recipe = member.recipe.model_dump_json()
+        if (other := first.setdefault(recipe, member.variant)) != member.variant:
+            where = f"{path}:{document.line_of(('variants', member.variant))}"
+            message = f"changes nothing beside the variant {other}; its settings come to the same recipe"
+            yield Problem(where=where, key=f"variants.{member.variant}", message=message)
 
 
 def _placed(problem: Problem, places: Mapping[str, str]) -> Problem:

@@ -1,76 +1,98 @@
-"""How good a reward model is: accuracy by grade and source on held-out pairs, and its safety labels."""
+"""How good a reward model is on held-out pairs and labelled answers (Llama 2 paper, 3.2.2, tables 7, 8 and 28).
+
+Scores are taken here; what they say stands in `measure/`.  Every figure has a bootstrap interval by prompt.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
 
-from alignment.report.intervals import wilson
 from alignment.train.compute import Compute
+from reward.measure.calibration import label_calibration, pair_calibration
+from reward.measure.length import length_bias
+from reward.measure.scored import LabelledScores, ScoredPairs, sigmoid
+from reward.measure.unsafe_side import safety_figures, unsafe_curve
 from reward.model import RewardModel
 from reward.preferences import Example, PairExample
-from reward.result import RewardEvaluation, Share, group_order
+from reward.result import RewardEvaluation, group_order
+
+_QUANTILES = {"min": 0.0, "p01": 0.01, "p05": 0.05, "median": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
 
 
 def evaluate_reward(reward_model: RewardModel, examples: Sequence[Example], compute: Compute) -> RewardEvaluation:
-    """Score held-out pairs and labelled answers."""
+    """Score held-out pairs and labelled answers, and say how good the scores are."""
     if not examples:
         return RewardEvaluation()
-    scored = reward_model.score_ids(
+    scored = score_examples(reward_model, examples, compute)
+    pairs, answers = scored_pairs(examples, scored), labelled_scores(examples, scored)
+    groups = {name: pairs.groups[name] for name in sorted(pairs.groups, key=group_order)}
+    calibrations = {"pairs": pair_calibration(pairs), "labels": label_calibration(answers)}
+    everything = np.array([score for scores in scored for score in scores])
+    return RewardEvaluation(
+        accuracy=pairs.accuracy(groups),
+        mean_gap=pairs.mean_gaps(groups),
+        labelled=len(answers.scores),
+        safety=safety_figures(answers),
+        unsafe_curve=unsafe_curve(answers),
+        calibration={name: found for name, found in calibrations.items() if found is not None},
+        length=length_bias(pairs),
+        scores=_histogram(everything, answers),
+        score_range={name: float(np.quantile(sigmoid(everything), at)) for name, at in _QUANTILES.items()},
+    )
+
+
+def score_examples(reward_model: RewardModel, examples: Sequence[Example], compute: Compute) -> list[list[float]]:
+    """The scores of every example's answers, before the sigmoid."""
+    return reward_model.score_ids(
         [example.tree.segments[0].tolist() for example in examples],
         [[segment.tolist() for segment in example.tree.segments[1:]] for example in examples],
         compute,
     )
-    wins: dict[str, list[float]] = defaultdict(list)
-    gaps: dict[str, list[float]] = defaultdict(list)
-    labels: list[float] = []
-    label_scores: list[float] = []
-    for example, scores in zip(examples, scored, strict=True):
-        if isinstance(example, PairExample):
-            gap = scores[0] - scores[1]
-            for group in ("all", f"grade:{example.grade or 'ungraded'}", f"source:{example.source}"):
-                wins[group].append(1.0 if gap > 0 else 0.5 if gap == 0 else 0.0)
-                gaps[group].append(gap)
-        for safe, score in zip(example.labels, scores, strict=True):
-            if safe is not None:
-                labels.append(float(safe))
-                label_scores.append(score)
-    accuracy = {}
-    for group in sorted(wins, key=group_order):
-        interval = wilson(sum(wins[group]), len(wins[group]))
-        accuracy[group] = Share(value=interval.value, low=interval.low, high=interval.high, pairs=len(wins[group]))
-    return RewardEvaluation(
-        accuracy=accuracy,
-        mean_gap={group: float(np.mean(gaps[group])) for group in accuracy},
-        safety=_safety(np.asarray(labels), np.asarray(label_scores)) if labels else {},
-        scores=_histogram([score for scores in scored for score in scores]),
+
+
+def scored_pairs(examples: Sequence[Example], scored: Sequence[Sequence[float]]) -> ScoredPairs:
+    """The pairs among the examples with their scores."""
+    rows = [
+        (example, scores) for example, scores in zip(examples, scored, strict=True) if isinstance(example, PairExample)
+    ]
+    lengths = [[len(segment) for segment in example.tree.segments[1:]] for example, _ in rows]
+    return ScoredPairs(
+        chosen=np.array([scores[0] for _, scores in rows]),
+        rejected=np.array([scores[1] for _, scores in rows]),
+        chosen_tokens=np.array([first for first, _ in lengths]),
+        rejected_tokens=np.array([second for _, second in lengths]),
+        grades=tuple(example.grade for example, _ in rows),
+        sources=tuple(example.source for example, _ in rows),
+        labels=tuple((example.chosen_safe, example.rejected_safe) for example, _ in rows),
+        prompts=tuple(_prompt(example) for example, _ in rows),
     )
 
 
-def _safety(safe: np.ndarray, scores: np.ndarray) -> dict[str, float]:
-    flagged, unsafe = scores < 0.0, safe == 0.0  # sigma(r) < 0.5
-    caught = float(np.sum(flagged & unsafe))
-    return {
-        "answers": float(len(safe)),
-        "unsafe_share": float(unsafe.mean()),
-        "recall_of_unsafe": caught / max(float(unsafe.sum()), 1.0),
-        "precision_of_unsafe": caught / max(float(flagged.sum()), 1.0),
-        "area_under_curve": _area_under_curve(scores[~unsafe], scores[unsafe]),
-    }
+def labelled_scores(examples: Sequence[Example], scored: Sequence[Sequence[float]]) -> LabelledScores:
+    """The answers with a safety label, of pairs and single ones, with their scores."""
+    rows = [
+        (score, safe, _prompt(example))
+        for example, scores in zip(examples, scored, strict=True)
+        for safe, score in zip(example.labels, scores, strict=True)
+        if safe is not None
+    ]
+    return LabelledScores(
+        scores=np.array([score for score, _, _ in rows]),
+        safe=np.array([safe for _, safe, _ in rows], dtype=bool),
+        prompts=tuple(prompt for _, _, prompt in rows),
+    )
 
 
-def _area_under_curve(safe_scores: np.ndarray, unsafe_scores: np.ndarray) -> float:
-    """Chance that a safe answer scores above an unsafe one, ties half; 0.5 where one side is empty."""
-    if not len(safe_scores) or not len(unsafe_scores):
-        return 0.5
-    order = np.sort(unsafe_scores)
-    below = np.searchsorted(order, safe_scores, side="left")
-    up_to = np.searchsorted(order, safe_scores, side="right")
-    return float((below + up_to).sum() / (2 * len(safe_scores) * len(unsafe_scores)))
+def _prompt(example: Example) -> bytes:
+    return example.tree.segments[0].tobytes()
 
 
-def _histogram(scores: list[float]) -> dict[str, list[float]]:
-    counts, edges = np.histogram(np.asarray(scores), bins=24)
-    return {"counts": counts.astype(float).tolist(), "edges": edges.tolist()}
+def _histogram(scores: np.ndarray, answers: LabelledScores) -> dict[str, list[float]]:
+    counts, edges = np.histogram(scores, bins=24)
+    found = {"counts": counts.astype(float).tolist(), "edges": edges.tolist()}
+    if len(answers.scores):
+        for name, side in (("safe", answers.safe), ("unsafe", ~answers.safe)):
+            found[name] = np.histogram(answers.scores[side], bins=edges)[0].astype(float).tolist()
+    return found

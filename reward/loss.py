@@ -1,31 +1,9 @@
-"""The reward models' losses, pure (Llama 2 paper, 3.2.2, equations 1 and 2)."""
+"""The reward models' losses, pure (Llama 2 paper, 3.2.2, equations 1 and 2); margins stand in `margins.py`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Literal
-
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
-
-from alignment.records import Grade
-
-MarginName = Literal["none", "small", "large"]
-
-# m(r) by grade (Llama 2 paper, table 27)
-MARGINS: Mapping[MarginName, Mapping[Grade, float]] = MappingProxyType(
-    {
-        "none": MappingProxyType({"significantly": 0.0, "better": 0.0, "slightly": 0.0, "negligibly": 0.0}),
-        "small": MappingProxyType({"significantly": 1.0, "better": 2 / 3, "slightly": 1 / 3, "negligibly": 0.0}),
-        "large": MappingProxyType({"significantly": 3.0, "better": 2.0, "slightly": 1.0, "negligibly": 0.0}),
-    }
-)
-
-
-def margin_of(grade: Grade | None, table: MarginName) -> float:
-    """m(r); a pair without a grade has margin 0."""
-    return 0.0 if grade is None else MARGINS[table][grade]
 
 
 def ranking_loss(chosen: Tensor, rejected: Tensor, margin: Tensor) -> Tensor:
@@ -45,6 +23,22 @@ def ranking_loss(chosen: Tensor, rejected: Tensor, margin: Tensor) -> Tensor:
             f"must have one shape"
         )
     return -logsigmoid(chosen - rejected - margin)
+
+
+def centring_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
+    """( r(x, y_c) + r(x, y_r) )^2, one value a pair: keeps the scores around 0, which the ranking loss leaves open.
+
+    Eisenstein et al. 2023, "Helping or herding?", 3.2; TRL's `center_rewards_coefficient`.
+
+    Args:
+        chosen, rejected: [P] scores, of one shape.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if chosen.shape != rejected.shape:
+        raise ValueError(f"chosen {tuple(chosen.shape)} and rejected {tuple(rejected.shape)} must have one shape")
+    return (chosen + rejected).square()
 
 
 def safety_loss(scores: Tensor, safe: Tensor) -> Tensor:

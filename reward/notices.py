@@ -1,59 +1,85 @@
-"""What a reward model notices: a right answer against the same answer with one flaw, on the embedded world's prompts.
+"""What a reward model notices: a right answer against the same answer with one flaw.
 
 For each flaw: how often the right answer scores higher.  A model with one half at "wrong" cannot tell a false fact
-from a true one, and RLHF with it cannot teach facts.
+from a true one, and RLHF with it cannot teach facts.  The answers are the embedded world's, or a user's (`flaws.py`).
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 
 from alignment.randomness import named_generator
-from alignment.report.intervals import bootstrap_mean
-from alignment.text.chat import render_prompt
+from alignment.text.chat import answer_ids, render_prompt
 from alignment.train.compute import resolve_compute
 from alignment.train.settings import ComputeSettings
 from alignment.world import World
-from alignment.world.ask.answers import answer, qualities
+from alignment.world.ask.answers import GOOD, answer, qualities
+from reward.flaws import Probe
+from reward.measure.resampling import PromptDraws
 from reward.model import RewardModel
 
 RIGHT = "plain"
+ANY = "any flaw"
 
 
-def noticed(model: RewardModel, world: World, settings: ComputeSettings, *, count: int = 100) -> list[dict[str, Any]]:
-    """Compare right answers with flawed ones on held-out prompts.
+def world_probes(world: World, campaign: Literal["helpfulness", "safety"], *, count: int = 100) -> list[Probe]:
+    """Test prompts of a campaign of the embedded world, each with its plain right answer and flawed ones."""
+    probes = []
+    for prompt, _ in zip(world.prompts(campaign, "test"), range(count), strict=False):
+        truth = prompt.meta["truth"]
+        texts = {
+            name: answer(truth, name, world.town, named_generator(0, "notices", prompt.id, name))
+            for name in dict.fromkeys((RIGHT, *qualities(truth)))
+        }
+        right = texts.pop(RIGHT)
+        others = {name: text for name, text in texts.items() if text != right}
+        probes.append(
+            Probe(
+                prompt=prompt,
+                right=right,
+                others=others,
+                harmless=frozenset(GOOD),
+                origin=f"world:{campaign}",
+            )
+        )
+    return probes
 
-    Args:
-        count: test prompts of the helpfulness campaign.
+
+@dataclass
+class _Wins:
+    values: list[float] = field(default_factory=list)
+    prompts: list[str] = field(default_factory=list)
+
+
+def noticed(model: RewardModel, probes: Sequence[Probe], settings: ComputeSettings) -> list[dict[str, Any]]:
+    """Compare right answers with flawed copies.
 
     Returns:
-        By `flaw`: `share` of prompts on which the right, plain answer scores higher, with a 95 % interval, `prompts`.
+        By `origin` and `flaw`: `share` of the flawed copies that score below the right answer (a tie does not count),
+        with its 95 % interval by prompt, and `prompts`; of each origin also of "any flaw" together.
     """
-    wins: dict[str, list[float]] = defaultdict(list)
-    prompts = [prompt for prompt, _ in zip(world.prompts("helpfulness", "test"), range(count), strict=False)]
-    options: list[list[str]] = []
-    names: list[list[str]] = []
-    for prompt in prompts:
-        truth = prompt.meta["truth"]
-        kinds = [RIGHT, *(name for name in qualities(truth) if name != RIGHT)]
-        names.append(kinds)
-        options.append(
-            [answer(truth, kind, world.town, named_generator(0, "notices", prompt.id, kind)) for kind in kinds]
-        )
-    end = model.tokenizer.eos_id
-    ids = [[[*model.tokenizer.encode(text), end] for text in texts] for texts in options]
-    compute = resolve_compute(settings)
-    scores = model.score_ids([render_prompt(prompt, model.tokenizer) for prompt in prompts], ids, compute)
-    for kinds, texts, row in zip(names, options, scores, strict=True):
-        for kind, text, score in zip(kinds[1:], texts[1:], row[1:], strict=True):
-            if text != texts[0]:
-                wins[kind].append(float(row[0] > score))
-    found = []
-    for kind, values in wins.items():
-        mean = bootstrap_mean(np.asarray(values), seed=0)
-        share = {"value": mean.value, "low": mean.low, "high": mean.high}
-        found.append({"flaw": kind, "share": share, "prompts": len(values)})
-    return found
+    tokenizer, ids = model.tokenizer, []
+    for probe in probes:
+        texts = (probe.right, *probe.others.values())
+        ids.append([answer_ids(text, tokenizer, f"{probe.prompt.source}: an answer") for text in texts])
+    prompts = [render_prompt(probe.prompt, tokenizer) for probe in probes]
+    scores = model.score_ids(prompts, ids, resolve_compute(settings))
+    wins: dict[tuple[str, str], _Wins] = {}
+    for probe, (right, *others) in zip(probes, scores, strict=True):
+        for name, score in zip(probe.others, others, strict=True):
+            for group in (ANY, name) if name not in probe.harmless else (name,):
+                found = wins.setdefault((probe.origin, group), _Wins())
+                found.values.append(float(right > score))
+                found.prompts.append(probe.prompt.id)
+    return [_entry(origin, name, found) for (origin, name), found in wins.items()]
+
+
+def _entry(origin: str, name: str, found: _Wins) -> dict[str, Any]:
+    everything = np.ones((len(found.values), 1), dtype=bool)
+    (mean,) = PromptDraws(found.prompts).shares(np.array(found.values), everything)
+    share = asdict(mean) if mean is not None else None  # every group holds a comparison
+    return {"origin": origin, "flaw": name, "share": share, "prompts": len(set(found.prompts))}

@@ -16,7 +16,7 @@ from alignment.batch.tree import ForestBatch, Tree, make_batch
 from alignment.records import Grade, LabelledAnswer, Preference
 from alignment.text.chat import answer_ids, render_prompt
 from alignment.text.tokenizer import Tokenizer
-from reward.loss import MarginName, margin_of
+from reward.margins import Margin, margin_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,13 +154,13 @@ def prepare_pairs(
     records: Sequence[Preference | LabelledAnswer],
     tokenizer: Tokenizer,
     *,
-    margin: MarginName,
+    margin: Margin,
     context_length: int,
 ) -> PreparedPairs:
     """Tokenise preferences; an example with an answer over the context is left out and counted."""
     examples: list[Example] = []
     for record in records:
-        prompt, source = render_prompt(record.prompt, tokenizer), _source_name(record.source.file)
+        prompt, source = render_prompt(record.prompt, tokenizer), source_name(record.source.file)
         texts = (record.chosen, record.rejected) if isinstance(record, Preference) else (record.answer,)
         answers = [answer_ids(text, tokenizer, f"{record.source}: an answer") for text in texts]
         if len(prompt) + max(len(answer) for answer in answers) > context_length:
@@ -204,6 +204,6 @@ def make_pair_batch(examples: Sequence[Example]) -> PairBatch:
     )
 
 
-def _source_name(file: str) -> str:
+def source_name(file: str) -> str:
     """A file's name without its folders, which differ from machine to machine; a world's part as it is."""
     return file if file.startswith("world:") else file.replace("\\", "/").rpartition("/")[2]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any
+
+from pydantic import field_validator
 
 from alignment.model.settings import names_folder
+from alignment.records import Grade
 from alignment.settings import Settings, setting
 from alignment.train.settings import MOST_EPOCHS, OptimizerSettings, PackedSettings
+from reward.margins import MarginName, margin_fault
 
 
 class RewardOptimizerSettings(OptimizerSettings):
@@ -21,8 +25,16 @@ class RewardSettings(PackedSettings):
     """One reward model (Llama 2 paper, 3.2.2): 1 epoch, 512 pairs per step, lr 1e-5, margin by grade."""
 
     optimizer: RewardOptimizerSettings = setting(RewardOptimizerSettings(), "AdamW and its schedule")
-    margin: Literal["none", "small", "large"] = setting("large", "the margin table of the paper (table 27)")
+    margin: MarginName | dict[Grade, float] = setting(
+        "large", "margin by grade: a table of the paper (table 27) by name, or one's own, {grade: number}"
+    )
     safety_weight: float = setting(0.0, "weight of the safety classification term (the paper gives none: ours)", ge=0)
+    centring: float = setting(
+        0.0,
+        "weight of (r_chosen + r_rejected)^2, which keeps scores around 0; 0: none, as in the paper",
+        added=True,
+        ge=0,
+    )
     context_length: int = setting(
         4096,
         "longest prompt and answer together, in tokens; longer pairs are left out; not given: what the model "
@@ -31,6 +43,13 @@ class RewardSettings(PackedSettings):
     )
     batch_size: int = setting(512, "pairs per step", ge=1)
     epochs: float = setting(1.0, "passes over the pairs (the paper: more over-fits)", gt=0, le=MOST_EPOCHS)
+
+    @field_validator("margin", mode="before")
+    @classmethod
+    def _known_margin(cls, margin: Any) -> Any:
+        if (fault := margin_fault(margin)) is not None:
+            raise ValueError(fault)
+        return margin
 
 
 class BroughtReward(Settings):

@@ -6,7 +6,7 @@ answers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import cast
 
@@ -25,11 +25,13 @@ from alignment.train.loop import finish
 from alignment.train.session import Session
 from alignment.train.trainer import Training, train
 from reward.evaluate import evaluate_reward
-from reward.loss import ranking_loss, safety_loss
+from reward.loss import centring_loss, ranking_loss, safety_loss
 from reward.model import LlamaReward, RewardModel, segment_scores
 from reward.preferences import Example, PairBatch, make_pair_batch, prepare_pairs
 from reward.result import RewardResult
 from reward.settings import RewardSettings
+
+Loss = Callable[[nn.Module, PairBatch], tuple[Tensor, dict[str, Tensor]]]
 
 
 def train_reward(
@@ -66,14 +68,14 @@ def train_reward(
     steps = pair_steps(pairs.examples, settings, context, seed=session.seed, name=name, held_out=test.examples)
     bins = pack(test.examples, steps.capacity)
     test_batches = [make_pair_batch([test.examples[i] for i in bin_]) for bin_ in bins]
-    weight = settings.safety_weight
+    loss = partial(pair_loss, safety_weight=settings.safety_weight, centring=settings.centring)
     training = Training(
         model=reward_model.model,
         num_steps=steps.num_steps,
         batches=steps,
-        loss=partial(pair_loss, safety_weight=weight),
+        loss=loss,
         normaliser=lambda batch: float(batch.num_examples),
-        evaluate=(lambda model, compute: _held_out(model, test_batches, weight, compute)) if test_batches else None,
+        evaluate=(lambda model, compute: _held_out(model, test_batches, loss, compute)) if test_batches else None,
     )
     result = train(training, settings, session)
     evaluation = evaluate_reward(reward_model, test.examples, resolve_compute(session.compute))
@@ -114,12 +116,14 @@ def pair_steps(
     )
 
 
-def pair_loss(model: nn.Module, batch: PairBatch, *, safety_weight: float) -> tuple[Tensor, dict[str, Tensor]]:
+def pair_loss(
+    model: nn.Module, batch: PairBatch, *, safety_weight: float, centring: float = 0.0
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Summed loss of a batch, and its figures (sums too).
 
-    Per pair the ranking loss, plus `safety_weight` times the mean safety term of its labelled answers; per
-    single labelled answer `safety_weight` times its safety term.  A pair is right when the chosen answer scores
-    higher, a single answer when sigma(r) lies on its label's side of one half.
+    Per pair the ranking loss, plus `centring` times the centring term, plus `safety_weight` times the mean safety term
+    of its labelled answers; per single labelled answer `safety_weight` times its safety term.  A pair is right when the
+    chosen answer scores higher, a single answer when sigma(r) lies on its label's side of one half.
     """
     scores = segment_scores(cast(LlamaReward, model), batch.forest)
     chosen, rejected = scores[batch.chosen], scores[batch.rejected]
@@ -131,6 +135,10 @@ def pair_loss(model: nn.Module, batch: PairBatch, *, safety_weight: float) -> tu
         "ranking_loss": ranking.detach(),
     }
     total = scores.sum() * 0.0 + ranking  # every score takes part in the graph, as wrappers (DDP) want it
+    if centring:
+        term = centring_loss(chosen, rejected).sum()
+        total = total + centring * term
+        figures["centring_loss"] = term.detach()
     if safety_weight:
         term = (safety_loss(scores[batch.labelled], batch.safe) * batch.weight).sum()
         total = total + safety_weight * term
@@ -138,13 +146,11 @@ def pair_loss(model: nn.Module, batch: PairBatch, *, safety_weight: float) -> tu
     return total, figures
 
 
-def _held_out(
-    model: nn.Module, batches: Sequence[PairBatch], safety_weight: float, compute: Compute
-) -> dict[str, float]:
+def _held_out(model: nn.Module, batches: Sequence[PairBatch], loss: Loss, compute: Compute) -> dict[str, float]:
     total, right, count = 0.0, 0.0, 0
     with torch.inference_mode(), compute.autocast():
         for batch in batches:
-            value, figures = pair_loss(model, batch.to(compute.device), safety_weight=safety_weight)
+            value, figures = loss(model, batch.to(compute.device))
             total, right = total + float(value), right + float(figures["accuracy"])
             count += batch.num_examples
     return {"loss": total / count, "accuracy": right / count}

@@ -20,6 +20,19 @@ class CombinationSettings(Settings):
     )
 
 
+WhatFollows = Literal["tell", "stop", "skip"]
+
+
+class ChecksSettings(Settings):
+    """What follows where a check of the reward models fails before RLHF: it is told, it stops, or it is not made."""
+
+    threshold: WhatFollows = setting("tell", "scores of held-out answers lie on both sides of the safety threshold")
+    refusals: WhatFollows = setting(
+        "tell", "the safety model prefers safe answers to unsafe ones, and on fine prompts an answer to a refusal"
+    )
+    flaws: WhatFollows = setting("tell", "both models rank flawed copies of right answers below them")
+
+
 class CandidateSettings(SamplingSettings):
     """How rejection sampling's candidates are drawn: from the whole distribution (paper: T 1.2 to 1.3)."""
 
@@ -124,5 +137,8 @@ class RlhfSettings(Settings):
     prompts: DataSettings = setting(..., "prompts to answer; held-out prompts measure the versions")
     safety_prompts: DataSettings | None = setting(None, "adversarial prompts, scored by the safety model")
     combination: CombinationSettings = setting(CombinationSettings(), "the combined reward")
+    checks: ChecksSettings = setting(
+        ChecksSettings(), "what follows where the reward models are not fit to judge", cosmetic=True
+    )
     rejection: RejectionSettings = setting(RejectionSettings(), "rejection sampling")
     ppo: PpoSettings = setting(PpoSettings(), "PPO")

@@ -74,6 +74,13 @@ class RewardStageSettings(RewardSettings):
         added=True,
         pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$",
     )
+    flaws: str | None = setting(
+        None,
+        "a file of right answers and flawed copies ({prompt, right, flawed, flaw}) that the trained model is asked to "
+        "tell apart",
+        added=True,
+        file=True,
+    )
 
     @model_validator(mode="after")
     def _one_origin(self) -> RewardStageSettings:

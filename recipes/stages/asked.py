@@ -22,7 +22,7 @@ def asked_prompts(inputs: EvaluateInputs, stage: StageContext) -> dict[str, Sequ
         for prompt in stage.load_campaigns(inputs.prompts.data(), with_test=True).test:
             asked[str(prompt.meta["campaign"])].append(prompt)
     else:
-        for data in inputs.data():
+        for data in inputs.asked():
             asked["helpfulness"] += [dialogue.prompt() for dialogue in stage.read(data, with_test=True).test]
     return {
         campaign: choose_held_out(prompts, counts[campaign], seed=stage.session.seed, name=campaign)

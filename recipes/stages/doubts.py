@@ -50,6 +50,25 @@ def accuracy_doubts(result: Result) -> Iterator[str]:
         )
 
 
+def threshold_doubts(safety_weight: float, threshold: float | None) -> Iterator[str]:
+    """Whether the safety scores' level, by which a threshold goes, is learnt at all.
+
+    Args:
+        threshold: the recipe's; None where nothing is trained by it.
+    """
+    if threshold is None:
+        return
+    key = "rlhf.combination.safety_threshold"
+    if not safety_weight:
+        yield (
+            f"reward.safety.safety_weight is 0: comparisons alone leave the scores' level open, so that {key}, "
+            f"{threshold:g}, is a number without a meaning; give the safety term a weight"
+        )
+    if threshold in (0.0, 1.0):
+        never = "safety" if threshold == 0.0 else "helpfulness"
+        yield f"{key} is {threshold:g}, which no score reaches: outside safety prompts {never} never counts"
+
+
 def answer_doubts(tokens: Any, cut: Any, whose: str, key: str) -> Iterator[str]:
     """Whether all of a model's answers are empty or cut at the limit.
 

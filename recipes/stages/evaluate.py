@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignment.data.record_types import DIALOGUES
+from recipes.stages.compared_pairs import FILE as REWARD_MODELS_FILE
+from recipes.stages.compared_pairs import ComparedPairs
 from recipes.stages.doubts import evaluation_doubts
 from recipes.stages.kind import DataSet, Reads, StageKind
 from recipes.stages.rlhf_inputs import Judged
@@ -32,6 +35,7 @@ class EvaluateInputs(Judged):
         with_start: whether the checkpoint in `model.path` answers too; without SFT it is what the versions came from.
         prompts: held-out prompts by campaign; without them the held-out demonstrations' are asked.
         demonstrations: read only where there are no prompts.
+        pairs: comparisons on whose held-out part the reward models stand side by side.
         compared: the two models of the page's first sentence; no part of the figures.
     """
 
@@ -41,6 +45,7 @@ class EvaluateInputs(Judged):
     compared: Compared | None = None
     prompts: CampaignPrompts | None = None
     demonstrations: DataSettings | None = None
+    pairs: ComparedPairs = field(default_factory=ComparedPairs)
 
     def reads(self) -> Reads:
         """The section, and where the prompts come from."""
@@ -52,9 +57,13 @@ class EvaluateInputs(Judged):
             found["rlhf.combination"] = self.judges.combination if self.judges is not None else None
         elif self.demonstrations is not None:
             found["sft.data"] = self.demonstrations
-        return {**found, **(self.judges.reads() if self.judges is not None else {})}
+        return {**found, **self.pairs.reads(), **(self.judges.reads() if self.judges is not None else {})}
 
     def data(self) -> tuple[DataSet[Any], ...]:
+        """What is asked, and the reward models' comparisons."""
+        return (*self.asked(), *self.pairs.data())
+
+    def asked(self) -> tuple[DataSet[Any], ...]:
         """Prompts by campaign, or demonstrations."""
         if self.prompts is not None:
             return self.prompts.data()
@@ -64,7 +73,7 @@ class EvaluateInputs(Judged):
 
 
 def run(inputs: EvaluateInputs, stage: StageContext) -> dict[str, Any]:
-    """Answer and judge; saves `answers.jsonl` and `evaluation.json`."""
+    """Answer and judge; saves `answers.jsonl`, `evaluation.json` and, with reward models, `reward_models.json`."""
     from alignment.evaluate.improvement import headline, improvements
     from alignment.evaluate.result import read_answers
     from alignment.evaluate.versions import Version, evaluate_versions
@@ -78,6 +87,7 @@ def run(inputs: EvaluateInputs, stage: StageContext) -> dict[str, Any]:
     prompts = asked_prompts(inputs, stage)
     judges = judges_of(inputs, stage, prompts)
     evaluation = evaluate_versions(versions, prompts, judges, inputs.settings, stage.session)
+    inputs.pairs.measure(inputs.judges, stage)
     found = improvements(evaluation, read_answers(stage.session.folder), inputs.compared)
     unjudged = "" if judges else f"{sum(map(len, prompts.values())):,} prompts answered; nobody judged"
     return {**evaluation.as_json(), "headline": headline(found, inputs.compared) or unjudged}
@@ -122,10 +132,12 @@ def doubts(inputs: EvaluateInputs, result: Mapping[str, Any]) -> tuple[str, ...]
 def section(inputs: EvaluateInputs, folder: Path, name: str, result: Mapping[str, Any]) -> Section:
     """Its chapter of the page."""
     from alignment.evaluate.report import section as evaluation_section
+    from reward.report import compared_models
 
-    return evaluation_section(
+    found = evaluation_section(
         folder, num_examples=inputs.settings.num_examples, compared=inputs.compared, words=_words(inputs)
     )
+    return dataclasses.replace(found, details=(*found.details, *compared_models(folder / REWARD_MODELS_FILE)))
 
 
 EVALUATE = StageKind(

@@ -64,6 +64,8 @@ def run(inputs: RejectionInputs, stage: StageContext) -> dict[str, Any]:
     from rl.kept import KEPT_FILE, read_kept
     from rl.rejection import rejection_sample
 
+    if inputs.version == 1:  # the same judges hold for all versions
+        inputs.judges.check(stage)
     prompts = stage.load_campaigns(inputs.prompts.data())
     start = stage.start()
     result = rejection_sample(

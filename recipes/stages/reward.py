@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from alignment.data.record_types import PREFERENCES
-from recipes.stages.doubts import accuracy_doubts, training_doubts
+from recipes.stages.doubts import accuracy_doubts, threshold_doubts, training_doubts
+from recipes.stages.judge_checks import failed_checks
 from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Processes, Reads, Size, StageKind
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from recipes.reading.schema import RewardStageSettings
     from recipes.stages.context import StageContext
 
+NOTICED = "noticed.json"
+
 
 @dataclass(frozen=True, kw_only=True)
 class RewardInputs(FromPolicy):
@@ -26,13 +29,15 @@ class RewardInputs(FromPolicy):
     Attributes:
         role: "helpfulness" or "safety".
         comparisons: what it is trained on, out of its section.
-        probes_world: whether the model is asked what flaws it notices in the world's answers.
+        probed: the campaigns of the world in whose answers the model is asked what flaws it notices.
+        safety_threshold: the recipe's, marked on the page; no part of what the stage does.
     """
 
     role: str
     settings: RewardStageSettings
     comparisons: DataSettings
-    probes_world: bool = False
+    probed: tuple[Literal["helpfulness", "safety"], ...] = ()
+    safety_threshold: float | None = None
 
     def reads(self) -> Reads:
         """The role's section."""
@@ -44,33 +49,44 @@ class RewardInputs(FromPolicy):
 
 
 def run(inputs: RewardInputs, stage: StageContext) -> dict[str, Any]:
-    """Train one reward model; saves `checkpoint/`, `evaluation.json` and, in a world, `noticed.json`."""
+    """Train one reward model; saves `checkpoint/`, `evaluation.json` and, with flawed answers, `noticed.json`."""
     from alignment.store.atomic import write_json
+    from alignment.train.language_model import longest_sequence
+    from reward.flaws import read_flaws, require_room
     from reward.model import RewardModel
-    from reward.notices import noticed
+    from reward.notices import noticed, world_probes
     from reward.train import train_reward
 
     (data,) = inputs.data()
-    pairs = stage.load(data)
+    pairs, policy = stage.load(data), stage.start()
+    probes = read_flaws(inputs.settings.flaws) if inputs.settings.flaws is not None else []
+    require_room(probes, policy.tokenizer, longest_sequence(policy, inputs.settings))  # before the training, not after
     result = train_reward(
-        stage.start(), pairs.train, inputs.settings, stage.session, held_out=pairs.held_out, name=inputs.role
+        policy, pairs.train, inputs.settings, stage.session, held_out=pairs.held_out, name=inputs.role
     )
-    if inputs.probes_world and stage.world is not None:
-        model = RewardModel.load(stage.session.folder / "checkpoint")
-        write_json(stage.session.folder / "noticed.json", noticed(model, stage.world, stage.session.compute))
-    return result.as_json()
+    if stage.world is not None:
+        for campaign in inputs.probed:
+            probes += world_probes(stage.world, campaign)
+    if not probes:
+        return result.as_json()
+    found = noticed(RewardModel.load(stage.session.folder / "checkpoint"), probes, stage.session.compute)
+    write_json(stage.session.folder / NOTICED, found)
+    return {**result.as_json(), "noticed": found}
 
 
 def prepare(inputs: RewardInputs, lens: Lens) -> tuple[Prepared]:
     """Pairs that fit and steps, as `train_reward` makes them."""
     from alignment.records import Preference
     from alignment.text.chat import answer_ids, render_prompt
+    from reward.flaws import read_flaws, require_room
     from reward.preferences import prepare_pairs
     from reward.train import pair_steps
 
     (data,) = inputs.data()
     settings, records = inputs.settings, lens.records(data)
     context = lens.within(settings.context_length)
+    if settings.flaws is not None:
+        require_room(read_flaws(settings.flaws), lens.tokenizer, context)
     pairs = prepare_pairs(records, lens.tokenizer, margin=settings.margin, context_length=context)
     lengths = []
     for record in records:
@@ -95,17 +111,29 @@ def size(inputs: RewardInputs) -> Size:
     return Size(unit="pairs", batch_size=settings.batch_size, epochs=settings.epochs, max_steps=settings.max_steps)
 
 
+def figures(folder: Path) -> dict[str, float]:
+    """Accuracy by grade and safety bin, the unsafe side, calibration, length."""
+    from reward.report import compared_figures
+
+    return compared_figures(folder)
+
+
 def doubts(inputs: RewardInputs, result: Mapping[str, Any]) -> tuple[str, ...]:
-    """Too few steps, or an accuracy like a coin's."""
-    steps = training_doubts(inputs.settings.optimizer, result, f"reward.{inputs.role}")
-    return (*steps, *accuracy_doubts(result))
+    """Too few steps, an accuracy like a coin's, or scores that RLHF cannot go by."""
+    found = [*training_doubts(inputs.settings.optimizer, result, f"reward.{inputs.role}"), *accuracy_doubts(result)]
+    if inputs.role == "safety":
+        found += threshold_doubts(inputs.settings.safety_weight, inputs.safety_threshold)
+    if inputs.safety_threshold is not None:
+        found += [check.sentence for check in failed_checks(inputs.role, result, inputs.safety_threshold)]
+    return tuple(found)
 
 
 def section(inputs: RewardInputs, folder: Path, name: str, result: Mapping[str, Any]) -> Section:
     """Its chapter of the page."""
     from reward.report import section as reward_section
 
-    return reward_section(folder, stage=name, result=result)
+    marked = inputs.safety_threshold if inputs.role == "safety" else None
+    return reward_section(folder, stage=name, result=result, safety_threshold=marked)
 
 
 REWARD = StageKind(
@@ -117,6 +145,7 @@ REWARD = StageKind(
     size=size,
     prepare=prepare,
     doubts=doubts,
+    figures=figures,
     shown=("accuracy", "loss", "steps"),
     processes=Processes.ALL,
     makes=frozenset({Makes.REWARD_MODEL}),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from recipes.stages.context import StageContext
     from reward.settings import BroughtReward
     from rl.judges import RewardJudges
-    from rl.settings import CombinationSettings
+    from rl.settings import ChecksSettings, CombinationSettings
 
 
 @dataclass(kw_only=True)
@@ -116,11 +116,37 @@ class RewardSource:
 
 @dataclass(frozen=True, kw_only=True)
 class RewardModels:
-    """What judges, role by role, and how the two scores become one; without a safety model there is one score."""
+    """What judges, role by role, and how the two scores become one; without a safety model there is one score.
+
+    Attributes:
+        checks: what follows where they are not fit to judge; None where nothing is trained by them.
+    """
 
     helpfulness: RewardSource
     safety: RewardSource | None
     combination: CombinationSettings
+    checks: ChecksSettings | None = None
+
+    def check(self, stage: StageContext) -> None:
+        """Say what their held-out figures tell against judging by them.
+
+        Raises:
+            UsageError: a check that stops has failed.
+        """
+        from recipes.stages.judge_checks import failed_checks, obey, read_figures
+
+        if self.checks is None:
+            return
+        failed = [
+            check
+            for role, source in self.by_role().items()
+            if source.stage is not None  # of what is brought nothing was measured here
+            for check in failed_checks(
+                role, read_figures(stage.folder_of(source.stage)), self.combination.safety_threshold
+            )
+        ]
+        for sentence in obey(failed, self.checks):
+            stage.session.progress.note(f"check before RLHF: {sentence}")
 
     def by_role(self) -> dict[str, RewardSource]:
         """Role -> where its scores come from; the safety branch only where it is there."""

@@ -51,6 +51,14 @@ def _reward(value: Any, put: Callable[[str], str]) -> None:
     value["safety"] = {put("name of a safety figure"): 0.5}
 
 
+def _noticed(value: Any, put: Callable[[str], str]) -> None:
+    value[0] |= {"flaw": put("name of a flaw"), "origin": put("file of flaws")}
+
+
+def _side_by_side(value: Any, put: Callable[[str], str]) -> None:
+    value["accuracy"][f"safety: {put('file of compared pairs')}"] = value["accuracy"]["safety"]
+
+
 def _evaluation(value: Any, put: Callable[[str], str]) -> None:
     for entry in value["versions"]:
         if entry["task"] == value["versions"][1]["task"]:
@@ -98,11 +106,13 @@ FILES: dict[str, Spoil] = {
     "03-sft/data.json": _data,
     "03-sft/stage.json": _result,
     "04-reward-helpfulness/evaluation.json": _reward,
+    "05-reward-safety/noticed.json": _noticed,
     "06-rlhf-v1/rejection.json": _pool,
     "08-rlhf-v2/stage.json": _failed,
     "09-gatt/gatt.json": _gatt,
     "10-evaluate/evaluation.json": _evaluation,
     "10-evaluate/answers.jsonl": _answers,
+    "10-evaluate/reward_models.json": _side_by_side,
     "recipe.yaml": _recipe,
 }
 

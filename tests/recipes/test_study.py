@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from alignment.errors import RecipeError, UsageError
+from recipes.plan import stages_of
 from recipes.study import Study, load_study, shipped_studies
 
 TEXT = """recipe: {recipe}
@@ -73,6 +74,15 @@ def test_what_is_wrong_is_told_with_the_line_of_the_study(
     assert told in str(caught.value)
 
 
+def test_a_variant_that_comes_to_the_same_recipe_as_another_is_told_with_its_line(study_file: Path) -> None:
+    study_file.write_text(study_file.read_text() + "  same: {sft.epochs: 2}\n")  # as the recipe has it
+    with pytest.raises(RecipeError) as caught:
+        load(study_file)
+    (problem,) = caught.value.problems
+    assert (problem.where, problem.key) == (f"{study_file}:7", "variants.same")
+    assert problem.message.startswith("changes nothing beside the variant base")
+
+
 def test_a_stage_to_end_with_that_does_not_exist_is_refused(study_file: Path) -> None:
     study_file.write_text(study_file.read_text().replace("until: sft", "until: stf"))
     with pytest.raises(UsageError, match="did you mean 'sft'"):
@@ -87,3 +97,29 @@ def test_a_missing_study_names_the_nearest(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", sorted(shipped_studies()))
 def test_every_shipped_study_can_be_run(name: str) -> None:
     assert len(load_study(name).members) >= 3
+
+
+@pytest.mark.parametrize("name", sorted(shipped_studies()))
+def test_every_member_of_a_shipped_study_has_a_plan_as_far_as_the_study_goes(name: str) -> None:
+    study = load_study(name)
+    for member in study.members:
+        names = {stage.kind.name for stage in stages_of(member.recipe)}
+        assert study.settings.until in names
+
+
+def test_the_margin_study_crosses_three_margins_with_the_safety_term() -> None:
+    members = [member for member in load_study("margin").members if member.seed == 0]
+    settings = [member.recipe.reward for member in members]
+    assert [(r.helpfulness.margin, r.safety.margin, r.safety.safety_weight) for r in settings if r] == [
+        (margin, margin, weight) for weight in (1.0, 0.0) for margin in ("none", "small", "large")
+    ]
+
+
+def test_the_scaling_study_halves_both_models_data_four_times() -> None:
+    members = [member for member in load_study("reward-scaling").members if member.seed == 0]
+    shares = [
+        tuple(settings.data.train[0].share for settings in member.recipe.reward.by_role().values())
+        for member in members
+        if member.recipe.reward
+    ]
+    assert shares == [(share, share) for share in (1.0, 0.5, 0.25, 0.125, 0.0625)]

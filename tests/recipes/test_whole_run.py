@@ -165,3 +165,17 @@ def test_the_page_shows_who_wins_which_facts_are_known_and_how_annotators_agree(
     text = (finished / "report" / "report.md").read_text(encoding="utf-8")
     for title in ("Who wins, gold judge", "Facts told rightly", "Agreement of the simulated annotators"):
         assert title in text
+
+
+def test_the_page_shows_what_the_reward_models_are_worth(finished: Path) -> None:
+    text = (finished / "report" / "report.md").read_text(encoding="utf-8")
+    for title in (
+        "The unsafe side by threshold",
+        "the recipe's threshold, 0.15",
+        "Calibration on safety labels",
+        "Length bias",
+        "Reward models on each other's held-out pairs",
+    ):
+        assert title in text
+    safety = json.loads((next(finished.glob("*-reward-safety")) / "noticed.json").read_text(encoding="utf-8"))
+    assert {entry["origin"] for entry in safety} == {"world:helpfulness", "world:safety"}

@@ -108,6 +108,22 @@ def test_the_safety_term_counts_labelled_answers_only(reward_model: RewardModel)
     torch.testing.assert_close(slopes[0] - slopes[1], slopes[2], rtol=1e-4, atol=1e-5)
 
 
+def test_the_centring_term_is_added_per_pair_with_its_weight(reward_model: RewardModel) -> None:
+    pairs = prepare_pairs(preferences(3), reward_model.tokenizer, margin="large", context_length=256)
+    batch = make_pair_batch(pairs.examples)
+    torch.nn.init.normal_(reward_model.model.score.weight, std=2.0, generator=torch.Generator().manual_seed(0))
+    scores = segment_scores(reward_model.model, batch.forest)
+    plain, figures = pair_loss(reward_model.model, batch, safety_weight=0.0)
+    centred, more = pair_loss(reward_model.model, batch, safety_weight=0.0, centring=0.5)
+    term = torch.stack([(scores[3 * i + 1] + scores[3 * i + 2]) ** 2 for i in range(3)]).sum()
+    assert (centred - plain).item() == pytest.approx(0.5 * term.item(), rel=1e-4)
+    assert more["centring_loss"].item() == pytest.approx(term.item(), rel=1e-4)
+    assert "centring_loss" not in figures
+    head = reward_model.model.score.weight
+    slopes = [torch.autograd.grad(value, head, retain_graph=True)[0] for value in (centred, plain, 0.5 * term)]
+    torch.testing.assert_close(slopes[0] - slopes[1], slopes[2], rtol=1e-4, atol=1e-5)
+
+
 def test_a_single_answer_is_right_on_its_labels_side_of_one_half(reward_model: RewardModel) -> None:
     source = Source(file="made", line=1)
     records = [

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from alignment.train.result import TrainingResult
-from reward.result import RewardEvaluation, RewardResult, Share
+from reward.result import (
+    Calibration,
+    CalibrationBin,
+    Estimate,
+    RewardEvaluation,
+    RewardResult,
+    Share,
+    ThresholdPoint,
+)
 
 SHARE = Share(value=0.5, low=0.25, high=0.75, pairs=8)
+GAP = Estimate(value=0.1, low=-0.2, high=0.4)
 
 
 def _result(held_out: dict[str, float], share: Share | None = SHARE) -> RewardResult:
     return RewardResult(
         training=TrainingResult(steps=3, tokens=9, seconds=0.5, held_out=held_out),
-        evaluation=RewardEvaluation(accuracy={"all": share}, mean_gap={"all": 0.1}) if share else RewardEvaluation(),
+        evaluation=RewardEvaluation(accuracy={"all": share}, mean_gap={"all": GAP}) if share else RewardEvaluation(),
         pairs=32,
         held_out_pairs=8,
         too_long=1,
@@ -42,9 +51,16 @@ def test_the_mapping_holds_training_counts_and_evaluation() -> None:
         "too_long",
         "evaluation",
     ]
-    assert found["evaluation"] == {
-        "accuracy": {"all": {"value": 0.5, "low": 0.25, "high": 0.75, "pairs": 8}},
-        "mean_gap": {"all": 0.1},
-        "safety": {},
-        "scores": {},
-    }
+    assert found["evaluation"]["accuracy"] == {"all": {"value": 0.5, "low": 0.25, "high": 0.75, "pairs": 8}}
+    assert found["evaluation"]["mean_gap"] == {"all": {"value": 0.1, "low": -0.2, "high": 0.4}}
+
+
+def test_a_run_keeps_the_single_figures_and_evaluation_json_the_curves_too() -> None:
+    point = ThresholdPoint(threshold=0.15, flagged=0.5, precision=GAP, recall=None)
+    bins = (CalibrationBin(predicted=0.6, observed=GAP, number=3),)
+    evaluation = RewardEvaluation(unsafe_curve=(point,), calibration={"pairs": Calibration(error=GAP, bins=bins)})
+    whole, kept = evaluation.as_json(), evaluation.summary()
+    assert whole["unsafe_curve"][0]["recall"] is None
+    assert whole["calibration"]["pairs"]["bins"][0]["number"] == 3
+    assert kept["calibration_error"] == {"pairs": {"value": 0.1, "low": -0.2, "high": 0.4}}
+    assert "unsafe_curve" not in kept

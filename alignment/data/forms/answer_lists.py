@@ -66,6 +66,8 @@ def read_graded_answers(row: RawRow, reading: Reading) -> list[Preference]:
     ):
         meta = {"chosen_generator": answers[good].generator, "rejected_generator": answers[poor].generator}
         texts = answers[good].text, answers[poor].text
+        if verdicts[good, poor] is None:
+            reading.notes["pairs of two scores left ungraded: grades.gaps is not given"] += 1
         pairs.append(build_preference(prompt, *texts, row, reading, verdicts[good, poor], meta))
     return pairs
 
@@ -74,14 +76,14 @@ def read_graded_answers(row: RawRow, reading: Reading) -> list[Preference]:
 class _Answer:
     text: str
     generator: str
-    level: float  # its tier, or its score where the recipe names a score
+    level: float  # its tier (the higher, the better), or its score where the recipe names a score
 
 
 def _read_answer(value: Any, where: str, reading: Reading) -> _Answer | None:
     """One answer; None where it cannot be paired (counted in the notes, the row stays good)."""
     if not isinstance(value, Mapping):
         raise RowFault("a field is of the wrong type", f"{where} is {name_of(value)}, an object was expected")
-    columns = {field: reading.settings.columns.get(field, field) for field in ("output", "generator", "score")}
+    columns = {field: reading.settings.columns.get(field, field) for field in ("output", "generator", "score", "tier")}
     found = {field: reading.turn_value(value, field, column) for field, column in columns.items()}
     for field in ("output", "generator"):
         if found[field] is MISSING:
@@ -98,6 +100,10 @@ def _read_answer(value: Any, where: str, reading: Reading) -> _Answer | None:
 
     if "score" in reading.settings.columns:
         level = score(columns["score"])
+    elif "tier" in reading.settings.columns or found["tier"] is not MISSING:
+        level = score(columns["tier"])
+        if level is not None and level != int(level):
+            raise RowFault("a grade outside its scale", f"{columns['tier']} of {where} is {level:g}, a whole number")
     else:
         level = tier_on(reading.settings.grades.ladder, score)
     if level is None:

@@ -9,12 +9,17 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from alignment.data.forms.columns import MISSING, Reading, RowFault, check_message
+from alignment.data.forms.columns import MISSING, Reading, RowFault, check_message, check_number
 from alignment.data.forms.conversations import Said, build_dialogue, listed_turns, prompt_turns, system_turn
 from alignment.data.forms.grading import Verdict, grade_scores, grade_votes, grade_word
 from alignment.data.rows.json_lines import RawRow
+from alignment.data.rows.strict_json import name_of
 from alignment.records import Dialogue, Grade, LabelledAnswer, Preference
 
+_ANNOTATOR = re.compile(r"annotator_[0-9]+")
+_VERDICTS = (
+    "right are annotator_1, annotator_2, … or votes (each 0 for a tie, 1 or 2), score_1 and score_2, or preferred"
+)
 _SPEAKER = re.compile(r"\n\n(Human|Assistant):")
 
 
@@ -98,16 +103,41 @@ def read_two_outputs(row: RawRow, reading: Reading) -> list[Preference]:
 
 
 def _verdict(row: RawRow, reading: Reading) -> Verdict:
-    annotators = sorted(key for key in reading.settings.columns if key.startswith("annotator_"))
-    if annotators:
-        return grade_votes([reading.number(row.value, key) for key in annotators])
-    if reading.value(row.value, "score_1") is not MISSING:
+    """Which of two outputs is better: by annotators, else by two scores, else as the row says."""
+    votes = _votes(row, reading)
+    if votes is not None:
+        return grade_votes(votes)
+    if any(reading.value(row.value, field) is not MISSING for field in ("score_1", "score_2")):
         first, second = reading.number(row.value, "score_1"), reading.number(row.value, "score_2")
         better, gap_grade = grade_scores(first, second, reading.settings.grades)
-        return better, _grade(row, reading) or gap_grade
-    preferred = reading.number(row.value, "preferred")
-    better, _ = grade_votes([preferred])
+        return better, _grade(row, reading) or _told(gap_grade, reading)
+    try:
+        preferred = reading.required(row.value, "preferred")  # asked for, so that a file without one names its columns
+    except RowFault as fault:
+        raise (RowFault("a missing verdict", _VERDICTS) if fault.reason == "a missing field" else fault) from None
+    better, _ = grade_votes([check_number(preferred, "preferred")])
     return better, _grade(row, reading)
+
+
+def _votes(row: RawRow, reading: Reading) -> list[float] | None:
+    """Several annotators' votes, of a column each (by the column map, else by name) or of one list; None: no such."""
+    mapped = [key for key in reading.settings.columns if key.startswith("annotator_")]
+    names = mapped or [key for key in row.value if isinstance(key, str) and _ANNOTATOR.fullmatch(key)]
+    if names:
+        return [reading.number(row.value, key) for key in sorted(names)]
+    found = reading.value(row.value, "votes")
+    if found is MISSING:
+        return None
+    if not isinstance(found, (list, tuple)) or not found:
+        raise RowFault("a field is of the wrong type", f"votes is {name_of(found)}, a list of votes was expected")
+    return [check_number(vote, f"vote {number}") for number, vote in enumerate(found, start=1)]
+
+
+def _told(grade: Grade | None, reading: Reading) -> Grade | None:
+    """A grade by the gap of two scores; that there are no gaps to grade by is counted in the report."""
+    if grade is None:
+        reading.notes["pairs of two scores left ungraded: grades.gaps is not given"] += 1
+    return grade
 
 
 def read_labelled(row: RawRow, reading: Reading) -> list[LabelledAnswer]:
@@ -128,8 +158,18 @@ def _label(value: Any, reading: Reading, name: str) -> bool:
 
 
 def _grade(row: RawRow, reading: Reading) -> Grade | None:
+    """The row's own grade; else, of a pair whose answers have a score each, the grade of the gap."""
     value = reading.value(row.value, "grade")
-    return None if value is MISSING or value is None else grade_word(value, reading.settings.grades)
+    if value is not MISSING and value is not None:
+        return grade_word(value, reading.settings.grades)
+    scores = ("chosen_score", "rejected_score")
+    if all(reading.value(row.value, field) is MISSING for field in scores):
+        return None
+    chosen, rejected = (reading.number(row.value, field) for field in scores)
+    better, grade = grade_scores(chosen, rejected, reading.settings.grades)
+    if better == 2:
+        raise RowFault("the rejected answer has the higher score", f"chosen {chosen:g}, rejected {rejected:g}")
+    return _told(grade, reading)
 
 
 def build_preference(

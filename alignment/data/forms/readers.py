@@ -45,7 +45,8 @@ READERS: Mapping[Form, Reader] = {
 }
 _PROMPT = ("instruction", "input", "history", "system")
 _SAFE = ("chosen_safe", "rejected_safe")
-_VERDICT = ("annotator_1", "annotator_2", "annotator_3", "score_1", "score_2", "preferred")
+_VERDICT = ("annotator_1", "annotator_2", "annotator_3", "votes", "score_1", "score_2", "preferred")
+_SCORES = ("chosen_score", "rejected_score")
 _MESSAGES = ("prompt", "conversations", "messages", "role", "content")
 FIELDS: Mapping[Form, tuple[str, ...]] = {
     "text": ("text",),
@@ -56,10 +57,10 @@ FIELDS: Mapping[Form, tuple[str, ...]] = {
     "sharegpt": ("conversations", "role", "content", "system"),
     "messages": ("messages", "role", "content", "system"),
     "turns": ("turns", "role", "content", "system"),
-    "hh": ("chosen", "rejected", "grade", *_SAFE),
-    "pair_messages": (*_MESSAGES, *_PROMPT, "chosen", "rejected", "grade", *_SAFE),
+    "hh": ("chosen", "rejected", "grade", *_SCORES, *_SAFE),
+    "pair_messages": (*_MESSAGES, *_PROMPT, "chosen", "rejected", "grade", *_SCORES, *_SAFE),
     "two_outputs": (*_PROMPT, "output_1", "output_2", *_VERDICT, "grade", *_SAFE),
-    "graded_answers": (*_PROMPT, "responses", "output", "generator", "score"),
+    "graded_answers": (*_PROMPT, "responses", "output", "generator", "score", "tier"),
     "ranked": (*_PROMPT, "output"),
     "labelled": ("context", "response", "label", "system"),
 }

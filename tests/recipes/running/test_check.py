@@ -180,3 +180,11 @@ def test_the_papers_7b_has_its_parameters() -> None:
 def test_percentiles_are_nearest_ranks() -> None:
     assert percentiles(range(1, 101)) == "min 1, median 50, 95 % 95, 99 % 99, max 100"
     assert percentiles([7]) == "min 7, median 7, 95 % 7, 99 % 7, max 7"
+
+
+def test_a_file_of_flawed_copies_is_read_and_a_row_that_is_none_is_a_problem(recipe_file: Path, tmp_path: Path) -> None:
+    flaws = tmp_path / "flaws.jsonl"
+    flaws.write_text('{"prompt": "Who bakes?", "right": "The baker.", "flawed": "The miller."}\n{"prompt": "Who?"}\n')
+    found = check(load_recipe(recipe_file, [f"reward.safety.flaws={flaws}"]), tmp_path)
+    (problem,) = found.problems
+    assert problem.startswith(f"reward.safety: {flaws}:2: a missing field (right)")

@@ -162,6 +162,61 @@ def test_annotators_decide_between_two_outputs() -> None:
         read("two_outputs", {**OUTPUTS, "n1": 3, "n2": 1, "n3": 2}, columns=columns)
 
 
+def test_annotators_are_found_by_their_own_names_or_in_one_list_of_votes() -> None:
+    named = read("two_outputs", {**OUTPUTS, "annotator_1": 1, "annotator_2": 1, "annotator_3": 2})
+    listed = read("two_outputs", {**OUTPUTS, "votes": [1, 1, 2]})
+    assert (named.chosen, named.grade) == (listed.chosen, listed.grade) == ("x", "slightly")
+    assert read("two_outputs", {**OUTPUTS, "votes": [2, 2, 2, 2]}).grade == "significantly"
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (
+            {},
+            r"a missing verdict \(right are annotator_1, annotator_2, … or votes .* score_1 and score_2, or preferred",
+        ),
+        ({"score_2": 3}, r"a missing field \(score_1\)"),
+        ({"score_1": 3}, r"a missing field \(score_2\)"),
+        ({"votes": []}, r"votes is a list, a list of votes was expected"),
+        ({"votes": 1}, r"votes is a number, a list of votes was expected"),
+        ({"votes": [1, "first"]}, r"vote 2 is 'first', a number was expected"),
+        ({"votes": [1, 5]}, r"vote 5; right are 0 \(tie\), 1 and 2"),
+    ],
+)
+def test_a_row_of_two_outputs_that_lacks_its_verdict_is_told_what_it_lacks(value: dict[str, Any], told: str) -> None:
+    with pytest.raises(RowFault, match=told):
+        read("two_outputs", {**OUTPUTS, **value})
+
+
+SCORED = {"prompt": "a", "chosen": "x", "rejected": "y"}
+
+
+def test_a_score_for_each_of_two_answers_grades_the_pair_by_the_gap() -> None:
+    columns = {"chosen_score": "score_chosen", "rejected_score": "score_rejected"}
+    value = {**SCORED, "score_chosen": 8.5, "score_rejected": 6}
+    assert read("pair_messages", value, columns=columns, grades={"gaps": (1, 2, 3)}).grade == "better"
+    assert read("pair_messages", value, columns=columns).grade is None
+    own = {**value, "grade": "slightly"}  # the row's own grade stands
+    assert read("pair_messages", own, columns=columns, grades={"gaps": (1, 2, 3)}).grade == "slightly"
+
+
+def test_scores_that_contradict_the_pair_tie_or_are_not_both_there_make_no_pair() -> None:
+    with pytest.raises(RowFault, match=r"the rejected answer has the higher score \(chosen 3, rejected 5\)"):
+        read("pair_messages", {**SCORED, "chosen_score": 3, "rejected_score": 5})
+    with pytest.raises(SkippedRow, match="tie"):
+        read("pair_messages", {**SCORED, "chosen_score": 3, "rejected_score": 3})
+    with pytest.raises(RowFault, match=r"a missing field \(rejected_score\)"):
+        read("pair_messages", {**SCORED, "chosen_score": 3})
+
+
+def test_pairs_that_stay_ungraded_for_want_of_gaps_are_counted() -> None:
+    reading = Reading(SourceSettings(path="rows.jsonl", form="two_outputs"), seed=0)
+    row = RawRow(source=Source(file="rows.jsonl", line=3), value={**OUTPUTS, "score_1": 1, "score_2": 3})
+    assert len(READERS["two_outputs"](row, reading)) == 1
+    assert dict(reading.notes) == {"pairs of two scores left ungraded: grades.gaps is not given": 1}
+
+
 def test_two_scores_are_graded_by_the_recipes_gaps() -> None:
     def grade(first: float, second: float) -> str | None:
         value = {**OUTPUTS, "score_1": first, "score_2": second}
@@ -281,6 +336,30 @@ def test_an_answer_that_cannot_be_used_is_passed_over_and_counted() -> None:
         "answers passed over: an empty message": 1,
         "answers passed over: a control token in a message": 1,
     }
+
+
+def test_answers_may_say_their_tier_themselves() -> None:
+    answers = [("A", "x", 5), ("B", "y", 4), ("C", "z", 1)]
+    value = {"instruction": "a", "responses": [{"generator": g, "output": o, "level": t} for g, o, t in answers]}
+    pairs = read_all("graded_answers", value, columns={"tier": "level"})
+    assert {(p.chosen, p.rejected): p.grade for p in pairs} == {
+        ("x", "y"): "slightly",
+        ("x", "z"): "significantly",
+        ("y", "z"): "significantly",
+    }
+    assert len(read_all("graded_answers", value, columns={"tier": "level"}, pairs_per_row=1)) == 1
+
+
+def test_a_tier_is_a_whole_number_and_an_answer_without_one_is_passed_over() -> None:
+    responses = [{"generator": "A", "output": "x", "tier": 2.5}, {"generator": "B", "output": "y", "tier": 1}]
+    with pytest.raises(RowFault, match=r"tier of response 1 is 2.5, a whole number"):
+        read_all("graded_answers", {"instruction": "a", "responses": responses})
+    reading = Reading(SourceSettings(path="rows.jsonl", form="graded_answers", columns={"tier": "level"}), seed=0)
+    lacking = [{"generator": g, "output": g, **({"level": n} if n else {})} for g, n in (("A", 3), ("B", 1), ("C", 0))]
+    value = {"instruction": "a", "responses": lacking}
+    row = RawRow(source=Source(file="rows.jsonl", line=3), value=value)
+    assert len(READERS["graded_answers"](row, reading)) == 1
+    assert dict(reading.notes) == {"answers passed over: its scores do not tell the tier": 1}
 
 
 def test_answers_may_be_graded_by_one_score() -> None:
