@@ -7,6 +7,7 @@ TINY = (
     "world.size=seconds",
     "world.num_people=40",
     "world.biographies_per_person=20",
+    "world.dialogues_per_person=75",
     "compute.threads=1",
     "compute.precision=fp32",
     "tokenizer.vocab_size=600",
