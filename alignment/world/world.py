@@ -77,11 +77,15 @@ class World:
         number = counts(self.settings, split).dialogues
         return (self._demonstration(split, i) for i in range(number))
 
-    def prompts(self, campaign: Campaign, split: str = "train") -> Iterator[Dialogue]:
-        """Prompts without answers, no text twice; fewer than planned where the town has no more to ask."""
+    def prompts(self, campaign: Campaign, split: str = "train", *, count: int | None = None) -> Iterator[Dialogue]:
+        """Prompts without answers, no text twice; fewer than planned where the town has no more to ask.
+
+        Args:
+            count: how many instead of the split's own number; the first ones are the same.
+        """
         self._check_campaign(campaign)
         number = counts(self.settings, split).prompts
-        return self._distinct_prompts(campaign, split, number)
+        return self._distinct_prompts(campaign, split, number if count is None else count)
 
     def preferences(self, campaign: Campaign, split: str = "train") -> Iterator[Preference]:
         """Pairs of different answers, compared by one of the annotators each."""

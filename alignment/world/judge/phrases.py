@@ -53,8 +53,12 @@ class Phrases:
         return sentence.skeleton in self._filler
 
     def is_unknown(self, sentence: Sentence) -> bool:
-        """ "I do not know"."""
-        return sentence.skeleton in self._unknown
+        """ "I do not know", also in near words."""
+        if sentence.skeleton in self._unknown:
+            return True
+        values = [token.value for token in sentence.tokens]
+        pairs = set(pairwise(values))
+        return "i" in values and bool(pairs & {("not", "know"), ("don't", "know"), ("cannot", "know")})
 
     def is_around(self, sentence: Sentence) -> bool:
         """Anything that is said around an answer and is no part of it."""
