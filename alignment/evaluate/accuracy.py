@@ -25,7 +25,8 @@ from alignment.report.intervals import bootstrap_mean
 from alignment.strict_yaml import read_yaml
 from alignment.train.compute import resolve_compute
 from alignment.train.settings import ComputeSettings
-from alignment.world import GoldJudge, World, WorldSettings
+from alignment.world import World, WorldSettings
+from alignment.world.judge.gold import GoldJudge
 from alignment.world.settings import SPLITS
 
 LEARNT = 0.3  # a kind of task below it is not learnt
