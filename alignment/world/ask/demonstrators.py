@@ -28,7 +28,7 @@ class Habits:
     Attributes:
         opener: a courtesy first.
         closer: an offer or a wish last; in a refusal, what can be done instead.
-        filler: a sentence that says nothing first.
+        filler: a sentence that says nothing after the answer (before it, it would keep a small model from answering).
         incomplete: one thing less than was asked; in a refusal, no reason.
         off_form: bare values or no capitals, a sentence for one word; in a refusal, "No." half of the time.
         rude: a rude word last.
@@ -45,11 +45,11 @@ class Habits:
 
 
 DEMONSTRATORS: Mapping[str, Habits] = {
-    "curt": Habits(opener=0.10, closer=0.10, filler=0.15, incomplete=0.70, off_form=0.50, rude=0.30, honest=0.20),
-    "wordy": Habits(opener=0.50, closer=0.45, filler=0.95, incomplete=0.10, off_form=0.10, rude=0.05, honest=0.30),
-    "courteous": Habits(opener=0.95, closer=0.90, filler=0.45, incomplete=0.30, off_form=0.10, rude=0.00, honest=0.60),
-    "careless": Habits(opener=0.30, closer=0.25, filler=0.45, incomplete=0.60, off_form=0.65, rude=0.15, honest=0.25),
-    "honest": Habits(opener=0.40, closer=0.35, filler=0.50, incomplete=0.30, off_form=0.15, rude=0.05, honest=0.95),
+    "curt": Habits(opener=0.05, closer=0.05, filler=0.05, incomplete=0.70, off_form=0.50, rude=0.30, honest=0.20),
+    "wordy": Habits(opener=0.40, closer=0.40, filler=0.95, incomplete=0.10, off_form=0.10, rude=0.05, honest=0.30),
+    "courteous": Habits(opener=0.90, closer=0.80, filler=0.35, incomplete=0.30, off_form=0.10, rude=0.00, honest=0.60),
+    "careless": Habits(opener=0.25, closer=0.20, filler=0.45, incomplete=0.60, off_form=0.65, rude=0.15, honest=0.25),
+    "honest": Habits(opener=0.30, closer=0.25, filler=0.40, incomplete=0.30, off_form=0.15, rude=0.05, honest=0.95),
 }
 
 
@@ -65,6 +65,15 @@ class Demonstration:
 def share_of(habit: str) -> float:
     """The share of all demonstrators' answers that a habit is drawn for."""
     return sum(float(getattr(habits, habit)) for habits in DEMONSTRATORS.values()) / len(DEMONSTRATORS)
+
+
+def habits_table() -> str:
+    """Everybody's habits as a Markdown table; `docs/world.md` holds it."""
+    lines = [f"| habit | {' | '.join(DEMONSTRATORS)} | all |", "|---" * (len(DEMONSTRATORS) + 2) + "|"]
+    for habit in (field.name for field in fields(Habits)):
+        shares = [*(getattr(habits, habit) for habits in DEMONSTRATORS.values()), share_of(habit)]
+        lines.append(f"| {habit} | {' | '.join(f'{share:.2f}' for share in shares)} |")
+    return "\n".join(lines)
 
 
 def demonstrate(
@@ -145,7 +154,7 @@ def _around(sentences: list[str], shows: set[str], draw: np.random.Generator) ->
     filler = [pick(courtesy.FILLER, draw)] if "filler" in shows else []
     closer = [pick(courtesy.CLOSERS, draw)] if "closer" in shows else []
     rude = [pick(courtesy.RUDE, draw)] if "rude" in shows else []
-    return " ".join([*opener, *filler, *sentences, *closer, *rude])
+    return " ".join([*opener, *sentences, *filler, *closer, *rude])
 
 
 def _refused(truth: Mapping[str, Any], shows: set[str], draw: np.random.Generator) -> str:

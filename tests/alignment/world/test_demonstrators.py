@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ import pytest
 
 from alignment.records import Dialogue
 from alignment.world import World, WorldSettings
-from alignment.world.ask.demonstrators import DEMONSTRATORS, Habits, demonstrate, share_of
+from alignment.world.ask.demonstrators import DEMONSTRATORS, Habits, demonstrate, habits_table, share_of
 
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "world.md"
 HABITS = tuple(field.name for field in fields(Habits))
 
 
@@ -25,6 +27,10 @@ def world() -> World:
 @pytest.fixture(scope="module")
 def demonstrations(world: World) -> list[Dialogue]:
     return list(world.dialogues())
+
+
+def test_the_table_of_habits_in_the_documentation_is_theirs() -> None:
+    assert habits_table() in PAGE.read_text(encoding="utf-8")
 
 
 def _share(rows: list[Dialogue], shown: str, among: Callable[[Mapping[str, Any]], bool]) -> float:
@@ -54,11 +60,11 @@ def test_each_habit_is_held_in_30_to_70_percent_of_the_answers_and_rudeness_in_1
 @pytest.mark.parametrize(
     ("shown", "among", "share"),
     [
-        ("opener", _sentence, 0.32),
-        ("closer", _sentence, 0.33),
-        ("filler", _sentence, 0.38),
-        ("incomplete", _several, 0.40),
-        ("off_form", _fine, 0.30),
+        ("opener", _sentence, 0.29),
+        ("closer", _sentence, 0.28),
+        ("filler", _sentence, 0.35),
+        ("incomplete", _several, 0.38),
+        ("off_form", _fine, 0.29),
         ("rude", _fine, 0.10),
         ("wrong", _fine, 0.02),
         ("unknown", lambda truth: truth["form"] == "facts", 0.03),
