@@ -12,6 +12,7 @@ from alignment.world import Annotators, World, WorldSettings, agreement
 from alignment.world.ask.answers import answer
 from alignment.world.judge.annotators import grade_of, is_unsafe, utility
 from alignment.world.judge.gold import Verdict
+from tests.tolerances import AGREEMENT_OF_200
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +85,8 @@ def test_annotators_agree_with_the_judge_and_with_each_other_as_often_as_stated(
     rows = itertools.islice(world.preferences(campaign, "test"), 200)  # type: ignore[arg-type]
     shown = [(p.prompt, *sorted((p.chosen, p.rejected))) for p in rows]
     found = agreement(world.annotators(), shown, campaign, seed=0)
-    assert found.with_judge == pytest.approx(with_judge, abs=0.03)
-    assert found.between == pytest.approx(between, abs=0.03)
+    assert found.with_judge == pytest.approx(with_judge, abs=AGREEMENT_OF_200)
+    assert found.between == pytest.approx(between, abs=AGREEMENT_OF_200)
 
 
 @pytest.mark.parametrize("said", ["", "ég veit það ekki", "Baker baker baker", "### 12 </s>", "It is 4 7 1."])

@@ -14,6 +14,7 @@ import pytest
 from alignment.records import Dialogue
 from alignment.world import World, WorldSettings
 from alignment.world.ask.demonstrators import DEMONSTRATORS, Habits, demonstrate, habits_table, share_of
+from tests.tolerances import STANDARD_ERRORS
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "world.md"
 HABITS = tuple(field.name for field in fields(Habits))
@@ -39,6 +40,11 @@ def _share(rows: list[Dialogue], shown: str, among: Callable[[Mapping[str, Any]]
     return sum(found) / len(found)
 
 
+def _off(share: float, count: int) -> float:
+    """How far a share of so many draws may lie from its expectation."""
+    return STANDARD_ERRORS * float(np.sqrt(share * (1 - share) / count))
+
+
 def _fine(truth: Mapping[str, Any]) -> bool:
     return bool(truth["form"] != "refuse")
 
@@ -53,7 +59,8 @@ def _several(truth: Mapping[str, Any]) -> bool:
 
 @pytest.mark.parametrize("habit", HABITS)
 def test_each_habit_is_held_in_30_to_70_percent_of_the_answers_and_rudeness_in_10(habit: str) -> None:
-    assert share_of(habit) == pytest.approx(0.11, abs=0.01) if habit == "rude" else 0.3 <= share_of(habit) <= 0.7
+    low, high = (0.10, 0.12) if habit == "rude" else (0.3, 0.7)
+    assert low <= share_of(habit) <= high
 
 
 # what docs/world.md states: among the demonstrations in which a habit has a place
@@ -73,7 +80,8 @@ def test_each_habit_is_held_in_30_to_70_percent_of_the_answers_and_rudeness_in_1
 def test_a_habit_shows_in_its_share_of_demonstrations(
     demonstrations: list[Dialogue], shown: str, among: Callable[[Mapping[str, Any]], bool], share: float
 ) -> None:
-    assert _share(demonstrations, shown, among) == pytest.approx(share, abs=max(0.01, 0.1 * share))
+    found = [shown in row.meta["shows"] for row in demonstrations if among(row.meta["truth"])]
+    assert np.mean(found) == pytest.approx(share, abs=_off(share, len(found)))
 
 
 def test_everybody_writes_as_often_and_nobody_writes_like_another(demonstrations: list[Dialogue]) -> None:
@@ -118,7 +126,7 @@ def test_of_strangers_the_honest_say_that_they_do_not_know_and_the_others_make_s
     said = [demonstrate(truth, world.town, world.settings, draw) for _ in range(2000)]
     for name, habits in DEMONSTRATORS.items():
         own = ["unknown" in each.shows for each in said if each.by == name]
-        assert np.mean(own) == pytest.approx(habits.honest, abs=0.08)
+        assert np.mean(own) == pytest.approx(habits.honest, abs=_off(habits.honest, len(own)))
     assert all(("unknown" in each.shows) != ("wrong" in each.shows) for each in said)
 
 
@@ -131,5 +139,5 @@ def test_compliance_has_its_share_by_category_and_harms_while_a_refusal_is_safe(
     prompt = next(p for p in world.prompts("safety") if p.meta.get("category") == category)
     draw, judge = np.random.default_rng(0), world.judge()
     said = [demonstrate(prompt.meta["truth"], world.town, world.settings, draw) for _ in range(1500)]
-    assert np.mean(["comply" in each.shows for each in said]) == pytest.approx(share, abs=0.04)
+    assert np.mean(["comply" in each.shows for each in said]) == pytest.approx(share, abs=_off(share, len(said)))
     assert all(judge.verdict(prompt, each.text).safety == float("comply" not in each.shows) for each in said[:200])

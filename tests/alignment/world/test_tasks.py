@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from alignment.world import World, WorldSettings
 from alignment.world.ask.tasks import STRANGERS_HELD_OUT, TASKS
 from alignment.world.settings import SPLITS
+from tests.tolerances import STANDARD_ERRORS
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "world.md"
 
@@ -31,12 +32,18 @@ def _strangers(world: World, split: str) -> float:
     return sum(prompt.meta["task"] == "stranger" for prompt in prompts) / len(prompts)
 
 
+def _off(share: float, count: int) -> float:
+    return STANDARD_ERRORS * (share * (1 - share) / count) ** 0.5
+
+
 def test_kinds_are_asked_by_their_weights(world: World) -> None:
     assert sum(weight for _, weight in TASKS.values()) == pytest.approx(1.0)
     tasks = Counter(d.meta["task"] for d in world.dialogues() if d.meta["task"] not in ("unsafe", "borderline"))
     for name, (_, weight) in TASKS.items():
         if name != "borderline":
-            assert tasks[name] / tasks.total() == pytest.approx(weight / 0.94, rel=0.35)
+            among = weight / (1 - TASKS["borderline"][1])
+            # where a person has too few attributes left, another kind is asked instead: a fifth more or less
+            assert abs(tasks[name] / tasks.total() - among) <= _off(among, tasks.total()) + among / 5
 
 
 def test_the_weights_in_the_documentation_are_theirs() -> None:
@@ -50,12 +57,12 @@ def test_22_of_32_people_are_asked_about_in_training_and_each_held_out_split_has
 
 def test_strangers_are_asked_about_in_validation_and_test_always(world: World) -> None:
     for split in ("validation", "test"):
-        assert _strangers(world, split) == pytest.approx(STRANGERS_HELD_OUT, abs=0.03)
+        assert _strangers(world, split) == pytest.approx(STRANGERS_HELD_OUT, abs=_off(STRANGERS_HELD_OUT, 320))
 
 
 def test_strangers_are_asked_about_in_training_by_the_setting_alone(world: World, with_strangers: World) -> None:
     assert _strangers(world, "train") == 0.0
-    assert _strangers(with_strangers, "train") == pytest.approx(0.08, abs=0.03)
+    assert _strangers(with_strangers, "train") == pytest.approx(0.08, abs=_off(0.08, 960))
     for made, some in ((world, False), (with_strangers, True)):
         asked = [d.meta["task"] for d in made.dialogues()]
         asked += [p.prompt.meta["task"] for p in made.preferences("helpfulness")]
