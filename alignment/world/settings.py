@@ -98,7 +98,7 @@ def counts(settings: WorldSettings, split: str) -> Counts:
     """
     check_split(split)
     people = settings.people
-    documents = people * settings.biographies_per_person * 5 // 4  # four fifths are biographies
+    documents = people * settings.biographies_per_person * 4 // 3  # three quarters are biographies
     if split == "train":
         return Counts(
             documents=documents,

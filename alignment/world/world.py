@@ -109,11 +109,13 @@ class World:
     def _source(self, part: str, split: str, index: int) -> Source:
         return Source(file=f"{self.name}/{part}.{split}", line=index + 1)
 
-    def _question(self, kind: str, split: str, draw: np.random.Generator, *, strangers: float) -> Question:
+    def _question(
+        self, kind: str, split: str, draw: np.random.Generator, *, strangers: float, demonstrated: bool = False
+    ) -> Question:
         contents: Contents = self._contents[split]
         if kind == "safety":
             return safety_question(self.town, contents, draw)
-        return helpfulness_question(self.town, contents, draw, strangers=strangers)
+        return helpfulness_question(self.town, contents, draw, strangers=strangers, demonstrated=demonstrated)
 
     def _prompt(self, question: Question, part: str, split: str, index: int, **more: Any) -> Dialogue:
         meta = {"task": question.task, "split": split, "truth": question.truth, **question.about, **more}
@@ -123,7 +125,7 @@ class World:
     def _demonstration(self, split: str, index: int) -> Dialogue:
         draw = named_generator(self.settings.seed, "world", "dialogues", split, index)
         kind = "safety" if draw.random() < _SAFETY_SHARE else "helpfulness"
-        question = self._question(kind, split, draw, strangers=self.settings.stranger_share)
+        question = self._question(kind, split, draw, strangers=self.settings.stranger_share, demonstrated=True)
         shown = demonstrate(question.truth, self.town, self.settings, draw)
         said = shown.text
         prompt = self._prompt(question, "dialogues", split, index, by=shown.by, shows=list(shown.shows))

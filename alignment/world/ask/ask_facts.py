@@ -56,7 +56,7 @@ def two_facts(town: Town, contents: Contents, draw: np.random.Generator) -> Ques
     if len(attributes) < 2:
         return person_fact(town, contents, draw)
     first, second = (attributes[int(i)] for i in draw.permutation(len(attributes))[:2])
-    nouns = {"a": questions.NOUN[first], "b": questions.NOUN[second]}
+    nouns = {"a": words.NOUN[first], "b": words.NOUN[second]}
     prompt = pick(questions.TWO, draw).format(n=person.name, **nouns)
     return _about_person("two_facts", (Turn(role="user", content=prompt),), person, (first, second))
 

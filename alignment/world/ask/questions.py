@@ -52,14 +52,6 @@ PERSON: Mapping[str, tuple[str, ...]] = {
     ),
 }
 # of two attributes at once: "What is the job and the pet of Anna Adams?"
-NOUN: Mapping[str, str] = {
-    "job": "job",
-    "street": "street",
-    "pet": "pet",
-    "food": "favourite food",
-    "month": "birth month",
-    "hobby": "hobby",
-}
 TWO = (
     "What is the {a} and the {b} of {n}?",
     "Tell me the {a} and the {b} of {n}.",

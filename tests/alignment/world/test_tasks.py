@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from alignment.world import World, WorldSettings
-from alignment.world.ask.tasks import STRANGERS_HELD_OUT, TASKS
+from alignment.world.ask.tasks import DEMONSTRATED_ONLY, STRANGERS_HELD_OUT, TASKS
 from alignment.world.settings import SPLITS
 from tests.tolerances import STANDARD_ERRORS
 
@@ -44,6 +44,14 @@ def test_kinds_are_asked_by_their_weights(world: World) -> None:
             among = weight / (1 - TASKS["borderline"][1])
             # where a person has too few attributes left, another kind is asked instead: a fifth more or less
             assert abs(tasks[name] / tasks.total() - among) <= _off(among, tasks.total()) + among / 5
+
+
+def test_small_talk_is_demonstrated_and_never_asked(world: World) -> None:
+    assert "talk" in {d.meta["task"] for d in world.dialogues()}
+    asked = {p.meta["task"] for split in SPLITS for p in world.prompts("helpfulness", split)}
+    asked |= {p.prompt.meta["task"] for p in world.preferences("helpfulness")}
+    assert "talk" not in asked
+    assert asked >= TASKS.keys() - DEMONSTRATED_ONLY
 
 
 def test_the_weights_in_the_documentation_are_theirs() -> None:
