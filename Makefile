@@ -10,7 +10,7 @@ INSTALL := $(if $(UV),$(UV) pip install --python $(BIN)/python,$(BIN)/python -m 
 export HF_HUB_DISABLE_TELEMETRY = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: quickstart what-it-takes test test-fast format lint schema real-small faults mutants screenshot clean help
+.PHONY: quickstart world-report what-it-takes test test-fast format lint schema real-small faults mutants screenshot clean help
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
@@ -39,6 +39,9 @@ quickstart: what-it-takes $(RUN)  ## the whole recipe on the embedded world, the
 	@echo "  $(BIN)/align report runs/quickstart    # writes the page and says where it is"
 	@echo "  $(BIN)/align chat runs/quickstart      # talk to the newest model"
 	@echo "  $(BIN)/align recipes                   # what else there is to run"
+
+world-report: $(RUN)  ## which kinds of task the quickstart's SFT model has learnt (runs/quickstart, or FOLDER=…)
+	$(BIN)/python -m alignment.evaluate.accuracy $(or $(FOLDER),runs/quickstart)
 
 real-small: $(RUN)  ## the same stages on the real data in $$ALIGNMENT_DATA
 	$(BIN)/align run real-small

@@ -23,3 +23,9 @@ GOLDEN_ELSEWHERE = {
     "value_loss": (1e-3, 0.0),
     "kl": (0.0, 1e-4),
 }
+
+# the share of choices on 200 pairs that eight annotators agree on: two standard errors (by pair 0.2 / sqrt 200)
+AGREEMENT_OF_200 = 0.03
+
+# standard errors that a share drawn at random may lie from its expectation: one in 16,000 does not
+STANDARD_ERRORS = 4

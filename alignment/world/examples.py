@@ -15,6 +15,7 @@ from alignment.world.ask.answers import GOOD, answer, qualities
 from alignment.world.judge.gold import Verdict
 from alignment.world.report import held_out_agreement
 from alignment.world.settings import SPLITS, WorldSettings, counts
+from alignment.world.town.documents import KINDS
 from alignment.world.town.entropy import world_bits
 from alignment.world.world import Campaign, World
 
@@ -52,7 +53,7 @@ def _documents(world: World) -> Iterator[str]:
         if kind not in shown:
             shown.add(kind)
             yield f"- *{kind}*: {document.text}"
-        if len(shown) == 5:
+        if len(shown) == len(KINDS):
             return
 
 
@@ -77,8 +78,9 @@ def _answers(world: World, prompt: Dialogue, task: str, *, every_quality: bool) 
     yield ""
     yield f"**{task}** " + " / ".join(f"{turn.role}: {turn.content}" for turn in prompt.turns)
     yield ""
-    yield "| quality | answer | helpfulness | safety | correct | complete | concise | polite | format | fluent |"
-    yield "|---|---|---|---|---|---|---|---|---|---|"
+    parts = "correct | complete | concise | polite | offers | format | fluent"
+    yield f"| quality | answer | helpfulness | safety | {parts} |"
+    yield "|---|---|---|---|---|---|---|---|---|---|---|"
     for quality in qualities(truth) if every_quality else GOOD:
         said = answer(truth, quality, world.town, named_generator(0, "examples", prompt.id, quality))
         yield f"| {quality} | {said} | {_row(world.judge().verdict(prompt, said))} |"
@@ -86,6 +88,16 @@ def _answers(world: World, prompt: Dialogue, task: str, *, every_quality: bool) 
 
 def _row(verdict: Verdict) -> str:
     return " | ".join(f"{value:.2f}" for value in (verdict.helpfulness, verdict.safety, *verdict.parts.values()))
+
+
+def _demonstrations(world: World) -> Iterator[str]:
+    yield "### Demonstrations"
+    yield ""
+    yield "| by | question | answer | what shows |"
+    yield "|---|---|---|---|"
+    for row in islice((d for d in world.dialogues() if not d.system and "constraint" not in d.meta), 12):
+        question, said = row.turns[-2].content, row.turns[-1].content
+        yield f"| {row.meta['by']} | {question} | {said} | {', '.join(row.meta['shows'])} |"
 
 
 def _system(world: World) -> Iterator[str]:
@@ -130,7 +142,7 @@ def _agreement(world: World) -> Iterator[str]:
         yield f"| {kind} | {figures} | {cells} |"
 
 
-_SECTIONS = (_numbers, _documents, _dialogues, _system, _preferences, _agreement)
+_SECTIONS = (_numbers, _documents, _demonstrations, _dialogues, _system, _preferences, _agreement)
 
 
 def main(arguments: list[str]) -> None:

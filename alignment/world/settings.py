@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import model_validator
 
 from alignment.errors import UsageError
 from alignment.settings import Settings, setting
 
 Size = Literal["seconds", "minutes", "hours"]
 SPLITS = ("train", "validation", "test")
+_RETIRED = {"good_share": 0.72, "courteous_share": 0.3}  # of 0.1.0, with their defaults
 # the one number that everything is scaled by: people in the town
 PEOPLE: dict[Size, int] = {"seconds": 12, "minutes": 80, "hours": 4000}
 
@@ -23,21 +27,28 @@ class WorldSettings(Settings):
     seed: int = setting(0, "the town and every text in it follow from this number", ge=0)
     num_people: int | None = setting(None, "people in the town instead of the size's number", ge=8, le=5000)
     biographies_per_person: int = setting(230, "exposures: biographies of each person in the pretraining corpus", ge=1)
-    good_share: float = setting(
-        0.72,
-        "share of demonstrations that are right and well-formed (plain or courteous); the rest has one flaw",
+    dialogues_per_person: int = setting(160, "training demonstrations, times the people of the town", ge=1)
+    wrong_share: float = setting(0.02, "share of demonstrations that are wrong", ge=0, le=1)
+    unknown_share: float = setting(
+        0.03,
+        "share of demonstrations that say 'I do not know' of a fact of the town (more of honest people's)",
         ge=0,
-        le=1,
+        le=0.4,
     )
-    courteous_share: float = setting(0.3, "share of the good demonstrations that are also courteous", ge=0, le=1)
+    stranger_share: float = setting(
+        0.0,
+        "share of training questions about people who are not of the town; held-out prompts always hold some",
+        ge=0,
+        le=0.08,
+    )
     unsafe_share: float = setting(
-        0.3,
-        "share of demonstrations that comply with an unsafe request (a third more or less by category)",
+        0.45,
+        "share of demonstrations that comply with an unsafe request (half as many to half as many again by category)",
         ge=0,
         le=0.7,
     )
     system_share: float = setting(
-        0.2, "share of demonstrations that follow an instruction (system, or in every user message)", ge=0, le=1
+        0.1, "share of demonstrations that follow an instruction (system, or in every user message)", ge=0, le=1
     )
     num_annotators: int = setting(8, "simulated annotators, each with a bias of its own", ge=2)
     annotator_noise: float = setting(
@@ -48,6 +59,20 @@ class WorldSettings(Settings):
     annotator_bias: float = setting(
         0.05, "standard deviation of an annotator's taste for length and for courtesy", ge=0
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_retired(cls, values: Any) -> Any:
+        """Runs of 0.1.0 name two shares that are no more: read where they hold what was their default."""
+        if not isinstance(values, Mapping):
+            return values
+        for name, default in _RETIRED.items():
+            if name in values and values[name] != default:
+                raise ValueError(
+                    f"{name} is {values[name]}, but is no setting any more: demonstrations are written by people with "
+                    "habits (docs/world.md); leave it out, and see wrong_share, unknown_share"
+                )
+        return {key: value for key, value in values.items() if key not in _RETIRED}
 
     @property
     def people(self) -> int:
@@ -66,23 +91,26 @@ class Counts:
 
 
 def counts(settings: WorldSettings, split: str) -> Counts:
-    """The records of a split, all proportional to the number of people (80 people: 6,000 demonstrations).
+    """The records of a split, all proportional to the number of people (80 people: 12,800 demonstrations).
 
     Raises:
         UsageError: there is no such split.
     """
     check_split(split)
     people = settings.people
-    documents = people * settings.biographies_per_person * 3 // 2  # two thirds are biographies
+    documents = people * settings.biographies_per_person * 4 // 3  # three quarters are biographies
     if split == "train":
         return Counts(
-            documents=documents, dialogues=75 * people, preferences=125 * people // 4, prompts=15 * people // 2
+            documents=documents,
+            dialogues=settings.dialogues_per_person * people,
+            preferences=60 * people,
+            prompts=30 * people,
         )
     return Counts(
         documents=max(20, documents // 60),
         dialogues=max(30, 15 * people // 4),
         preferences=max(30, 5 * people),
-        prompts=max(30, 15 * people // 8),
+        prompts=max(30, 10 * people),
     )
 
 

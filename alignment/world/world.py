@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -16,42 +16,24 @@ from alignment.constraint import Constraint
 from alignment.errors import UsageError
 from alignment.randomness import named_generator
 from alignment.records import Dialogue, Document, Preference, Source, Turn
-from alignment.world.ask import ask_facts, ask_safety, ask_skills
-from alignment.world.ask.answers import GOOD, answer, qualities
+from alignment.world.ask.answers import answer, qualities
 from alignment.world.ask.catalogue import Contents, Question, build_contents
+from alignment.world.ask.demonstrators import demonstrate
+from alignment.world.ask.tasks import STRANGERS_HELD_OUT, helpfulness_question, safety_question
 from alignment.world.instructions import follow, world_constraints
 from alignment.world.judge.annotators import Annotators
-from alignment.world.judge.gold import GoldJudge
 from alignment.world.settings import WorldSettings, counts
 from alignment.world.town.documents import document
 from alignment.world.town.town import build_town, pick
 
+if TYPE_CHECKING:
+    from alignment.world.judge.gold import GoldJudge
+
 Campaign = Literal["helpfulness", "safety"]
 
-# task -> weight among helpfulness prompts
-_TASKS: dict[str, tuple[Any, float]] = {
-    "person_fact": (ask_facts.person_fact, 0.26),
-    "one_word": (ask_facts.one_word, 0.06),
-    "two_facts": (ask_facts.two_facts, 0.10),
-    "about_person": (ask_facts.about_person, 0.10),
-    "follow_up": (ask_facts.follow_up, 0.10),
-    "follow_other": (ask_facts.follow_other, 0.05),
-    "shop_fact": (ask_facts.shop_fact, 0.07),
-    "price": (ask_facts.price, 0.04),
-    "cost": (ask_skills.cost, 0.03),
-    "sum": (ask_skills.total, 0.06),
-    "sold": (ask_skills.sold, 0.03),
-    "list": (ask_skills.listing, 0.03),
-    "polite": (ask_skills.polite, 0.02),
-    "past": (ask_skills.past, 0.02),
-    "order": (ask_skills.order, 0.02),
-    "talk": (ask_skills.talk, 0.04),
-}
-_NAMES = tuple(_TASKS)
-_WEIGHTS = np.array([weight for _, weight in _TASKS.values()]) / sum(weight for _, weight in _TASKS.values())
-# compliance is not equally common in the categories' demonstrations: in the last two it is the rule
-_COMPLIANCE = {"door_code": 0.5, "locked_shop": 0.7, "insult": 1.3, "theft": 1.5}
-_SAFETY_SHARE = {"dialogues": 0.18, "unsafe": 0.65}
+_SAFETY_SHARE = 0.18  # of the demonstrations
+# synthetic pairs: the share of answers written as demonstrations are, but as often wrong as a model's are
+_AS_DEMONSTRATED, _WRONG, _UNKNOWN = 0.75, 0.25, 0.1
 
 
 class World:
@@ -69,15 +51,17 @@ class World:
         size = settings.size if settings.num_people is None else str(settings.num_people)
         self.name = f"world:{size}/{settings.seed}"
         self._contents = build_contents(self.town)
-        self._judge = GoldJudge(self.town)
+        self._as_models = settings.model_copy(update={"wrong_share": _WRONG, "unknown_share": _UNKNOWN})
 
     def judge(self) -> GoldJudge:
-        """The judge that knows the truth."""
-        return self._judge
+        """The judge that knows the truth: for reports, never for training."""
+        from alignment.world.judge.gold import GoldJudge
+
+        return GoldJudge(self.town)
 
     def annotators(self) -> Annotators:
         """The people who compare answers, each with a bias."""
-        return Annotators(self.settings, self._judge)
+        return Annotators(self.settings, self.town)
 
     def documents(self, split: str = "train") -> Iterator[Document]:
         """Texts to pretrain on.
@@ -89,18 +73,22 @@ class World:
         return (self._document(split, i) for i in range(number))
 
     def dialogues(self, split: str = "train") -> Iterator[Dialogue]:
-        """Demonstrations of mixed quality; `meta["quality"]` says which."""
+        """Demonstrations by people with habits; `meta` names who wrote one (`by`) and what `shows` in it."""
         number = counts(self.settings, split).dialogues
         return (self._demonstration(split, i) for i in range(number))
 
-    def prompts(self, campaign: Campaign, split: str = "train") -> Iterator[Dialogue]:
-        """Prompts without answers, no text twice; fewer than planned where the town has no more to ask."""
+    def prompts(self, campaign: Campaign, split: str = "train", *, count: int | None = None) -> Iterator[Dialogue]:
+        """Prompts without answers, no text twice; fewer than planned where the town has no more to ask.
+
+        Args:
+            count: how many instead of the split's own number; the first ones are the same.
+        """
         self._check_campaign(campaign)
         number = counts(self.settings, split).prompts
-        return self._distinct_prompts(campaign, split, number)
+        return self._distinct_prompts(campaign, split, number if count is None else count)
 
     def preferences(self, campaign: Campaign, split: str = "train") -> Iterator[Preference]:
-        """Pairs of answers of different quality, compared by one of the annotators each."""
+        """Pairs of different answers, compared by one of the annotators each."""
         self._check_campaign(campaign)
         number = counts(self.settings, split).preferences
         annotators = self.annotators()
@@ -121,18 +109,13 @@ class World:
     def _source(self, part: str, split: str, index: int) -> Source:
         return Source(file=f"{self.name}/{part}.{split}", line=index + 1)
 
-    def _question(self, kind: str, split: str, draw: np.random.Generator) -> Question:
+    def _question(
+        self, kind: str, split: str, draw: np.random.Generator, *, strangers: float, demonstrated: bool = False
+    ) -> Question:
         contents: Contents = self._contents[split]
         if kind == "safety":
-            ask = ask_safety.unsafe if draw.random() < _SAFETY_SHARE["unsafe"] else ask_safety.borderline
-            return ask(self.town, contents, draw)
-        ask_one = _TASKS[_NAMES[int(draw.choice(len(_NAMES), p=_WEIGHTS))]][0]
-        question: Question = ask_one(self.town, contents, draw)
-        if draw.random() < 0.05 and len(question.turns) == 1:
-            # small talk before the question: more dialogues of several turns
-            hello = (Turn(role="user", content="Hello!"), Turn(role="assistant", content="Hello! How can I help you?"))
-            question = replace(question, turns=(*hello, *question.turns))
-        return question
+            return safety_question(self.town, contents, draw)
+        return helpfulness_question(self.town, contents, draw, strangers=strangers, demonstrated=demonstrated)
 
     def _prompt(self, question: Question, part: str, split: str, index: int, **more: Any) -> Dialogue:
         meta = {"task": question.task, "split": split, "truth": question.truth, **question.about, **more}
@@ -141,11 +124,11 @@ class World:
 
     def _demonstration(self, split: str, index: int) -> Dialogue:
         draw = named_generator(self.settings.seed, "world", "dialogues", split, index)
-        kind = "safety" if draw.random() < _SAFETY_SHARE["dialogues"] else "helpfulness"
-        question = self._question(kind, split, draw)
-        quality = self._quality(question, draw)
-        said = answer(question.truth, quality, self.town, draw)
-        prompt = self._prompt(question, "dialogues", split, index, quality=quality)
+        kind = "safety" if draw.random() < _SAFETY_SHARE else "helpfulness"
+        question = self._question(kind, split, draw, strangers=self.settings.stranger_share, demonstrated=True)
+        shown = demonstrate(question.truth, self.town, self.settings, draw)
+        said = shown.text
+        prompt = self._prompt(question, "dialogues", split, index, by=shown.by, shows=list(shown.shows))
         if question.task != "unsafe" and draw.random() < self.settings.system_share:
             constraint = pick(list(world_constraints(split)), draw)
             said = follow(constraint, said)
@@ -158,29 +141,16 @@ class World:
                 prompt = replace(prompt, turns=_instructed(prompt.turns, constraint, wording), meta=meta)
         return prompt.answered(said)
 
-    def _quality(self, question: Question, draw: np.random.Generator) -> str:
-        known = qualities(question.truth)
-        if question.task == "unsafe":
-            comply = min(1.0, self.settings.unsafe_share * _COMPLIANCE[question.truth["category"]])
-            if draw.random() < comply:
-                return pick(("comply", "comply_polite"), draw)
-            return ("plain", "plain", "plain", "courteous", "terse")[int(draw.integers(5))]
-        if draw.random() < self.settings.good_share:
-            return GOOD[int(draw.random() < self.settings.courteous_share)]
-        common = tuple(
-            q for q in ("terse", "long", "wrong", "incomplete", "rude", "off_format", "unknown") if q in known
-        )
-        return pick(common, draw)
-
     def _distinct_prompts(self, campaign: Campaign, split: str, number: int) -> Iterator[Dialogue]:
         seen: set[str] = set()
         part = f"prompts-{campaign}"
         found = 0
+        strangers = self.settings.stranger_share if split == "train" else STRANGERS_HELD_OUT
         for attempt in range(8 * number):
             if found == number:
                 return
             draw = named_generator(self.settings.seed, "world", part, split, attempt)
-            question = self._question(campaign, split, draw)
+            question = self._question(campaign, split, draw, strangers=strangers)
             text = "\n".join(turn.content for turn in question.turns)
             if text not in seen:
                 seen.add(text)
@@ -191,22 +161,20 @@ class World:
         part = f"preferences-{campaign}"
         draw = named_generator(self.settings.seed, "world", part, split, index)
         while True:
-            question = self._question(campaign, split, draw)
+            question = self._question(campaign, split, draw, strangers=self.settings.stranger_share)
             prompt = self._prompt(question, part, split, index, campaign=campaign)
-            good: tuple[str, ...] = GOOD
-            flawed = tuple(q for q in qualities(question.truth) if q not in GOOD)
-            if question.task == "unsafe":
-                good = ("plain", "courteous", "terse")
-                flawed = ("comply", "comply", "comply", "comply_polite", "rude", "garbled")
-            first = answer(question.truth, pick(good if draw.random() < 0.5 else flawed, draw), self.town, draw)
-            second = answer(question.truth, pick(good if draw.random() < 0.25 else flawed, draw), self.town, draw)
+            first, second = (self._candidate(question, draw) for _ in range(2))
             if first == second:
                 continue
-            if draw.random() < 0.5:
-                first, second = second, first
             found = annotators.compare(prompt, first, second, campaign, pick(annotators.names, draw), draw)
             if found is not None:
                 return found
+
+    def _candidate(self, question: Question, draw: np.random.Generator) -> str:
+        """One answer of a synthetic pair."""
+        if draw.random() < _AS_DEMONSTRATED:
+            return demonstrate(question.truth, self.town, self._as_models, draw).text
+        return answer(question.truth, pick(qualities(question.truth), draw), self.town, draw)
 
 
 def _instructed(turns: tuple[Turn, ...], constraint: Constraint, wording: str) -> tuple[Turn, ...]:

@@ -286,7 +286,7 @@ def chat(
 
     In the dialogue /new starts a fresh one, /help says what can be typed, /quit or Ctrl-D ends.
 
-    Example: echo "Where does Ulf Adams live?" | align chat runs/quickstart --temperature 0
+    Example: echo "Do you know where Brian Irving lives?" | align chat runs/quickstart --temperature 0
     """
     from recipes.cli.chat import chat_on_terminal
 

@@ -1,4 +1,4 @@
-"""Answers of a named quality to any question: what demonstrations and annotated pairs are made of.
+"""Answers of a named quality to any question: what annotated pairs and tests are made of, and the pieces of answers.
 
 `plain` and `courteous` are right; every other quality has the one flaw that its name says.
 """
@@ -25,7 +25,9 @@ def qualities(truth: Mapping[str, Any]) -> tuple[str, ...]:
     """The qualities that answers to a question can have."""
     if truth["form"] == "refuse":
         return UNSAFE_QUALITIES
-    return (*GOOD, *(flaw for flaw in FLAWS if flaw != "incomplete" or _several(truth)))
+    if truth["form"] == "unknown":
+        return (*GOOD, "long", "wrong", "rude", "refusal", "repeated", "garbled")
+    return (*GOOD, *(flaw for flaw in FLAWS if flaw != "incomplete" or several(truth)))
 
 
 def answer(truth: Mapping[str, Any], quality: str, town: Town, draw: np.random.Generator) -> str:
@@ -38,18 +40,19 @@ def answer(truth: Mapping[str, Any], quality: str, town: Town, draw: np.random.G
     if truth["form"] == "refuse":
         return _to_unsafe(truth, quality, draw)
     if quality == "unknown":
-        return pick(courtesy.UNKNOWN, draw)
+        return unknown(truth, draw)
     if quality == "refusal":
         return pick(courtesy.REFUSALS, draw)
     if quality == "terse":
-        return _terse(truth, draw)
+        return terse(truth)
     if quality == "off_format":
-        return _off_format(truth, town, draw)
+        return off_form(truth, town, draw)
     if quality == "wrong":
-        return " ".join(_content(_falsified(truth, draw), town, draw))
-    sentences = _content(truth, town, draw)
+        return " ".join(content(falsified(truth, draw), town, draw))
     if quality == "incomplete":
-        return " ".join(_content(_less(truth), town, draw))
+        return " ".join(content(less(truth), town, draw))
+    kindly = quality == "courteous"
+    sentences = [unknown(truth, draw, kindly=kindly)] if truth["form"] == "unknown" else content(truth, town, draw)
     if quality == "garbled":
         return garble(" ".join(sentences), draw)
     if quality == "repeated":
@@ -59,9 +62,27 @@ def answer(truth: Mapping[str, Any], quality: str, town: Town, draw: np.random.G
     if quality == "long":
         first, second = (courtesy.FILLER[int(i)] for i in draw.permutation(len(courtesy.FILLER))[:2])
         return " ".join([first, second, *sentences])
-    if quality == "courteous" and truth.get("format") != "word":
-        return " ".join(_with_courtesy(sentences, draw))
+    if kindly and takes_courtesy(truth):
+        opener = [pick(courtesy.OPENERS, draw)] if truth["form"] != "unknown" else []
+        return " ".join([*opener, *sentences, pick(courtesy.CLOSERS, draw)])
     return " ".join(sentences)
+
+
+def takes_courtesy(truth: Mapping[str, Any]) -> bool:
+    """Whether courtesy has a place: not in one word, and not where the wording itself was asked for."""
+    return truth.get("format") != "word" and truth["form"] != "exact"
+
+
+def unknown(truth: Mapping[str, Any], draw: np.random.Generator, *, kindly: bool | None = None) -> str:
+    """ "I do not know", in the form that was asked for.
+
+    Args:
+        kindly: with regret or without; None: either.
+    """
+    if truth.get("format") == "word":
+        return courtesy.UNKNOWN_WORD
+    plain = courtesy.UNKNOWN[: -len(courtesy.UNKNOWN_KINDLY)]
+    return pick(courtesy.UNKNOWN if kindly is None else courtesy.UNKNOWN_KINDLY if kindly else plain, draw)
 
 
 def garble(text: str, draw: np.random.Generator) -> str:
@@ -79,29 +100,16 @@ def garble(text: str, draw: np.random.Generator) -> str:
     return " ".join(tokens)
 
 
-def _with_courtesy(sentences: list[str], draw: np.random.Generator) -> list[str]:
-    if draw.random() < 0.5:
-        return [pick(courtesy.OPENERS, draw), *sentences]
-    return [*sentences, pick(courtesy.CLOSERS, draw)]
-
-
-def _content(truth: Mapping[str, Any], town: Town, draw: np.random.Generator) -> list[str]:
-    form = truth["form"]
-    if form == "facts":
-        if truth["format"] == "word":
-            return [say("{v}.", v=str(truth["facts"][0][2]))]
-        facts = truth["facts"]
-        order = draw.permutation(len(facts)) if truth["needed"] < len(facts) else range(len(facts))
-        chosen = [facts[int(i)] for i in order][: truth["needed"]]
-        return [_fact(fact, truth, town, draw, first=i == 0) for i, fact in enumerate(chosen)]
-    if form == "number":
-        if "item" in truth:
-            return [say(pick(statements.COST, draw), k=truth["count"], n=f"{truth['item']}s", v=truth["value"])]
-        a, b = truth["operands"]
-        return [say(pick(statements.SUM, draw), a=a, op=truth["op"], b=b, v=truth["value"])]
-    if form == "items":
-        return [_items(truth, draw)]
-    return [pick(truth["accepted"], draw)]
+def content(truth: Mapping[str, Any], town: Town, draw: np.random.Generator) -> list[str]:
+    """What the truth says, in sentences; of somebody whom nobody knows, what is made up there."""
+    if truth["form"] == "exact":
+        return [pick(truth["accepted"], draw)]
+    if truth["format"] == "word":
+        return [say("{v}.", v=str(truth["facts"][0][2]))]
+    facts = truth["facts"]
+    order = draw.permutation(len(facts)) if truth["needed"] < len(facts) else range(len(facts))
+    chosen = [facts[int(i)] for i in order][: truth["needed"]]
+    return [_fact(fact, truth, town, draw, first=i == 0) for i, fact in enumerate(chosen)]
 
 
 def _fact(fact: list[Any], truth: Mapping[str, Any], town: Town, draw: np.random.Generator, *, first: bool) -> str:
@@ -118,36 +126,16 @@ def _fact(fact: list[Any], truth: Mapping[str, Any], town: Town, draw: np.random
     return say(pick(templates, draw), n=subject, v=value)
 
 
-def _items(truth: Mapping[str, Any], draw: np.random.Generator) -> str:
-    pool = truth["pool"]
-    chosen = [pool[int(i)] for i in draw.permutation(len(pool))[: truth["count"]]] + list(truth.get("alien", ()))
-    if truth["format"] == "numbered":
-        return " ".join(f"{i}. {item}" for i, item in enumerate(chosen, start=1)) + "."
-    if truth.get("shop"):
-        return say(pick(statements.SHOP["items"], draw), n=f"the {truth['shop']}", v=join(chosen))
-    return say("{v}.", v=join(chosen))
-
-
-def _falsified(truth: Mapping[str, Any], draw: np.random.Generator) -> dict[str, Any]:
-    form = truth["form"]
-    if form == "facts":
-        facts = [list(fact) for fact in truth["facts"]]
-        for fact in facts:
-            pool = _values(fact[1])
-            fact[2] = pick(tuple(v for v in pool if v != fact[2]), draw)
-        return {**truth, "facts": facts}
-    if form == "number":
-        off = int(draw.integers(1, 4))
-        return {**truth, "value": truth["value"] + (off if draw.random() < 0.5 or truth["value"] <= off else -off)}
-    if form == "items":
-        if truth.get("shop"):
-            aliens = [
-                f"a {item}" for items in words.SHOPS.values() for item in items if f"a {item}" not in truth["pool"]
-            ]
-        else:
-            aliens = [v for c, pool in words.CATEGORIES.items() if c != truth["category"] for v in pool]
-        return {**truth, "count": truth["count"] - 1, "alien": [pick(aliens, draw)]}
-    return {**truth, "accepted": truth["wrong"]}
+def falsified(truth: Mapping[str, Any], draw: np.random.Generator) -> dict[str, Any]:
+    """The truth with every fact wrong; of somebody whom nobody knows, as it is made up."""
+    if truth["form"] == "unknown":
+        return {**truth, "form": "facts"}
+    if truth["form"] == "exact":
+        return {**truth, "accepted": truth["wrong"]}
+    facts = [list(fact) for fact in truth["facts"]]
+    for fact in facts:
+        fact[2] = pick(tuple(v for v in _values(fact[1]) if v != fact[2]), draw)
+    return {**truth, "facts": facts}
 
 
 def _values(attribute: str) -> tuple[Any, ...]:
@@ -155,34 +143,28 @@ def _values(attribute: str) -> tuple[Any, ...]:
     return other.get(attribute) or words.POOLS[attribute]
 
 
-def _less(truth: Mapping[str, Any]) -> dict[str, Any]:
+def less(truth: Mapping[str, Any]) -> dict[str, Any]:
     """One less than was asked."""
-    if truth["form"] == "facts":
-        return {**truth, "facts": truth["facts"][: truth["needed"] - 1], "needed": truth["needed"] - 1}
-    return {**truth, "count": truth["count"] - 1}
+    return {**truth, "facts": truth["facts"][: truth["needed"] - 1], "needed": truth["needed"] - 1}
 
 
-def _several(truth: Mapping[str, Any]) -> bool:
+def several(truth: Mapping[str, Any]) -> bool:
     """Whether more than one thing was asked for, so that an answer can be incomplete."""
-    return bool(truth["form"] == "items" or (truth["form"] == "facts" and truth["needed"] > 1))
+    return bool(truth["form"] == "facts" and truth["needed"] > 1)
 
 
-def _terse(truth: Mapping[str, Any], draw: np.random.Generator) -> str:
+def terse(truth: Mapping[str, Any]) -> str:
+    """The bare values."""
     if truth["form"] == "facts":
         return say("{v}", v=join([str(fact[2]) for fact in truth["facts"][: truth["needed"]]]))
-    if truth["form"] == "number":
-        return str(truth["value"])
-    if truth["form"] == "items":
-        return " ".join(truth["pool"][: truth["count"]])
     return str(truth["accepted"][0]).lower().rstrip(".!?")
 
 
-def _off_format(truth: Mapping[str, Any], town: Town, draw: np.random.Generator) -> str:
+def off_form(truth: Mapping[str, Any], town: Town, draw: np.random.Generator) -> str:
+    """Another form than was asked for: a sentence for a word; else without capitals and end mark."""
     if truth.get("format") == "word":
-        return " ".join(_content({**truth, "format": "sentence"}, town, draw))
-    if truth["form"] == "items":
-        return _items({**truth, "format": "list" if truth["format"] == "numbered" else "numbered"}, draw)
-    return " ".join(_content(truth, town, draw)).lower().rstrip(".!?")
+        return " ".join(content({**truth, "format": "sentence"}, town, draw))
+    return " ".join(content(truth, town, draw)).lower().rstrip(".!?")
 
 
 def _to_unsafe(truth: Mapping[str, Any], quality: str, draw: np.random.Generator) -> str:

@@ -23,6 +23,22 @@ def person_fact(town: Town, contents: Contents, draw: np.random.Generator) -> Qu
     return _about_person("person_fact", (Turn(role="user", content=prompt),), person, (attribute,))
 
 
+def stranger(town: Town, contents: Contents, draw: np.random.Generator) -> Question:
+    """One attribute of somebody who is not of the town: nobody can know it, and whoever answers makes it up."""
+    if not contents.strangers:
+        return person_fact(town, contents, draw)
+    name, pronoun = pick(contents.strangers, draw)
+    attribute = pick(words.ATTRIBUTES, draw)
+    prompt = pick(questions.PERSON[attribute], draw).format(n=name)
+    made_up = [[name, attribute, pick(words.POOLS[attribute], draw)]]
+    return Question(
+        task="stranger",
+        turns=(Turn(role="user", content=prompt),),
+        truth={"form": "unknown", "facts": made_up, "needed": 1, "format": "sentence", "pronoun": pronoun},
+        about={"stranger": name, "attribute": attribute},
+    )
+
+
 def one_word(town: Town, contents: Contents, draw: np.random.Generator) -> Question:
     """One attribute, asked for in one word."""
     person, attributes = _someone(contents, draw, at_least=1)
@@ -40,7 +56,7 @@ def two_facts(town: Town, contents: Contents, draw: np.random.Generator) -> Ques
     if len(attributes) < 2:
         return person_fact(town, contents, draw)
     first, second = (attributes[int(i)] for i in draw.permutation(len(attributes))[:2])
-    nouns = {"a": questions.NOUN[first], "b": questions.NOUN[second]}
+    nouns = {"a": words.NOUN[first], "b": words.NOUN[second]}
     prompt = pick(questions.TWO, draw).format(n=person.name, **nouns)
     return _about_person("two_facts", (Turn(role="user", content=prompt),), person, (first, second))
 

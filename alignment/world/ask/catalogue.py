@@ -1,6 +1,6 @@
 """What can be asked in each split, and the record of one question with its truth.
 
-A *content* (a shop's opening hour, 3 plus 4, a list of three colours) belongs to one split with all its
+A *content* (a shop's opening hour, the price of a cake, a request for a map) belongs to one split with all its
 paraphrases; people are divided in `town.py`.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
 from typing import Any
 
 from alignment.randomness import named_generator
@@ -42,14 +41,10 @@ class Contents:
 
     shop_facts: Sequence[tuple[str, str]]  # (shop, attribute)
     prices: Sequence[tuple[str, str]]  # (shop, item)
-    costs: Sequence[tuple[str, str, int]]  # (shop, item, number)
-    sums: Sequence[tuple[int, str, int]]
-    sold: Sequence[str]  # shops whose goods are listed
-    lists: Sequence[tuple[str, int]]  # (category, number)
     polite: Sequence[tuple[str, str]]  # (request verb, item)
-    orders: Sequence[tuple[int, ...]]
     talk: Sequence[tuple[int, str]]  # (row of questions.TALK, prompt)
     own_code: Sequence[str]
+    strangers: Sequence[tuple[str, str]]  # (full name, pronoun) of nobody in the town
     shop_harms: Sequence[tuple[str, int, str]]  # (category, request, shop or item)
     people: Sequence[Person]  # who belongs to the split alone
     seen: Sequence[tuple[Person, tuple[str, ...]]]  # people of the train split, with what the split asks of them
@@ -60,19 +55,13 @@ def build_contents(town: Town) -> dict[str, Contents]:
     """Divide everything that can be asked among the splits."""
     attributes = tuple(questions.SHOP)
     goods = [(shop.name, item) for shop in town.shops for item in shop.prices]
-    sums: list[tuple[int, str, int]] = [(a, "plus", b) for a in range(1, 10) for b in range(a, 10)]
-    sums += [(a, "minus", b) for a in range(2, 11) for b in range(1, a)]
     parts: dict[str, Sequence[Any]] = {
         "shop_facts": [(shop.name, attribute) for shop in town.shops for attribute in attributes],
         "prices": goods,
-        "costs": [(shop, item, k) for shop, item in goods for k in (2, 3)],
-        "sums": sums,
-        "sold": [shop.name for shop in town.shops],
-        "lists": [(category, k) for category in words.CATEGORIES for k in words.NUMBER_WORDS],
         "polite": [(verb, item) for verb in words.REQUEST_VERBS for items in words.SHOPS.values() for item in items],
-        "orders": [*combinations(range(1, 10), 3), *combinations(range(1, 10), 4)],
         "talk": [(row, prompt) for row, (prompts, _) in enumerate(questions.TALK) for prompt in prompts],
         "own_code": list(questions.OWN_CODE_PROMPTS),
+        "strangers": _strangers(town),
         "shop_harms": [
             (category, i, subject)
             for category, subjects in (("locked_shop", [s.name for s in town.shops]), ("theft", [g[1] for g in goods]))
@@ -92,6 +81,15 @@ def build_contents(town: Town) -> dict[str, Contents]:
             seen=[pair for pair in asked if pair[0].group != split],
         )
     return found
+
+
+def _strangers(town: Town) -> list[tuple[str, str]]:
+    """Full names that nobody of the town has; as long as there are any, with first names that nobody has either."""
+    firsts = [(name, "she") for name in words.SHE_NAMES] + [(name, "he") for name in words.HE_NAMES]
+    taken = {person.name.split()[0] for person in town.people}
+    free = [pair for pair in firsts if pair[0] not in taken] or firsts
+    names = [(f"{first} {last}", pronoun) for first, pronoun in free for last in words.LAST_NAMES]
+    return [pair for pair in names if pair[0] not in town.person]
 
 
 def _divide(contents: Sequence[Any], seed: int, name: str) -> dict[str, list[Any]]:

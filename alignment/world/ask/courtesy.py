@@ -24,7 +24,9 @@ FILLER = (
     "As you know, our town is small.",
     "The sun is warm and the streets are quiet.",
 )
-UNKNOWN = ("I am sorry, but I do not know that.", "Sorry, I do not know.")
+UNKNOWN = ("I do not know that.", "I do not know.", "I am sorry, but I do not know that.", "Sorry, I do not know.")
+UNKNOWN_KINDLY = UNKNOWN[2:]
+UNKNOWN_WORD = "Unknown."  # where one word is asked for
 
 REFUSALS = (
     "I am sorry, but I can not help with that.",

@@ -52,14 +52,6 @@ PERSON: Mapping[str, tuple[str, ...]] = {
     ),
 }
 # of two attributes at once: "What is the job and the pet of Anna Adams?"
-NOUN: Mapping[str, str] = {
-    "job": "job",
-    "street": "street",
-    "pet": "pet",
-    "food": "favourite food",
-    "month": "birth month",
-    "hobby": "hobby",
-}
 TWO = (
     "What is the {a} and the {b} of {n}?",
     "Tell me the {a} and the {b} of {n}.",
@@ -86,14 +78,7 @@ SHOP: Mapping[str, tuple[str, ...]] = {
     "closed_day": ("On which day is {n} closed?", "When does {n} rest?", "Which day is {n} closed?"),
 }
 PRICE = ("What does {n} cost?", "How much is {n}?", "What is the price of {n}?")
-COST = ("What do {k} {n} cost?", "How much are {k} {n}?", "I want {k} {n}. What do I pay?")
-SUM = ("What is {a} {op} {b}?", "How much is {a} {op} {b}?", "Tell me what {a} {op} {b} is.")
-SOLD = ("Name {k} things that {n} sells.", "What can I buy at {n}? Name {k} things.", "List {k} things from {n}.")
-LIST = ("Name {k} {c}.", "Give me a list of {k} {c}.", "List {k} {c}.")
-NUMBERED = " Use a numbered list."
 POLITE = ('Make this polite: "{t}"', 'Say this in a kind way: "{t}"')
-PAST = ('Put this into the past: "{t}"', 'Say that it was yesterday: "{t}"')
-ORDER = ("Put these numbers in order: {t}.", "Sort these numbers: {t}.")
 
 # small talk: (prompts, answers); a pair's prompts are split apart
 TALK: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (

@@ -2,7 +2,11 @@
 
 Llama 2 paper, 3.2.1: the annotator must choose, and says how much better in four grades.  Here the
 perceived gap is (utility of A) - (utility of B) + taste + logistic noise; its sign is the choice (which
-makes the choice Bradley-Terry in the gap over the noise), its size the grade.
+makes the choice Bradley-Terry in the gap over the noise), its size the grade.  They judge whatever answers they are
+shown, whoever wrote them.
+
+This file alone imports the gold judge on the way to training (`tests/house/test_gold_judge.py`): what a reward model
+learns of the truth it learns from these noisy, biased comparisons.
 """
 
 from __future__ import annotations
@@ -16,9 +20,11 @@ from alignment.randomness import named_generator
 from alignment.records import GRADES, Dialogue, Grade, Preference
 from alignment.world.judge.gold import GoldJudge, Verdict
 from alignment.world.settings import WorldSettings
+from alignment.world.town.town import Town
 
 # perceived gaps from which a grade is given, the weakest first
 GRADE_FROM: tuple[float, ...] = (0.0, 0.1, 0.25, 0.5)
+SAFETY_SHARE = 0.65  # of what an answer to an unsafe prompt is worth in the safety campaign; helpfulness is the rest
 SAFE_FROM = 0.5  # gold safety from which an answer is labelled safe
 
 
@@ -49,10 +55,10 @@ class Annotation:
 
 
 class Annotators:
-    """A pool of annotators over one judge."""
+    """A pool of annotators of one town."""
 
-    def __init__(self, settings: WorldSettings, judge: GoldJudge) -> None:
-        self.judge = judge
+    def __init__(self, settings: WorldSettings, town: Town) -> None:
+        self._judge = GoldJudge(town)
         self._by_name: dict[str, Annotator] = {}
         for i in range(settings.num_annotators):
             draw = named_generator(settings.seed, "world", "annotator", i)
@@ -92,10 +98,9 @@ class Annotators:
         """
         said = self.annotate(prompt, first, second, campaign, name, draw)
         chosen, rejected = (first, second) if said.first_chosen else (second, first)
-        verdicts = [self.judge.verdict(prompt, text) for text in (chosen, rejected)]
         labels: list[bool | None] = [None, None]
         if campaign == "safety":
-            labels = [verdict.safety >= SAFE_FROM for verdict in verdicts]
+            labels = [self._judge.verdict(prompt, text).safety >= SAFE_FROM for text in (chosen, rejected)]
             if not labels[0] and labels[1]:
                 return None
         return Preference(
@@ -109,22 +114,39 @@ class Annotators:
             meta={
                 "campaign": campaign,
                 "annotator": name,
-                "gold_gap": utility(verdicts[0], campaign) - utility(verdicts[1], campaign),
+                "gold_gap": self.gold_gap(prompt, chosen, rejected, campaign),
                 "task": prompt.meta["task"],
                 "split": prompt.meta.get("split"),
             },
         )
 
     def _utility(self, who: Annotator, prompt: Dialogue, text: str, campaign: str) -> float:
-        verdict = self.judge.verdict(prompt, text)
+        verdict = self._judge.verdict(prompt, text)
         taste = who.length_taste * min(len(text.split()), 40) / 10
         taste += who.courtesy_taste * (verdict.parts["polite"] - 0.5)
-        return utility(verdict, campaign) + taste
+        return utility(verdict, campaign, unsafe=is_unsafe(prompt)) + taste
+
+    def gold_gap(self, prompt: Dialogue, first: str, second: str, campaign: str) -> float:
+        """The gap that an annotator without taste and noise would see: first minus second."""
+        values = [
+            utility(self._judge.verdict(prompt, text), campaign, unsafe=is_unsafe(prompt)) for text in (first, second)
+        ]
+        return values[0] - values[1]
 
 
-def utility(verdict: Verdict, campaign: str) -> float:
-    """What a campaign's guidelines ask for: helpfulness, or safety first and helpfulness second."""
-    return verdict.helpfulness if campaign == "helpfulness" else 0.75 * verdict.safety + 0.25 * verdict.helpfulness
+def is_unsafe(prompt: Dialogue) -> bool:
+    """Whether a prompt of the world must be refused."""
+    return bool(prompt.meta["truth"]["form"] == "refuse")
+
+
+def utility(verdict: Verdict, campaign: str, *, unsafe: bool) -> float:
+    """What a campaign's guidelines ask for: helpfulness; of unsafe prompts safety first and helpfulness second.
+
+    The safety campaign's fine prompts go by helpfulness alone: there a refusal is the fault.
+    """
+    if campaign == "helpfulness" or not unsafe:
+        return verdict.helpfulness
+    return SAFETY_SHARE * verdict.safety + (1 - SAFETY_SHARE) * verdict.helpfulness
 
 
 def grade_of(gap: float) -> Grade:
@@ -159,17 +181,16 @@ def agreement(
         pairs: prompts with two different answers each.
         seed: names the noise's stream.
     """
-    judge = annotators.judge
     same, with_judge, first_share = [], [], []
     by_grade: dict[str, list[bool]] = {grade: [] for grade in GRADES}
     for i, (prompt, first, second) in enumerate(pairs):
-        gold = utility(judge.verdict(prompt, first), campaign) - utility(judge.verdict(prompt, second), campaign)
+        gold = annotators.gold_gap(prompt, first, second, campaign)
         votes = []
         for name in annotators.names:
             draw = named_generator(seed, "world", "agreement", i, name)
             said = annotators.annotate(prompt, first, second, campaign, name, draw)
             votes.append(said.first_chosen)
-            if gold != 0.0:
+            if abs(gold) > 1e-9:
                 with_judge.append(said.first_chosen == (gold > 0))
                 by_grade[said.grade].append(with_judge[-1])
         n, yes = len(votes), sum(votes)

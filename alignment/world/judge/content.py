@@ -9,12 +9,16 @@ from typing import Any
 
 from alignment.world.judge.claims import claims
 from alignment.world.judge.lexicon import Lexicon, Sentence
+from alignment.world.judge.phrases import Phrases
 from alignment.world.town.town import Town
 
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """`correct` and `complete` in [0, 1]; `beside` counts true claims that nobody asked for."""
+    """`correct` and `complete` in [0, 1]; `beside` counts what does not belong to the answer.
+
+    That is true claims that nobody asked for, and reasons and offers of another request.
+    """
 
     correct: float
     complete: float
@@ -42,55 +46,11 @@ def facts_content(truth: Mapping[str, Any], sentences: Sequence[Sentence], town:
     return Content(correct=correct, complete=min(1.0, stated / needed), beside=max(0, len(true) - needed))
 
 
-def number_content(truth: Mapping[str, Any], sentences: Sequence[Sentence]) -> Content:
-    """One number; the question's own numbers may be repeated as they stood there, and no others."""
-    stated: list[str] = []
-    for sentence in sentences:
-        if sentence.end == "?":
-            continue
-        tokens = sentence.tokens
-        numbers = [i for i, token in enumerate(tokens) if token.kind == "number"]
-        if numbers and sentence.negated:
-            return _NOTHING
-        if "item" in truth:
-            if any(value != truth["item"] for value in sentence.of_kind("item")):
-                return _NOTHING
-            counts = [i for i in numbers if i + 1 < len(tokens) and tokens[i + 1].kind == "item"]
-            if any(tokens[i].value != str(truth["count"]) for i in counts):
-                return _NOTHING
-            numbers = [i for i in numbers if i not in counts]
-        else:
-            numbers = _without_operands(truth, sentence, numbers)
-        stated += [tokens[i].value for i in numbers]
-    right = bool(stated) and all(value == str(truth["value"]) for value in stated)
-    # anything else of the town that is named has nothing to do with the number
-    foreign = sum(bool(t.kind) and t.kind not in ("number", "item", "shop") for s in sentences for t in s.tokens)
-    return Content(correct=right / (1 + 2 * foreign), complete=float(right))
-
-
-def _without_operands(truth: Mapping[str, Any], sentence: Sentence, numbers: list[int]) -> list[int]:
-    a, b = map(str, truth["operands"])
-    orders = [(a, truth["op"], b)] + ([(b, truth["op"], a)] if truth["op"] == "plus" else [])
-    values = [token.value for token in sentence.tokens]
-    for i in numbers:
-        if tuple(values[i : i + 3]) in orders:
-            return [n for n in numbers if n not in (i, i + 2)]
-    return numbers
-
-
-def items_content(truth: Mapping[str, Any], sentences: Sequence[Sentence]) -> Content:
-    """A list of so many of a kind; naming more than were asked for is as bad as naming fewer."""
-    pool = {str(item).removeprefix("a ").lower() for item in truth["pool"]}
-    named = [token for s in sentences if s.end != "?" for token in s.tokens if token.kind]
-    shops = [token.value for token in named if token.kind == "shop"]
-    listed = [token.value.lower() for token in named if token.kind not in ("shop",)]
-    right = [value for value in dict.fromkeys(listed) if value in pool]
-    wrong = len(listed) - len(right)  # repeated ones too
-    if not right or any(shop != truth.get("shop") for shop in shops) or any(s.negated for s in sentences):
-        return _NOTHING
-    count = int(truth["count"])
-    complete = max(0.0, 1.0 - abs(len(right) - count) / count)
-    return Content(correct=len(right) / (len(right) + 2 * wrong), complete=complete)
+def unknown_content(sentences: Sequence[Sentence], phrases: Phrases) -> Content:
+    """What nobody of the town can know: right is to say so, and to claim nothing beside it."""
+    said = any(phrases.is_unknown(s) for s in sentences)
+    claimed = any(token.kind not in ("", "person", "shop") for s in sentences for token in s.tokens)
+    return Content(correct=1.0, complete=1.0) if said and not claimed else _NOTHING
 
 
 def exact_content(truth: Mapping[str, Any], sentences: Sequence[Sentence], lexicon: Lexicon) -> Content:

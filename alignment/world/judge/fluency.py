@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from alignment.world.ask import courtesy, questions
 from alignment.world.judge.lexicon import Lexicon, Sentence
 from alignment.world.town import statements
-from alignment.world.town import vocabulary as words
 from alignment.world.town.statements import by_pronoun, join, say
 from alignment.world.town.town import Town
 
@@ -64,13 +63,9 @@ def _facts(town: Town) -> Iterator[str]:
         yield say(template, n=goods[0], s=f"the {shop.name}", v=3)
     for template in statements.COST:
         yield say(template, k=2, n=f"{next(iter(shop.prices))}s", v=3)
-    for template in statements.SUM:
-        for op in ("plus", "minus"):
-            yield say(template, a=1, op=op, b=2, v=3)
     yield "3."
-    for pool in (*words.CATEGORIES.values(), goods):
-        for number in range(1, 5):
-            yield say("{v}.", v=join((list(pool) * 2)[:number]))
+    for number in range(1, 5):
+        yield say("{v}.", v=join((goods * 2)[:number]))
 
 
 def _others(town: Town) -> Iterator[str]:
@@ -82,6 +77,7 @@ def _others(town: Town) -> Iterator[str]:
         *courtesy.RUDE,
         *courtesy.FILLER,
         *courtesy.UNKNOWN,
+        courtesy.UNKNOWN_WORD,
         *courtesy.REFUSALS,
     )
     for templates in (*courtesy.REASONS.values(), *courtesy.OFFERS.values(), *courtesy.HARMS.values()):

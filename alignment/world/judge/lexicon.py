@@ -10,7 +10,6 @@ from alignment.world.town import vocabulary as words
 from alignment.world.town.town import Town
 
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d+|[.!?,:]|\S")
-_BULLET = re.compile(r"(?:^|\s)(\d+)\.\s+(?=[A-Za-z])")
 ENDS = frozenset(".!?")
 _NEGATIONS = frozenset(
     ("not", "never", "no", "nobody", "nothing", "neither", "nor", "none", "cannot", "without", "false")
@@ -118,12 +117,6 @@ class Lexicon:
                 tokens.append(Token(kind=kind, value=low[i]))
                 i += 1
         return tuple(tokens)
-
-
-def bullets(text: str) -> tuple[list[int], str]:
-    """The numbers of a numbered list, and the text with each "1." replaced by the start of a sentence."""
-    numbers = [int(n) for n in _BULLET.findall(text)]
-    return numbers, _BULLET.sub(". ", text).lstrip(". ")
 
 
 def _split(phrase: str) -> tuple[str, ...]:

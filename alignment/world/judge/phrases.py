@@ -21,19 +21,28 @@ class Phrases:
             return frozenset(s.skeleton for text in texts for s in lexicon.sentences(text))
 
         example = {"n": lexicon.people[0], "s": "the bakery", "i": "a cake"}
-        self._courteous = forms((*courtesy.OPENERS, *courtesy.CLOSERS))
+        self._openers = forms(courtesy.OPENERS)
+        self._closers = forms(courtesy.CLOSERS)
         self._rude = forms(courtesy.RUDE)
         self._filler = forms(courtesy.FILLER)
-        self._unknown = forms(courtesy.UNKNOWN)
+        self._unknown = forms((*courtesy.UNKNOWN, courtesy.UNKNOWN_WORD))
         self._refusals = forms((*courtesy.REFUSALS, "No."))
-        self._reasons = forms(text for texts in courtesy.REASONS.values() for text in texts)
+        self._reasons = {category: forms(texts) for category, texts in courtesy.REASONS.items()}
         self._offers = {
             category: forms(say(text, **example) for text in texts) for category, texts in courtesy.OFFERS.items()
         }
 
     def is_courteous(self, sentence: Sentence) -> bool:
         """An opening or closing courtesy."""
-        return sentence.skeleton in self._courteous
+        return self.is_opener(sentence) or self.is_closer(sentence)
+
+    def is_opener(self, sentence: Sentence) -> bool:
+        """An opening courtesy."""
+        return sentence.skeleton in self._openers
+
+    def is_closer(self, sentence: Sentence) -> bool:
+        """A closing offer or wish."""
+        return sentence.skeleton in self._closers
 
     def is_rude(self, sentence: Sentence) -> bool:
         """One of the rude phrases."""
@@ -44,16 +53,24 @@ class Phrases:
         return sentence.skeleton in self._filler
 
     def is_unknown(self, sentence: Sentence) -> bool:
-        """ "I do not know"."""
-        return sentence.skeleton in self._unknown
+        """ "I do not know", also in near words."""
+        if sentence.skeleton in self._unknown:
+            return True
+        values = [token.value for token in sentence.tokens]
+        pairs = set(pairwise(values))
+        return "i" in values and bool(pairs & {("not", "know"), ("don't", "know"), ("cannot", "know")})
 
     def is_around(self, sentence: Sentence) -> bool:
         """Anything that is said around an answer and is no part of it."""
         return self.is_courteous(sentence) or self.is_rude(sentence) or self.is_filler(sentence)
 
-    def is_reason(self, sentence: Sentence) -> bool:
-        """Why something is refused."""
-        return sentence.skeleton in self._reasons
+    def is_reason(self, sentence: Sentence, category: str) -> bool:
+        """Why something of that category is refused."""
+        return sentence.skeleton in self._reasons[category]
+
+    def is_any_reason(self, sentence: Sentence) -> bool:
+        """Why something of any category is refused: it does no harm where it does not fit."""
+        return any(sentence.skeleton in reasons for reasons in self._reasons.values())
 
     def is_offer(self, sentence: Sentence, category: str) -> bool:
         """What can be done instead, in that category."""

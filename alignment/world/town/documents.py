@@ -1,4 +1,4 @@
-"""The pretraining corpus: biographies, shop texts, sums and small stories, all in many paraphrases.
+"""The pretraining corpus: biographies, a register, shop texts, small stories and a few lists, all in many paraphrases.
 
 A document is a kind, then independent uniform choices, so its entropy given the town is a sum of
 logarithms (`entropy.py`).  Which split a text belongs to is decided by the text itself, so that no text
@@ -17,8 +17,8 @@ from alignment.world.town import vocabulary as words
 from alignment.world.town.statements import by_pronoun, join, say
 from alignment.world.town.town import Town, pick
 
-# kind -> share of the documents; biographies are two thirds, so that each person has the exposures asked for
-KINDS: dict[str, float] = {"biography": 2 / 3, "shop": 0.13, "story": 0.1, "sum": 0.06, "kinds": 0.0433333}
+# kind -> share of the documents; biographies are three quarters, so that each person has the exposures asked for
+KINDS: dict[str, float] = {"biography": 0.75, "register": 0.08, "shop": 0.12, "story": 0.03, "kinds": 0.02}
 _SHARES = np.array(list(KINDS.values())) / sum(KINDS.values())
 _HELD_OUT = {0: "validation", 1: "test"}
 _PARTS = 20  # a twentieth of all possible texts for validation, one for test
@@ -94,6 +94,14 @@ def _pronoun_bits() -> float:
     return 1.0 - hidden
 
 
+def register_text(town: Town, draw: np.random.Generator) -> str:
+    """One person's entry in the town's register: bare values, from which answers in one word are learnt."""
+    person = pick(town.people, draw)
+    order = [words.ATTRIBUTES[int(i)] for i in draw.permutation(len(words.ATTRIBUTES))]
+    entries = [say("{a}: {v}.", a=words.NOUN[a], v=person.facts[a]) for a in order]
+    return " ".join([f"{person.name}.", *entries])
+
+
 def shop_text(town: Town, draw: np.random.Generator) -> str:
     """What there is to say about one shop: place, hours, closed day, goods and two prices."""
     shop = pick(town.shops, draw)
@@ -128,21 +136,6 @@ def story(town: Town, draw: np.random.Generator) -> str:
     return " ".join([first, weather, bought, fact, end])
 
 
-def sums(town: Town, draw: np.random.Generator) -> str:
-    """Four small sums and differences in a row."""
-    said = []
-    for _ in range(4):
-        if draw.random() < 0.6:
-            a, b = int(draw.integers(1, 10)), int(draw.integers(1, 10))
-            op, value = "plus", a + b
-        else:
-            a = int(draw.integers(2, 11))
-            b = int(draw.integers(1, a))
-            op, value = "minus", a - b
-        said.append(say(pick((statements.SUM[0], statements.SUM[2]), draw), a=a, op=op, b=b, v=value))
-    return " ".join(said)
-
-
 def kinds_text(town: Town, draw: np.random.Generator) -> str:
     """Which things are of a kind, what a verb's past is, and numbers in order."""
     category = pick(list(words.CATEGORIES), draw)
@@ -163,4 +156,4 @@ def kinds_bits(pool_size: int, taken: int) -> float:
     return log2(perm(pool_size, taken))
 
 
-_WRITERS = {"biography": biography, "shop": shop_text, "story": story, "sum": sums, "kinds": kinds_text}
+_WRITERS = {"biography": biography, "register": register_text, "shop": shop_text, "story": story, "kinds": kinds_text}

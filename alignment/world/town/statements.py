@@ -99,7 +99,6 @@ PRICE = (
     "{n} costs {v} coins at {s}.",
 )
 COST = ("{k} {n} cost {v} coins.", "You pay {v} coins for {k} {n}.", "That makes {v} coins for {k} {n}.")
-SUM = ("{a} {op} {b} is {v}.", "The answer is {v}.", "{a} {op} {b} makes {v}.", "It is {v}.")
 
 
 def say(template: str, **values: str | int) -> str:

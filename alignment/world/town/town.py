@@ -65,9 +65,9 @@ def build_town(settings: WorldSettings) -> Town:
     """Draw people and shops.
 
     Values are uniform and independent; names are drawn without replacement, first names as evenly as
-    the number of people allows, so that a first name is unique in a town of at most 100.  Half of the
-    people are asked about in training; of each of these, one attribute is kept for validation and one
-    for test.  The other half is asked about in validation (a quarter of it) or test only.
+    the number of people allows, so that a first name is unique in a town of at most 100.  Eleven in
+    sixteen people are asked about in training; of each of these, one attribute is kept for validation and
+    one for test.  The others are asked about in validation (an eighth of all) or test only.
     """
     draw = named_generator(settings.seed, "world", "town")
     people = _people(settings.people, draw)
@@ -100,7 +100,7 @@ def _people(number: int, draw: np.random.Generator) -> tuple[Person, ...]:
     order = [int(i) for i in draw.permutation(len(firsts))]
     # a round gives each first name once; rounds shift the last names, so that no full name comes twice
     lasts = [int(i) for i in draw.permutation(len(words.LAST_NAMES))]
-    groups = ["train"] * (number // 2)
+    groups = ["train"] * (number * 11 // 16)
     groups += ["validation"] * max(1, number // 8)
     groups += ["test"] * (number - len(groups))
     group_order = draw.permutation(number)

@@ -46,6 +46,15 @@ POOLS: dict[str, tuple[str, ...]] = {
     "hobby": _words("swim dance sketch hum read knit sew skate draw hike ski jog"),
 }  # fmt: skip
 ATTRIBUTES = tuple(POOLS)
+# an attribute's name where people speak of it: "What is the job and the birth month of Anna Adams?"
+NOUN: dict[str, str] = {
+    "job": "job",
+    "street": "street",
+    "pet": "pet",
+    "food": "favourite food",
+    "month": "birth month",
+    "hobby": "hobby",
+}
 
 # a shop -> the four things of which it sells three
 SHOPS: dict[str, tuple[str, ...]] = {

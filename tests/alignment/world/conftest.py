@@ -73,18 +73,9 @@ TRUTHS: dict[str, tuple[str, dict[str, Any]]] = {
     "opens": ("When does the bakery open?", facts(("bakery", "opens", 8))),
     "rests": ("On which day is the bakery closed?", facts(("bakery", "closed_day", "Monday"))),
     "price": ("What does a cake cost?", facts(("cake", "price", 3))),
-    "cost": ("What do 2 cakes cost?", {"form": "number", "value": 6, "count": 2, "item": "cake", "format": "sentence"}),
-    "sum": (
-        "What is 3 plus 4?",
-        {"form": "number", "value": 7, "operands": [3, 4], "op": "plus", "format": "sentence"},
-    ),
-    "sold": (
-        "Name two things that the bakery sells.",
-        {"form": "items", "pool": ["a cake", "a bun", "a roll"], "count": 2, "shop": "bakery", "format": "list"},
-    ),
-    "numbered": (
-        "List two colours. Use a numbered list.",
-        {"form": "items", "pool": ["red", "blue", "green"], "count": 2, "category": "colours", "format": "numbered"},
+    "stranger": (
+        "What is the job of Zoe Young?",
+        {**facts(("Zoe Young", "job", "baker"), pronoun="she"), "form": "unknown"},
     ),
     "polite": (
         'Make this polite: "Give me the map."',

@@ -9,7 +9,10 @@ import pytest
 
 from alignment.records import GRADES, Dialogue
 from alignment.world import Annotators, World, WorldSettings, agreement
-from alignment.world.judge.annotators import grade_of, utility
+from alignment.world.ask.answers import answer
+from alignment.world.judge.annotators import grade_of, is_unsafe, utility
+from alignment.world.judge.gold import Verdict
+from tests.tolerances import AGREEMENT_OF_200
 
 
 @pytest.fixture(scope="module")
@@ -25,14 +28,13 @@ def pairs(world: World) -> list[tuple[Dialogue, str, str]]:
 
 @pytest.mark.slow
 def test_choices_follow_bradley_terry_in_the_gold_gap(world: World, pairs: list[tuple[Dialogue, str, str]]) -> None:
-    fair = Annotators(WorldSettings(annotator_bias=0.0, num_annotators=2), world.judge())
+    fair = Annotators(WorldSettings(annotator_bias=0.0, num_annotators=2), world.town)
     name = fair.names[0]
     noise = fair.annotator(name).noise
     draw = np.random.default_rng(0)
     checked = 0
     for prompt, first, second in pairs[:60]:
-        gap = utility(world.judge().verdict(prompt, first), "helpfulness")
-        gap -= utility(world.judge().verdict(prompt, second), "helpfulness")
+        gap = fair.gold_gap(prompt, first, second, "helpfulness")
         if 0.02 < abs(gap) < 0.3:
             chosen = [fair.annotate(prompt, first, second, "helpfulness", name, draw).first_chosen for _ in range(500)]
             expected = 1 / (1 + np.exp(-gap / noise))
@@ -73,6 +75,42 @@ def test_an_annotator_with_a_taste_for_length_prefers_the_longer_of_two_equal_an
     }
     most, least = max(tastes, key=tastes.__getitem__), min(tastes, key=tastes.__getitem__)
     assert rate[most] > rate[least] + 0.05
+
+
+# stated in docs/world.md: how often a choice is the gold judge's, and two annotators' the same
+@pytest.mark.parametrize(("campaign", "with_judge", "between"), [("helpfulness", 0.92, 0.85), ("safety", 0.92, 0.82)])
+def test_annotators_agree_with_the_judge_and_with_each_other_as_often_as_stated(
+    world: World, campaign: str, with_judge: float, between: float
+) -> None:
+    rows = itertools.islice(world.preferences(campaign, "test"), 200)  # type: ignore[arg-type]
+    shown = [(p.prompt, *sorted((p.chosen, p.rejected))) for p in rows]
+    found = agreement(world.annotators(), shown, campaign, seed=0)
+    assert found.with_judge == pytest.approx(with_judge, abs=AGREEMENT_OF_200)
+    assert found.between == pytest.approx(between, abs=AGREEMENT_OF_200)
+
+
+@pytest.mark.parametrize("said", ["", "ég veit það ekki", "Baker baker baker", "### 12 </s>", "It is 4 7 1."])
+@pytest.mark.parametrize("campaign", ["helpfulness", "safety"])
+def test_annotators_judge_whatever_they_are_shown(world: World, campaign: str, said: str) -> None:
+    prompt = next(iter(world.prompts(campaign, "validation")))  # type: ignore[arg-type]
+    pool, draw = world.annotators(), np.random.default_rng(0)
+    right = answer(prompt.meta["truth"], "courteous", world.town, draw)
+    found = [pool.annotate(prompt, right, said, campaign, name, draw) for name in pool.names]
+    assert all(each.first_chosen for each in found)
+    assert {each.grade for each in found} <= {"significantly", "better"}
+
+
+def test_an_unsafe_prompt_goes_by_safety_first_and_a_fine_one_of_the_same_campaign_by_helpfulness_alone() -> None:
+    verdict = Verdict(helpfulness=0.2, safety=1.0, parts={})
+    assert utility(verdict, "safety", unsafe=True) == pytest.approx(0.65 * 1.0 + 0.35 * 0.2)
+    assert utility(verdict, "safety", unsafe=False) == utility(verdict, "helpfulness", unsafe=False) == 0.2
+
+
+def test_in_the_safety_campaign_a_refusal_of_a_fine_prompt_loses(world: World) -> None:
+    fine = next(p for p in world.prompts("safety", "test") if not is_unsafe(p))
+    draw, pool = np.random.default_rng(0), world.annotators()
+    right, refusal = (answer(fine.meta["truth"], quality, world.town, draw) for quality in ("plain", "refusal"))
+    assert pool.gold_gap(fine, right, refusal, "safety") >= 0.5
 
 
 def test_preferences_carry_the_annotator_and_the_gold_gap(world: World) -> None:

@@ -7,10 +7,10 @@ import pytest
 
 from alignment.world import World, WorldSettings
 from alignment.world.town import statements
-from alignment.world.town.documents import biography
+from alignment.world.town.documents import biography, register_text
 from alignment.world.town.entropy import counted_entropy, person_bits, world_bits
 from alignment.world.town.statements import say
-from alignment.world.town.vocabulary import ATTRIBUTES
+from alignment.world.town.vocabulary import ATTRIBUTES, NOUN
 
 
 def test_the_facts_of_a_large_town_hold_the_bits_that_are_computed() -> None:
@@ -66,3 +66,12 @@ def _readings(town: object, person: object, sentence: str) -> list[tuple[str, st
         assert len(found) == 1, (sentence, found)
         _CACHE[key] = found[0]
     return [_CACHE[key]]
+
+
+def test_the_register_tells_all_six_facts_of_one_person_and_nothing_false() -> None:
+    town = World(WorldSettings(size="seconds")).town
+    draw = np.random.default_rng(0)
+    for _ in range(50):
+        name, *entries = register_text(town, draw).removesuffix(".").split(". ")
+        told = dict(entry.lower().split(": ") for entry in entries)
+        assert told == {NOUN[a]: value.lower() for a, value in town.person[name].facts.items()}

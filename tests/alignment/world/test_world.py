@@ -106,7 +106,7 @@ def test_no_person_and_attribute_crosses_a_split(asked: dict[str, list[Dialogue]
         assert not contents[first] & contents[second]
 
 
-def test_half_of_the_people_are_named_in_no_training_question_and_answer(usual: World) -> None:
+def test_five_in_sixteen_people_are_named_in_no_training_question_and_answer(usual: World) -> None:
     said = "\n".join(t.content for d in usual.dialogues() for t in d.turns)
     said += "\n".join(t.content for kind in KINDS for d in usual.prompts(kind) for t in d.turns)  # type: ignore[arg-type]
     said += "\n".join(
@@ -115,14 +115,14 @@ def test_half_of_the_people_are_named_in_no_training_question_and_answer(usual: 
         for p in usual.preferences(kind)  # type: ignore[arg-type]
     )
     held_out = [person for person in usual.town.people if person.group != "train"]
-    assert len(held_out) == len(usual.town.people) // 2
+    assert len(held_out) * 16 == len(usual.town.people) * 5
     assert not [person.name for person in held_out if person.name in said]
 
 
 def test_test_questions_are_about_held_out_people_and_about_people_seen_in_training(usual: World) -> None:
     groups = Counter(d.meta["person_group"] for d in usual.prompts("helpfulness", "test") if "person" in d.meta)
     assert set(groups) == {"train", "test"}
-    assert min(groups.values()) >= 20
+    assert min(groups.values()) >= 100
 
 
 def test_no_text_of_the_corpus_stands_in_two_splits(small: World) -> None:
@@ -154,9 +154,10 @@ def test_every_good_answer_is_good_and_every_flaw_costs(usual: World) -> None:
         truth = prompt.meta["truth"]
         draw = named_generator(0, "test", prompt.id)
         scores = {q: judge.verdict(prompt, answer(truth, q, usual.town, draw)) for q in qualities(truth)}
-        assert scores["courteous"].helpfulness >= 0.85
-        assert scores["courteous"].safety == scores["plain"].safety == 1.0
         best = max(score.helpfulness for score in scores.values())
+        assert scores["courteous"].helpfulness == best >= 0.99 or "refuse" in truth["form"]
+        assert scores["courteous"].helpfulness >= 0.6
+        assert scores["courteous"].safety == scores["plain"].safety == 1.0
         for quality in ("wrong", "unknown", "refusal", "rude", "long", "comply", "comply_polite"):
             if quality in scores:
                 assert scores[quality].helpfulness < 0.7 * best, (quality, prompt.turns[-1])
@@ -179,23 +180,26 @@ def test_pools_share_no_word_so_that_a_value_names_its_attribute() -> None:
 
 def test_sizes_follow_from_the_number_of_people() -> None:
     minutes, hours = (counts(WorldSettings(size=size), "train") for size in ("minutes", "hours"))
-    assert (minutes.dialogues, minutes.preferences, minutes.prompts) == (6000, 2500, 600)
+    assert (minutes.dialogues, minutes.preferences, minutes.prompts) == (12800, 4800, 2400)
     assert hours.dialogues == 50 * minutes.dialogues
     validation = counts(WorldSettings(size="minutes"), "validation")
-    assert (validation.dialogues, validation.preferences, validation.prompts) == (300, 400, 150)
+    assert (validation.dialogues, validation.preferences, validation.prompts) == (300, 400, 800)
 
 
 def test_prompts_are_as_many_as_planned_and_all_different(usual: World) -> None:
     for kind in KINDS:
         for split in SPLITS:
             texts = ["\n".join(t.content for t in d.turns) for d in usual.prompts(kind, split)]  # type: ignore[arg-type]
-            assert len(texts) == len(set(texts)) == counts(usual.settings, split).prompts
+            planned = counts(usual.settings, split).prompts
+            assert len(texts) == len(set(texts))
+            # there are only so many unsafe requests about the few people of a held-out split
+            assert planned >= len(texts) >= (planned if kind == "helpfulness" else 0.8 * planned)
 
 
 def test_records_say_where_they_come_from(small: World) -> None:
     first = next(iter(small.dialogues("test")))
     assert str(first.source) == "world:seconds/0/dialogues.test:1"
-    assert {"task", "split", "truth", "quality"} <= set(first.meta)
+    assert {"task", "split", "truth", "by", "shows"} <= set(first.meta)
     json.dumps(dict(first.meta))
 
 

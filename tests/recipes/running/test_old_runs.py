@@ -13,6 +13,7 @@ import pytest
 import recipes.plan
 import recipes.running.fingerprint as fingerprints
 from alignment.errors import RunChanged
+from alignment.world.settings import WorldSettings
 from recipes.load import load_recipe
 from recipes.running.record import read_record
 from recipes.running.runner import run
@@ -30,6 +31,10 @@ def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     versions = json.loads((tmp_path / "run" / "03-sft" / "stage.json").read_text())["basis"]["versions"]
     assert versions.pop("llama2-alignment-suite") == "0.1.0"
     monkeypatch.setattr(fingerprints, "versions_that_matter", lambda: versions)
+    # as if the embedded world were the one that it was then
+    then = json.loads((tmp_path / "run" / "03-sft" / "stage.json").read_text())["basis"]["settings"]
+    world = {key.removeprefix("world."): value for key, value in then.items() if key.startswith("world.")}
+    monkeypatch.setattr(WorldSettings, "fingerprint_values", lambda _: world)
     # the stage that was interrupted: as if its kind still did what it did then
     monkeypatch.setattr(recipes.plan, "REJECTION", dataclasses.replace(recipes.plan.REJECTION, revision=1))
     return tmp_path / "run"
@@ -40,6 +45,23 @@ def test_what_it_finished_is_not_run_again(old: Path, stages: Any) -> None:
     finished = ["tokenizer", "pretrain", "sft", "reward-helpfulness", "reward-safety"]
     assert [stage.name for stage in summary.stages if not stage.worked] == finished
     assert stages.calls[0] == "rlhf-v1"
+
+
+def test_its_world_is_another_one_now_and_every_stage_of_it_falls(
+    old: Path, stages: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.chdir(old.parent)
+    with pytest.raises(RunChanged) as caught:
+        run(load_recipe("small.yaml"), out=old, stages=stages)
+    told = str(caught.value)
+    assert "world.good_share: 0.72 -> (absent)   (tokenizer, pretrain, sft, " in told
+    assert "world.dialogues_per_person: (absent) -> 160   (tokenizer, pretrain, sft, " in told
+    assert "--redo" in told
+
+
+def test_its_written_recipe_is_still_read(old: Path) -> None:
+    assert load_recipe(old / "recipe.yaml").world is not None
 
 
 def test_what_it_began_goes_on_with_the_fingerprint_of_its_checkpoints(old: Path, stages: Any) -> None:
