@@ -35,6 +35,7 @@ _PPO_DETAILS = (
     Curve(metric="clip_fraction", label="share of tokens whose ratio is clipped"),
     Curve(metric="value_loss", label="value loss"),
     Curve(metric="policy_loss", label="policy loss"),
+    Curve(metric="replay_loss", label="language loss on replayed documents, nats per token"),
     Curve(metric="answer_tokens", label="tokens per answer"),
     Curve(
         metric="sampler_gap",
