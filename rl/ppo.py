@@ -117,7 +117,7 @@ def train_ppo(
                     experience = dataclasses.replace(experience, advantages=whiten(advantages, now.mask))
                 # 4. mini-batches: clipped policy and value loss, one gradient step of each; at first of V alone
                 roles.set_learning_rates(settings, iteration - alone)
-                updates = []
+                updates: list[dict[str, float] | None] = []
                 for members in minibatches(len(rollouts), settings, seed=session.seed, iteration=iteration):
                     value_alone = iteration < alone
                     texts = None if value_alone else replay(iteration, len(updates))

@@ -74,6 +74,17 @@ def rejection_section(folder: Path, *, stage: str, result: Mapping[str, Any]) ->
     )
 
 
+def control_section(folder: Path, *, stage: str, result: Mapping[str, Any], versions: Sequence[str]) -> Section:
+    """The section of a control: what the versions' fine-tuning gives on demonstrations alone."""
+    return Section(
+        id=stage,
+        title="Control: the same training without RLHF",
+        blocks=tuple(curves(folder)),
+        details=(Facts(title="Fine-tuning", items=tuple(figures(result))),),
+        summary=f"{result['steps']:,} steps, those of {', '.join(versions)} together, on demonstrations alone",
+    )
+
+
 def _best_by_n(found: Mapping[str, Any]) -> dict[int, Interval]:
     """N -> the mean reward of the best of N; without an interval in runs that kept none."""
     if found.get("best_by_n"):

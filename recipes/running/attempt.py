@@ -11,14 +11,14 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from alignment.errors import AlignmentError, CheckpointUnavailable, DiskFull, Interrupted
+from alignment.errors import AlignmentError, CheckpointUnavailable, DiskFull, Interrupted, SettingError
 from alignment.train.session import Session
 from alignment.train.settings import ComputeSettings
 from alignment.train.tracking import Tracked
 from recipes.masking import mask_private, mask_values
 from recipes.running import folder as run_folder
 from recipes.running.fingerprint import of_this_release
-from recipes.running.inputs import with_its_setting
+from recipes.running.inputs import with_its_place, with_its_setting
 from recipes.running.job import Job
 from recipes.running.progress import KeptProgress
 from recipes.running.record import StageRecord, Status, journals_of, outputs_of, read_record, write_record
@@ -128,6 +128,8 @@ def run_stage(job: Job, stage: PlannedStage, basis: tuple[dict[str, Any], str], 
     except AlignmentError as error:
         if isinstance(error, CheckpointUnavailable):
             error = with_its_setting(error, job.recipe)
+        if isinstance(error, SettingError):
+            error = with_its_place(error, stage.inputs.settings_key, job.recipe)
         spoiled("failed", error=mask_private(str(error)))
         _log(run, f"stage {stage.name}: {type(error).__name__}: {error}")
         raise error
