@@ -8,10 +8,11 @@ import json
 import signal
 import time
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from alignment.errors import AlignmentError, CheckpointUnavailable, DiskFull, Interrupted, SettingError
+from alignment.errors import AlignmentError, CheckpointError, CheckpointUnavailable, DiskFull, Interrupted, SettingError
 from alignment.train.session import Session
 from alignment.train.settings import ComputeSettings
 from alignment.train.tracking import Tracked
@@ -89,6 +90,7 @@ def run_stage(job: Job, stage: PlannedStage, basis: tuple[dict[str, Any], str], 
         folders={other.name: run / other.folder for other in job.plan if other.name in stage.parents},
         write_page=lambda: _page(run),
         allow_code=job.allow_code,
+        results=lambda name: _result_of(job, name),
     )
     began = time.monotonic()
 
@@ -139,6 +141,15 @@ def run_stage(job: Job, stage: PlannedStage, basis: tuple[dict[str, Any], str], 
         spoiled("failed", error=sentence)
         kind = DiskFull if isinstance(error, OSError) and error.errno in NO_SPACE else AlignmentError
         raise kind(f"{sentence}; {log}") from error
+
+
+def _result_of(job: Job, name: str) -> Mapping[str, Any]:
+    """A parent's result; the plan has seen to it that it ended."""
+    folder = next(stage.folder for stage in job.plan if stage.name == name)
+    record = read_record(job.folder / folder)
+    if record is None or record.status != "finished":
+        raise CheckpointError(f"{job.folder / folder} holds no finished stage any more; `align stages` tells how it is")
+    return record.result
 
 
 def _page(run: Path) -> str:
