@@ -24,6 +24,7 @@ TINY = (
     "rlhf.rejection.samples_per_prompt=3",
     "rlhf.rejection.sampling.max_new_tokens=12",
     "rlhf.rejection.max_steps=2",
+    "rlhf.controls=[steps]",
     "rlhf.ppo.iterations=2",
     "rlhf.ppo.value_iterations=1",
     "rlhf.ppo.batch_size=8",
