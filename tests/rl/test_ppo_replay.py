@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import rl.replay
 import rl.update
 from alignment.batch.render import answer_tree
 from alignment.errors import NonFiniteError, SettingError
@@ -38,16 +39,24 @@ SETTINGS = PpoSettings(
     optimizer=PpoOptimizerSettings(learning_rate=1e-3, max_grad_norm=1e9),
     replay=PpoReplaySettings(documents=3, coefficient=0.25),
 )
-DOCUMENTS = [
-    Document(text=f"in {1900 + i} the miller sells " + "flour " * (1 + i % 4), source=Source(file="town", line=i + 1))
-    for i in range(12)
-]
+TEXTS = [f"in {1900 + i} the miller sells " + "flour " * (5 + 2 * (i % 4)) for i in range(12)]
+DOCUMENTS = [Document(text=text, source=Source(file="town", line=i + 1)) for i, text in enumerate(TEXTS)]
 NOBODY = cast(Loop, None)  # asked only where something is not finite
 
 
 def drawn(policy: Policy, iteration: int = 0, step: int = 0, seed: int = 0) -> ReplayBatch:
     found = open_replay(DOCUMENTS, SETTINGS.replay, policy, seed=seed)(iteration, step)
     assert found is not None
+    return found
+
+
+def two_forests(policy: Policy, patch: pytest.MonkeyPatch) -> ReplayBatch:
+    """More documents than one forest holds, so that gradients accumulate."""
+    patch.setattr(rl.replay, "PACK_TOKENS", 1)
+    settings = PpoReplaySettings(documents=11, coefficient=0.25)
+    found = open_replay(DOCUMENTS, settings, policy, seed=0)(0, 0)
+    assert found is not None
+    assert len(found.forests) > 1
     return found
 
 
@@ -86,7 +95,7 @@ def mean_loss(policy: Policy, replay: ReplayBatch) -> Tensor:
 def test_the_gradient_is_that_of_the_policy_loss_plus_coefficient_times_that_of_the_documents(
     policy: Policy, judges: RewardJudges, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    roles, replay = open_roles(policy, judges, SETTINGS, session), drawn(policy)
+    roles, replay = open_roles(policy, judges, SETTINGS, session), two_forests(policy, monkeypatch)
     alone = policy_gradient(roles, None, monkeypatch)
     both = policy_gradient(roles, replay, monkeypatch)
     (0.25 * mean_loss(policy, replay)).backward()
@@ -97,9 +106,9 @@ def test_the_gradient_is_that_of_the_policy_loss_plus_coefficient_times_that_of_
 
 
 def test_its_figure_is_the_mean_loss_in_nats_a_token_without_the_coefficient(
-    policy: Policy, judges: RewardJudges, session: Session
+    policy: Policy, judges: RewardJudges, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    roles, replay = open_roles(policy, judges, SETTINGS, session), drawn(policy)
+    roles, replay = open_roles(policy, judges, SETTINGS, session), two_forests(policy, monkeypatch)
     expected = float(mean_loss(policy, replay).detach())
     figures = update(roles, experience_of(roles), [0, 2], SETTINGS, NOBODY, replay=replay)
     assert figures is not None
