@@ -51,9 +51,8 @@ _HOMES = {name: f"alignment.{room}" for room, names in _ROOMS.items() for name i
 __all__ = ["ComputeSettings", "DataSettings", "Dialogue", "Document", "EvaluateSettings", "LabelledAnswer"]
 __all__ += ["ModelSettings", "OptimizerSettings", "Policy", "Preference", "PretrainSettings", "ReplaySettings"]
 __all__ += ["SamplingSettings", "Session", "SftSettings", "SourceSettings", "Tokenizer", "TokenizerSettings", "World"]
-__all__ += ["__version__"]
 __all__ += ["evaluate_versions", "load_dialogues", "load_documents", "load_policy", "load_preferences", "load_prompts"]
-__all__ += ["pretrain", "save_policy", "sft", "train_tokenizer"]
+__all__ += ["__version__", "pretrain", "save_policy", "sft", "train_tokenizer"]
 
 
 def __getattr__(name: str) -> Any:
