@@ -18,13 +18,7 @@ if TYPE_CHECKING:
     from alignment.text.tokenizer import Tokenizer, train_tokenizer
     from alignment.train.pretrain import pretrain
     from alignment.train.session import Session
-    from alignment.train.settings import (
-        ComputeSettings,
-        OptimizerSettings,
-        PretrainSettings,
-        ReplaySettings,
-        SftSettings,
-    )
+    from alignment.train.settings import ComputeSettings, OptimizerSettings, PretrainSettings, SftSettings
     from alignment.train.sft import sft
     from alignment.version import __version__
     from alignment.world import World
@@ -42,17 +36,17 @@ _ROOMS = {
     "text.tokenizer": ("Tokenizer", "train_tokenizer"),
     "train.pretrain": ("pretrain",),
     "train.session": ("Session",),
-    "train.settings": ("ComputeSettings", "OptimizerSettings", "PretrainSettings", "ReplaySettings", "SftSettings"),
+    "train.settings": ("ComputeSettings", "OptimizerSettings", "PretrainSettings", "SftSettings"),
     "train.sft": ("sft",),
     "version": ("__version__",),
     "world": ("World",),
 }
 _HOMES = {name: f"alignment.{room}" for room, names in _ROOMS.items() for name in names}
 __all__ = ["ComputeSettings", "DataSettings", "Dialogue", "Document", "EvaluateSettings", "LabelledAnswer"]
-__all__ += ["ModelSettings", "OptimizerSettings", "Policy", "Preference", "PretrainSettings", "ReplaySettings"]
-__all__ += ["SamplingSettings", "Session", "SftSettings", "SourceSettings", "Tokenizer", "TokenizerSettings", "World"]
+__all__ += ["ModelSettings", "OptimizerSettings", "Policy", "Preference", "PretrainSettings", "SamplingSettings"]
+__all__ += ["Session", "SftSettings", "SourceSettings", "Tokenizer", "TokenizerSettings", "World", "__version__"]
 __all__ += ["evaluate_versions", "load_dialogues", "load_documents", "load_policy", "load_preferences", "load_prompts"]
-__all__ += ["__version__", "pretrain", "save_policy", "sft", "train_tokenizer"]
+__all__ += ["pretrain", "save_policy", "sft", "train_tokenizer"]
 
 
 def __getattr__(name: str) -> Any:
