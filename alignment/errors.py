@@ -63,6 +63,22 @@ class DataError(AlignmentError):
     exit_code = 2
 
 
+class SettingError(DataError):
+    """A setting asks of the data what it cannot give; whoever has the recipe adds file and line.
+
+    Attributes:
+        key: of the setting, below the section of the settings that were handed over ("replay.share").
+        message: what is wrong with it, without the key.
+    """
+
+    def __init__(self, key: str, message: str) -> None:
+        self.key, self.message = key, message
+        super().__init__(f"{key}: {message}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.key, self.message)
+
+
 class TooManyBadRows(DataError):
     """More rows were set aside than `max_bad_fraction` allows; the stage stops before training."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alignment.generate.settings import SamplingSettings
 from alignment.settings import setting
-from alignment.train.settings import MOST_EPOCHS, PackedSettings
+from alignment.train.settings import MOST_EPOCHS, PackedSettings, ReplaySettings
 
 
 def _is_yaml(text: str) -> bool:
@@ -40,3 +40,6 @@ class GattSettings(PackedSettings):
     evaluation_turns: int = setting(6, "user turns of an evaluation dialogue", ge=2)
     epochs: float = setting(1.0, "passes over the dialogues", gt=0, le=MOST_EPOCHS)
     sft_share: float = setting(0.0, "SFT dialogues mixed in, as a share of the GAtt dialogues", ge=0)
+    replay: ReplaySettings | None = setting(
+        None, "pretraining documents mixed in, as a share of the GAtt dialogues; none: no document", added=True
+    )

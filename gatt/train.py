@@ -10,8 +10,10 @@ from alignment.data.mixing import mix_in
 from alignment.errors import DataError
 from alignment.given import answered_dialogues, given_records
 from alignment.policy.policy import Policy
-from alignment.records import Dialogue
+from alignment.records import Dialogue, Document
 from alignment.store.atomic import write_json
+from alignment.train.language_model import longest_sequence
+from alignment.train.replay import given_replay, replayed_by_share
 from alignment.train.session import Session
 from alignment.train.sft import fine_tune
 from gatt.evaluate import consistency_by_turn
@@ -34,24 +36,28 @@ def train_gatt(
     settings: GattSettings,
     session: Session,
     sft_dialogues: Iterable[Dialogue] = (),
+    documents: Iterable[Document] = (),
 ) -> GattResult:
     """Teach a chat model to keep an instruction over many turns, and save it to `checkpoint/`.
 
     Args:
         policy: fine-tuned in place.
         constraints: what the training dialogues instruct; the evaluation uses the held-out ones too.
+        sft_dialogues: demonstrations to mix in (`sft_share`).
+        documents: to draw from where `settings.replay` asks for some.
 
     Returns:
         Consistency by turn before and after (seen and unseen instructions), the synthesis's figures (`gatt.json`
         holds these too), and the fine-tuning's.
 
     Raises:
-        DataError: no synthesised dialogue could be kept.
+        DataError: no synthesised dialogue could be kept, or there is no document to replay.
     """
     dialogues, held_out = (
         given_records(part, name, Dialogue) for part, name in ((dialogues, "dialogues"), (held_out, "held_out"))
     )
     demonstrations = answered_dialogues(sft_dialogues, "sft_dialogues")
+    texts = given_replay(documents) if settings.replay is not None else []
     tested = [("seen", constraints)] + ([("unseen", held_out_constraints)] if held_out_constraints else [])
     before = {
         kind: consistency_by_turn(policy, held_out, group, settings, session, name=f"before-{kind}")
@@ -71,6 +77,10 @@ def train_gatt(
         seed=session.seed,
         names=("gatt-mix",),
     )
+    context = longest_sequence(policy, settings)
+    replayed = replayed_by_share(
+        texts, settings.replay, made, policy.tokenizer, context, seed=session.seed, names=("gatt-replay",)
+    )
     tuned = fine_tune(
         policy,
         mixed,
@@ -79,6 +89,7 @@ def train_gatt(
         name="gatt",
         too_long="drop",
         train_on=_answers_to_train_on,
+        replayed=replayed,
     )
     after = {
         kind: consistency_by_turn(policy, held_out, group, settings, session, name=f"after-{kind}")

@@ -19,17 +19,20 @@ from alignment.data.settings import DataSettings, SourceSettings
 from alignment.errors import UsageError
 from alignment.evaluate.compared import Compared
 from alignment.settings import Settings
-from alignment.strict_yaml import KeyPath
+from alignment.strict_yaml import KeyPath, dotted
+from alignment.train.settings import ReplaySource
 from alignment.world.settings import WorldSettings
 from recipes.reading.schema import Recipe
 from recipes.stages.apart import Apart, Section
 from recipes.stages.compared_pairs import ComparedPairs
+from recipes.stages.control import CONTROL, ControlInputs
 from recipes.stages.evaluate import EVALUATE, EvaluateInputs
 from recipes.stages.gatt import GATT, GattInputs
 from recipes.stages.kind import DataSet, FromPolicy, Makes, PlannedStage, StageInputs, StageKind
 from recipes.stages.ppo import PPO, PpoInputs
 from recipes.stages.pretrain import PRETRAIN, PretrainInputs
 from recipes.stages.rejection import REJECTION, RejectionInputs
+from recipes.stages.replayed import Replay
 from recipes.stages.report import REPORT, ReportInputs
 from recipes.stages.reward import REWARD, RewardInputs
 from recipes.stages.rlhf_inputs import CampaignPrompts, RewardModels, RewardSource
@@ -102,9 +105,18 @@ class _Plan:
         )
         return found if found else None
 
-    def world(self, *read: DataSettings | None, judged: bool = False) -> WorldSettings | None:
+    def world(self, *read: DataSettings | Replay | None, judged: bool = False) -> WorldSettings | None:
         """The embedded world for a stage that reads it, or judges by it."""
-        return self.recipe.world if judged or any(_sources(data, (), "world") for data in read) else None
+        data = [part.documents if isinstance(part, Replay) else part for part in read]
+        return self.recipe.world if judged or any(_sources(part, (), "world") for part in data) else None
+
+    def replay(self, key: str, settings: ReplaySource | None) -> Replay | None:
+        """The documents that a stage replays, where it is asked to."""
+        pretraining = self.recipe.pretrain.data if self.recipe.pretrain is not None else None
+        documents = settings.data(pretraining) if settings is not None else None
+        if settings is None or documents is None:
+            return None  # the recipe was checked
+        return Replay(key=key, documents=documents, borrowed=settings.source is None)
 
     def making(self, what: Makes) -> list[str]:
         """The stages so far that make something."""
@@ -122,13 +134,21 @@ def stages_of(recipe: Recipe) -> tuple[PlannedStage, ...]:
         )
         policy = plan.add(PRETRAIN, "pretrain", inputs, tokenizer=tokenizer)
     if recipe.sft is not None:
-        inputs = SftInputs(world=plan.world(recipe.sft.data), model=recipe.model, settings=recipe.sft)
+        replay = plan.replay("sft.replay", recipe.sft.replay)
+        inputs = SftInputs(
+            world=plan.world(recipe.sft.data, replay),
+            model=recipe.model,
+            settings=recipe.sft,
+            replay=replay,
+        )
         policy = plan.add(SFT, "sft", inputs, starts_from=policy, tokenizer=tokenizer)
     # the models that the evaluation compares; a chat model's own base is one of them
     models = plan.making(Makes.POLICY) if recipe.sft is not None else []
     chat = policy
     judges = _reward_models(plan, policy, tokenizer)
     policy = _versions(plan, policy, tokenizer, judges, models)
+    _controls(plan, chat, tokenizer)
+    controls = plan.making(Makes.CONTROL)
     prompts, demonstrations = _prompts(recipe), recipe.sft.data if recipe.sft is not None else None
     # SFT alone that holds nothing out leaves nothing to ask
     if models and (prompts is not None or (demonstrations is not None and demonstrations.holds_out)):
@@ -141,6 +161,7 @@ def stages_of(recipe: Recipe) -> tuple[PlannedStage, ...]:
                 model=recipe.model,
                 settings=recipe.evaluate,
                 versions=tuple(models),
+                controls=tuple(controls),
                 with_start=recipe.sft is None,
                 compared=_compared({name: kinds[name] for name in models}, chat),
                 prompts=prompts,
@@ -149,6 +170,7 @@ def stages_of(recipe: Recipe) -> tuple[PlannedStage, ...]:
                 pairs=_compared_pairs(recipe),
             ),
             *models,
+            *controls,
             *plan.making(Makes.REWARD_MODEL),
             tokenizer=tokenizer,
         )
@@ -220,14 +242,16 @@ def _versions(
         with_ppo, name = version >= rlhf.ppo_from, f"rlhf-v{version}"
         base = policy if rlhf.rejection.start_from == "latest" else chat
         mixed = recipe.sft.data if recipe.sft is not None and rlhf.rejection.sft_share > 0 else None
+        replay = plan.replay("rlhf.rejection.replay", rlhf.rejection.replay)
         earlier = tuple(rejections) if rlhf.rejection.pool == "all" else ()
         inputs: FromPolicy = RejectionInputs(
-            world=plan.world(prompts.helpfulness, prompts.safety, mixed),
+            world=plan.world(prompts.helpfulness, prompts.safety, mixed, replay),
             version=version,
             settings=rlhf.rejection,
             samples_from=policy if policy != base else None,
             earlier=earlier,
             mixed_in=mixed,
+            replay=replay,
             prompts=prompts,
             judges=judges,
             **plan.start(base),
@@ -245,8 +269,10 @@ def _versions(
         rejections.append(rejection)
         policy = rejection
         if with_ppo:
+            replay = plan.replay("rlhf.ppo.replay", rlhf.ppo.replay)
             inputs = PpoInputs(
-                world=plan.world(prompts.helpfulness, prompts.safety),
+                world=plan.world(prompts.helpfulness, prompts.safety, replay),
+                replay=replay,
                 settings=rlhf.ppo,
                 prompts=prompts,
                 judges=judges,
@@ -265,14 +291,35 @@ def _gatt(plan: _Plan, policy: str | None, tokenizer: str, models: list[str]) ->
     if recipe.gatt is None:
         return policy
     mixed = recipe.sft.data if recipe.sft is not None and recipe.gatt.sft_share > 0 else None
+    replay = plan.replay("gatt.replay", recipe.gatt.replay)
     inputs = GattInputs(
-        world=plan.world(recipe.gatt.data, mixed, judged=recipe.gatt.constraints == "world"),
+        world=plan.world(recipe.gatt.data, mixed, replay, judged=recipe.gatt.constraints == "world"),
         settings=recipe.gatt,
         mixed_in=mixed,
+        replay=replay,
         **plan.start(policy),
     )
     models.append(plan.add(GATT, "gatt", inputs, starts_from=policy, tokenizer=tokenizer))
     return models[-1]
+
+
+def _controls(plan: _Plan, chat: str | None, tokenizer: str) -> None:
+    """What is evaluated beside the versions: the chat model trained on as long as they were, without RLHF."""
+    recipe = plan.recipe
+    if recipe.rlhf is None or recipe.sft is None:
+        return
+    rejections = tuple(stage.name for stage in plan.stages if stage.kind is REJECTION)
+    for control in recipe.rlhf.controls:
+        replay = plan.replay("rlhf.rejection.replay", recipe.rlhf.rejection.replay)
+        inputs = ControlInputs(
+            world=plan.world(recipe.sft.data, replay),
+            settings=recipe.rlhf.rejection,
+            demonstrations=recipe.sft.data,
+            versions=rejections,
+            replay=replay,
+            **plan.start(chat),
+        )
+        plan.add(CONTROL, f"control-{control}", inputs, *rejections, starts_from=chat, tokenizer=tokenizer)
 
 
 def _reads_files(data: DataSettings) -> bool:
@@ -395,6 +442,8 @@ def section_problems(recipe: Recipe) -> list[tuple[KeyPath, str]]:
             )
         if recipe.rlhf.rejection.sft_share > 0 and recipe.sft is None:
             need(("rlhf", "rejection", "sft_share"), "mixes in SFT dialogues; add the section sft or set it to 0")
+        if recipe.rlhf.controls and recipe.sft is None:
+            need(("rlhf", "controls"), "train on SFT's demonstrations; add the section sft or leave controls out")
     if recipe.gatt is not None:
         versions = recipe.rlhf.versions if recipe.rlhf else 0
         if recipe.gatt.after > versions:
@@ -411,6 +460,14 @@ def section_problems(recipe: Recipe) -> list[tuple[KeyPath, str]]:
             need(("gatt", "sft_share"), "mixes in SFT dialogues; add the section sft or set it to 0")
     if recipe.gatt is not None and not _holds_out(recipe.gatt.data, recipe.shares[0]):
         need(("gatt", "data"), "holds nothing out to measure with; add held_out sources, or a share for it: split.test")
+    if recipe.pretrain is None:
+        for key, replay in _replays(recipe).items():
+            if replay.source is None:
+                need(
+                    key,
+                    "asks for documents, and there is no section pretrain to take them from; name them: "
+                    f"{dotted(key)}.source",
+                )
     if recipe.world is None:
         for key in _sources(recipe, (), "world"):
             need(key, "reads the embedded world; add the section `world: {}`")
@@ -424,7 +481,10 @@ def _stage_source_problems(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
     plan = {stage.name: stage for stage in stages_of(recipe)}
     readers = {data.key: stage for stage in reversed(plan.values()) for data in stage.inputs.data()}
     for key, name in _sources(recipe, (), "stage").items():
-        reader = next(stage for section, stage in readers.items() if ".".join(map(str, key)).startswith(f"{section}."))
+        sections = [section for section in readers if dotted(key).startswith(f"{section}.")]
+        if not sections:
+            continue  # no stage reads it: PPO in no version
+        reader = readers[max(sections, key=len)]
         earlier = [s.name for s in plan.values() if s.makes(Makes.RECORDS) and s.number < reader.number]
         right = f"right is {' or '.join(earlier)}" if earlier else "no stage before it makes any"
         if name not in plan:
@@ -433,6 +493,19 @@ def _stage_source_problems(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
             yield key, f"is {name!r}, a stage that makes no records; {right}"
         elif plan[name].number >= reader.number:
             yield key, f"is {name!r}, which comes after {reader.name}, the stage that would read it; {right}"
+
+
+def _replays(recipe: Recipe) -> dict[KeyPath, ReplaySource]:
+    """Every setting that asks for documents to replay: its key -> what it says."""
+    asked: dict[KeyPath, ReplaySource | None] = {}
+    if recipe.sft is not None:
+        asked["sft", "replay"] = recipe.sft.replay
+    if recipe.rlhf is not None:
+        asked["rlhf", "rejection", "replay"] = recipe.rlhf.rejection.replay
+        asked["rlhf", "ppo", "replay"] = recipe.rlhf.ppo.replay
+    if recipe.gatt is not None:
+        asked["gatt", "replay"] = recipe.gatt.replay
+    return {key: replay for key, replay in asked.items() if replay is not None}
 
 
 def _sources(value: Any, path: KeyPath, field: str) -> dict[KeyPath, str]:

@@ -6,22 +6,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rl.control import Round as Round
+    from rl.control import train_control as train_control
     from rl.judges import RewardJudges as RewardJudges
     from rl.ppo import PromptSplit as PromptSplit
     from rl.ppo import train_ppo as train_ppo
     from rl.rejection import rejection_sample as rejection_sample
+    from rl.settings import PpoReplaySettings as PpoReplaySettings
     from rl.settings import PpoSettings as PpoSettings
     from rl.settings import RejectionSettings as RejectionSettings
 
 _HOMES = {
+    "Round": "rl.control",
+    "train_control": "rl.control",
     "rejection_sample": "rl.rejection",
     "train_ppo": "rl.ppo",
     "PromptSplit": "rl.ppo",
     "RewardJudges": "rl.judges",
     "RejectionSettings": "rl.settings",
     "PpoSettings": "rl.settings",
+    "PpoReplaySettings": "rl.settings",
 }
-__all__ = ["PpoSettings", "PromptSplit", "RejectionSettings", "RewardJudges", "rejection_sample", "train_ppo"]
+__all__ = ["PpoReplaySettings", "PpoSettings", "PromptSplit", "RejectionSettings", "RewardJudges", "Round"]
+__all__ += ["rejection_sample", "train_control", "train_ppo"]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,7 @@ trained alone in the first iterations), GAE, the per-token KL estimator, whiteni
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +24,7 @@ from alignment.generate.settings import SamplingSettings
 from alignment.given import given_prompts
 from alignment.policy.policy import Policy, save_policy
 from alignment.randomness import named_generator
-from alignment.records import Dialogue
+from alignment.records import Dialogue, Document
 from alignment.store.atomic import write_json
 from alignment.train.compute import is_main_process
 from alignment.train.loop import Loop, finish
@@ -33,6 +33,7 @@ from rl.best import Best
 from rl.experience import AnswerTokens, Experience
 from rl.judges import RewardJudges
 from rl.objective import generalised_advantages, kl_estimates, token_rewards, whiten
+from rl.replay import open_replay
 from rl.result import HeldOut, PpoResult
 from rl.roles import Roles, open_roles
 from rl.rollout import Rollout, mean_scores, score_rollouts
@@ -57,6 +58,7 @@ def train_ppo(
     prompts: PromptSplit | Loaded[Dialogue],
     settings: PpoSettings,
     session: Session,
+    documents: Iterable[Document] = (),
 ) -> PpoResult:
     """Run PPO and save the best model to `checkpoint/`; goes on where an earlier call stopped.
 
@@ -64,12 +66,13 @@ def train_ppo(
         policy: trained in place; as it is now it is the reference.
         judges: the reward models; the value function starts from the helpfulness model.
         prompts: as `load_prompts` gives them, or a `PromptSplit`.
+        documents: to draw from where `settings.replay` asks for some.
 
     Returns:
         Iterations run and the held-out rewards by iteration; also in `ppo.json`.
 
     Raises:
-        DataError: no prompt leaves room for an answer.
+        DataError: no prompt leaves room for an answer, or there is no document to replay.
         TokenizerError: a judge was made with another tokenizer than the policy.
         NonFiniteError: a reward, ratio, loss or gradient is not finite and no skip is left (`nonfinite_skips`); before
             the update, with `nonfinite.json` written.
@@ -80,6 +83,7 @@ def train_ppo(
     test, _ = fitting_prompts(given_prompts(prompts.held_out, "prompts.held_out"), policy, settings.sampling)
     if not train or not test:
         raise DataError(f"PPO has {len(train)} fitting prompts and {len(test)} held-out ones; both are needed")
+    replay = open_replay(documents, settings.replay, policy, seed=session.seed)
     best = Best(policy.model)
     saved = roles.saved() | {"best": best}
     alone, num_steps = settings.value_iterations, settings.value_iterations + settings.iterations
@@ -113,10 +117,12 @@ def train_ppo(
                     experience = dataclasses.replace(experience, advantages=whiten(advantages, now.mask))
                 # 4. mini-batches: clipped policy and value loss, one gradient step of each; at first of V alone
                 roles.set_learning_rates(settings, iteration - alone)
-                updates = [
-                    update(roles, experience, members, settings, loop, value_alone=iteration < alone)
-                    for members in minibatches(len(rollouts), settings, seed=session.seed, iteration=iteration)
-                ]
+                updates: list[dict[str, float] | None] = []
+                for members in minibatches(len(rollouts), settings, seed=session.seed, iteration=iteration):
+                    value_alone = iteration < alone
+                    texts = None if value_alone else replay(iteration, len(updates))
+                    made = update(roles, experience, members, settings, loop, value_alone=value_alone, replay=texts)
+                    updates.append(made)
                 loop.log(mean_of([made for made in updates if made is not None]))
             # 5. greedy answers to held-out prompts; the best model so far is the result
             if loop.done > alone and loop.due(settings.evaluate_every):

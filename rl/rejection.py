@@ -22,12 +22,13 @@ from alignment.generate.draw import JOURNALS, draw_samples, fitting_prompts
 from alignment.given import answered_dialogues, given_prompts
 from alignment.policy.policy import Policy
 from alignment.randomness import named_generator
-from alignment.records import Dialogue
+from alignment.records import Dialogue, Document
 from alignment.report.intervals import bootstrap_mean
 from alignment.store.atomic import write_json
 from alignment.train.compute import resolve_compute
 from alignment.train.language_model import longest_sequence, train_language_model
 from alignment.train.nonfinite import NonFiniteSteps
+from alignment.train.replay import given_replay, replayed_by_share
 from alignment.train.result import TrainingResult
 from alignment.train.session import Session
 from rl.judges import RewardJudges
@@ -48,6 +49,7 @@ def rejection_sample(
     earlier: Sequence[Path] = (),
     sft_dialogues: Iterable[Dialogue] = (),
     start: Policy | None = None,
+    documents: Iterable[Document] = (),
 ) -> RejectionResult:
     """Make one RLHF version and save it to `checkpoint/` in the session's folder.
 
@@ -59,19 +61,22 @@ def rejection_sample(
         earlier: folders of earlier rejection stages, whose kept answers stay in the pool.
         sft_dialogues: demonstrations to mix in (`sft_share`).
         start: the model that is fine-tuned (the policy itself by default); changed in place.
+        documents: to draw from where `settings.replay` asks for some.
 
     Returns:
         The sampling's figures, which `rejection.json` holds too, and the fine-tuning's.
 
     Raises:
-        UsageError: what is given holds no dialogues.
-        DataError: a prompt ends with an answer, no prompt fits the context, or no answer can be kept.
+        UsageError: what is given holds no dialogues, or no documents.
+        DataError: a prompt ends with an answer, no prompt fits the context, no answer can be kept, or there is no
+            document to replay.
         TokenizerError: a judge was made with another tokenizer than the policy.
         NonFiniteError: a reward is NaN or infinite; `nonfinite.json` names its row.
     """
     judges.require_fit(policy)
     prompts = given_prompts(prompts, "prompts")
     mixed_in = answered_dialogues(sft_dialogues, "sft_dialogues")
+    texts = given_replay(documents) if settings.replay is not None else []
     chosen = choose_prompts(prompts, settings.prompts_per_version, seed=session.seed, version=version)
     fitting, left_out = fitting_prompts(chosen, policy, settings.sampling)
     if not fitting:
@@ -105,7 +110,7 @@ def rejection_sample(
     pairs = [(by_id[kept.prompt_id], kept) for kept in pool if kept.prompt_id in by_id]
     if not pairs:
         raise DataError(f"RLHF-V{version}: no sampled answer could be kept; every one is cut, empty or marked")
-    tuned = _fine_tune(start or policy, pairs, mixed_in, settings, session, version)
+    tuned = _fine_tune(start or policy, pairs, mixed_in, texts, settings, session, version)
     return RejectionResult(sampling=figures, training=tuned)
 
 
@@ -113,19 +118,29 @@ def _fine_tune(
     policy: Policy,
     kept: Sequence[tuple[Dialogue, Kept]],
     sft_dialogues: Sequence[Dialogue],
+    documents: Sequence[Document],
     settings: RejectionSettings,
     session: Session,
     version: int,
 ) -> TrainingResult:
-    """SFT on the kept answers, token for token as they were scored, and on the demonstrations mixed in."""
+    """SFT on the kept answers, token for token as they were scored, and on what is mixed in."""
     context = longest_sequence(policy, settings)
     trees = [kept_tree(prompt, answer, policy.tokenizer, context) for prompt, answer in kept]
     names = ("rejection-mix", version)
     prompts = [prompt for prompt, _ in kept]
     mixed = mix_in(prompts, sft_dialogues, settings.sft_share, seed=session.seed, names=names)[len(kept) :]
     demonstrations, counts = dialogue_trees(mixed, policy.tokenizer, context)
-    result = train_language_model(policy, [*trees, *demonstrations], (), settings, session, f"rejection-v{version}")
-    return replace(result, counts={**counts, "dialogues": len(kept) + len(mixed)})
+    replayed = replayed_by_share(
+        documents, settings.replay, kept, policy.tokenizer, context, seed=session.seed, names=replay_names(version)
+    )
+    trees = [*trees, *demonstrations, *replayed.trees]
+    result = train_language_model(policy, trees, (), settings, session, f"rejection-v{version}")
+    return replace(result, counts={**counts, "dialogues": len(kept) + len(mixed), **replayed.counts})
+
+
+def replay_names(version: int) -> tuple[str, int]:
+    """What names the draw of a version's replayed documents; a control that replays the same draws by it too."""
+    return "rejection-replay", version
 
 
 def choose_prompts(prompts: Sequence[Dialogue], count: int, *, seed: int, version: int) -> list[Dialogue]:

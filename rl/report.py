@@ -35,6 +35,7 @@ _PPO_DETAILS = (
     Curve(metric="clip_fraction", label="share of tokens whose ratio is clipped"),
     Curve(metric="value_loss", label="value loss"),
     Curve(metric="policy_loss", label="policy loss"),
+    Curve(metric="replay_loss", label="language loss on replayed documents, nats per token"),
     Curve(metric="answer_tokens", label="tokens per answer"),
     Curve(
         metric="sampler_gap",
@@ -70,6 +71,17 @@ def rejection_section(folder: Path, *, stage: str, result: Mapping[str, Any]) ->
         blocks=(*drawn, *curves(folder)),
         details=tuple(details),
         summary=f"{gain or 'none of its own answers could be kept'}; {kept}",
+    )
+
+
+def control_section(folder: Path, *, stage: str, result: Mapping[str, Any], versions: Sequence[str]) -> Section:
+    """The section of a control: what the versions' fine-tuning gives on demonstrations alone."""
+    return Section(
+        id=stage,
+        title="Control: the same training without RLHF",
+        blocks=tuple(curves(folder)),
+        details=(Facts(title="Fine-tuning", items=tuple(figures(result))),),
+        summary=f"{result['steps']:,} steps, those of {', '.join(versions)} together, on demonstrations alone",
     )
 
 

@@ -9,7 +9,16 @@ from pydantic import ValidationInfo, field_validator, model_validator
 from alignment.data.settings import DataSettings
 from alignment.generate.settings import SamplingSettings
 from alignment.settings import Settings, setting
-from alignment.train.settings import MOST_EPOCHS, CadenceSettings, OptimizerSettings, PackedSettings
+from alignment.train.settings import (
+    MOST_EPOCHS,
+    CadenceSettings,
+    OptimizerSettings,
+    PackedSettings,
+    ReplaySettings,
+    ReplaySource,
+)
+
+Control = Literal["steps"]
 
 
 class CombinationSettings(Settings):
@@ -85,7 +94,17 @@ class RejectionSettings(PackedSettings):
         "latest", "the model that is fine-tuned: the latest version, or the SFT model anew (the paper does not say)"
     )
     sft_share: float = setting(0.0, "SFT dialogues mixed in, as a share of the kept answers", ge=0)
+    replay: ReplaySettings | None = setting(
+        None, "pretraining documents mixed in, as a share of the kept answers; none: no document", added=True
+    )
     epochs: float = setting(1.0, "passes over the kept answers", gt=0, le=MOST_EPOCHS)
+
+
+class PpoReplaySettings(ReplaySource):
+    """The language loss on pretraining documents in PPO (Ouyang et al. 2022, eq. 2: PPO-ptx)."""
+
+    documents: int = setting(16, "documents per gradient step, drawn anew for each", ge=1)
+    coefficient: float = setting(0.5, "weight of their language loss, a mean over tokens in nats", gt=0)
 
 
 class PpoSettings(CadenceSettings):
@@ -108,6 +127,9 @@ class PpoSettings(CadenceSettings):
     whiten_advantages: bool = setting(True, "standardise advantages over the batch (ours)")
     missing_eos_penalty: float = setting(0.0, "taken from the whitened reward of answers cut at the limit (ours)", ge=0)
     sampling: RolloutSettings = setting(RolloutSettings(), "how rollouts are drawn")
+    replay: PpoReplaySettings | None = setting(
+        None, "language loss on pretraining documents beside the policy's; none: no document", added=True
+    )
     evaluate_every: int = setting(10, "iterations between held-out rewards", ge=1)
     patience: int = setting(5, "stop after this many held-out evaluations without a better one", ge=1)
     optimizer: PpoOptimizerSettings = setting(PpoOptimizerSettings(), "AdamW, constant learning rate")
@@ -142,3 +164,17 @@ class RlhfSettings(Settings):
     )
     rejection: RejectionSettings = setting(RejectionSettings(), "rejection sampling")
     ppo: PpoSettings = setting(PpoSettings(), "PPO")
+    controls: tuple[Control, ...] = setting(
+        (),
+        "models that are evaluated beside the versions, so that no gain is credited to RLHF that they have too; steps: "
+        "as many steps as rejection sampling of all versions, with the same documents, on demonstrations alone",
+        added=True,
+    )
+
+    @field_validator("controls")
+    @classmethod
+    def _each_once(cls, controls: tuple[Control, ...]) -> tuple[Control, ...]:
+        twice = sorted({name for name in controls if controls.count(name) > 1})
+        if twice:
+            raise ValueError(f"names {', '.join(twice)} more than once; each control is one model")
+        return controls

@@ -1,4 +1,5 @@
-"""One gradient step of PPO on a mini-batch: the clipped objectives of policy and value function."""
+"""One gradient step of PPO on a mini-batch: the clipped objectives of policy and value function, and the language loss
+on replayed documents."""
 
 from __future__ import annotations
 
@@ -8,9 +9,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from alignment.train.language_model import language_loss
 from alignment.train.loop import Loop
 from rl.experience import Experience, answer_batches
 from rl.objective import clipped_policy_loss, clipped_value_loss
+from rl.replay import ReplayBatch
 from rl.roles import Roles
 from rl.settings import PpoSettings
 from rl.value import answers_as_rows
@@ -24,14 +27,17 @@ def update(
     loop: Loop,
     *,
     value_alone: bool = False,
+    replay: ReplayBatch | None = None,
 ) -> dict[str, float] | None:
     """One gradient step of policy and value function on a mini-batch; None if it was skipped, by both alike.
 
-    Both losses are means over the mini-batch's answer tokens.
+    Both losses are means over the mini-batch's answer tokens; where documents are replayed, the policy's gradient is
+    that of its loss plus coefficient × their mean language loss.
 
     Args:
         members: places of the mini-batch's answers in the experience.
         value_alone: the policy stays as it is, and nothing of it is computed.
+        replay: documents of this step; none while the value function is trained alone.
 
     Raises:
         NonFiniteError: a ratio, loss or gradient is not finite and no skip is left.
@@ -67,6 +73,12 @@ def update(
             sums["ratio_max"] = max(sums["ratio_max"], float(ratio.detach().max()))
             loss = policy_loss + loss
         (loss / tokens).backward()
+    if replay is not None:
+        sums["replay_loss"] = _replay(roles, replay)
+        if not math.isfinite(sums["replay_loss"]):
+            roles.forget_gradients()
+            loop.skip("replay loss", sums["replay_loss"], replay.rows)
+            return None
     for name, (model, _) in learners.items():
         norm = float(nn.utils.clip_grad_norm_(model.parameters(), settings.optimizer.max_grad_norm))
         for quantity, value in ((f"{name} loss", sums[f"{name}_loss"]), (f"{name} gradient norm", norm)):
@@ -79,6 +91,17 @@ def update(
         optimizer.step()
     roles.forget_gradients()
     return sums
+
+
+def _replay(roles: Roles, replay: ReplayBatch) -> float:
+    """Add the documents' gradient to the policy's; returns their mean loss, in nats a token, before the coefficient."""
+    total = 0.0
+    for forest in replay.forests:
+        with roles.compute.autocast():
+            loss, _ = language_loss(roles.policy.model, forest.to(roles.compute.device))
+        total += float(loss.detach()) / replay.num_targets
+        (replay.coefficient * loss / replay.num_targets).backward()
+    return total
 
 
 def _not_finite(ratio: Tensor, log_probs: Tensor) -> float | None:

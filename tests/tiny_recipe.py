@@ -29,6 +29,7 @@ TINY = (
     "rlhf.rejection.sampling.max_new_tokens=12",
     "rlhf.rejection.sampling.temperature=0.4",
     "rlhf.rejection.max_steps=2",
+    "rlhf.controls=[steps]",
     "rlhf.ppo.iterations=2",
     "rlhf.ppo.value_iterations=1",
     "rlhf.ppo.batch_size=8",

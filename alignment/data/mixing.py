@@ -19,8 +19,17 @@ def mix_in(
         share: extra records per record; where there are fewer, all are taken.
         names: name the draw (stage, version), so that each version mixes in others.
     """
-    count = min(len(extra), round(share * len(records)))
+    return [*records, *draw(extra, round(share * len(records)), seed=seed, names=names)]
+
+
+def draw(records: Sequence[Record], count: int, *, seed: int, names: tuple[Name, ...]) -> list[Record]:
+    """So many of the records, none twice, in their own order; where there are fewer, all of them.
+
+    Args:
+        names: name the draw.
+    """
+    count = min(len(records), count)
     if not count:
-        return list(records)
-    picked = named_generator(seed, *names).choice(len(extra), size=count, replace=False)
-    return [*records, *(extra[i] for i in sorted(picked.tolist()))]
+        return []
+    picked = named_generator(seed, *names).choice(len(records), size=count, replace=False)
+    return [records[i] for i in sorted(picked.tolist())]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from alignment.evaluate.compared import Compared
+from alignment.evaluate.facts import facts_figure
 from alignment.evaluate.judge_words import JudgeWords, scale_of
 from alignment.evaluate.result import Comparison, Evaluation, ScoredAnswer, VersionScores
 from alignment.report import digits
@@ -87,8 +88,11 @@ def opening(
     found = improvements(evaluation, answers, compared)
     if not found or compared is None:
         return Opening()
+    models = list(dict.fromkeys(entry.version for entry in evaluation.versions))
+    facts = facts_figure(evaluation.recall, models)
+    scores = _figure(found, evaluation, words, wide=not facts)  # two figures stand beside each other
     return Opening(
-        blocks=(Paragraph(text=sentence(found, compared, words)), _figure(found, evaluation, words)),
+        blocks=(Paragraph(text=sentence(found, compared, words)), scores, *facts),
         cards=tuple(card for one in found for card in _cards(one, compared)),
         judge=found[0].judge,
     )
@@ -140,14 +144,14 @@ def _cards(one: Improvement, compared: Compared) -> tuple[tuple[str, Cell], ...]
     )
 
 
-def _figure(found: Sequence[Improvement], evaluation: Evaluation, words: JudgeWords) -> Figure:
+def _figure(found: Sequence[Improvement], evaluation: Evaluation, words: JudgeWords, *, wide: bool) -> Figure:
     judge = found[0].judge
     return points(
         f"Every model on held-out prompts, scored by {words.title(judge)}",
         judge,
         {f"{one.campaign} prompts": (one.campaign, one.figure) for one in found},
         evaluation,
-        wide=True,
+        wide=wide,
     )
 
 
@@ -180,7 +184,9 @@ def points(
         series=tuple(series),
         x_label="model",
         y_label=scale_of(judge),
-        note="Models in the order of training; bars are 95 % bootstrap intervals over prompts.",
+        note="Models in the order of training"
+        + (f" ({', '.join(evaluation.controls)}: beside the versions)" if evaluation.controls else "")
+        + "; bars are 95 % bootstrap intervals over prompts.",
         wide=wide,
     )
 

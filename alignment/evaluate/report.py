@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from alignment.evaluate.compared import Compared
+from alignment.evaluate.facts import facts_table
 from alignment.evaluate.improvement import headline, improvements, opening, points
 from alignment.evaluate.judge_words import MAIN_FIGURES, JudgeWords
 from alignment.evaluate.result import (
@@ -16,7 +17,6 @@ from alignment.evaluate.result import (
     Evaluation,
     HeadToHead,
     JudgeRecord,
-    Recall,
     ScoredAnswer,
     VersionScores,
     read_answers,
@@ -41,10 +41,13 @@ def section(
     words = words or JudgeWords()
     first = evaluation.comparisons[0].judge if evaluation.comparisons else ""
     base = compared.before if compared is not None else ""
-    blocks: list[Block] = [_who_wins(found, words, base) for found in evaluation.comparisons if found.judge == first]
+    controls = evaluation.controls
+    blocks: list[Block] = [
+        _who_wins(found, words, base, controls) for found in evaluation.comparisons if found.judge == first
+    ]
     blocks += _examples(answers, num_examples)
-    details: list[Block] = _recall(evaluation.recall)
-    details += [_who_wins(found, words, base) for found in evaluation.comparisons if found.judge != first]
+    details: list[Block] = list(facts_table(evaluation.recall))
+    details += [_who_wins(found, words, base, controls) for found in evaluation.comparisons if found.judge != first]
     for campaign in dict.fromkeys(entry.campaign for entry in evaluation.versions if not entry.task):
         entries = [entry for entry in evaluation.versions if entry.campaign == campaign]
         details += _campaign(campaign, [entry for entry in entries if not entry.task], evaluation, words)
@@ -121,18 +124,23 @@ def _by_task(campaign: str, entries: Sequence[VersionScores]) -> list[Block]:
     return [Table(title=f"{name} by kind of prompt", columns=heads, rows=rows, scored_by=name.partition(".")[0])]
 
 
-def _who_wins(found: Comparison, words: JudgeWords, base: str) -> Table:
-    """One judge's ranking with every version's win rate against the one before it and the first chat model."""
+def _who_wins(found: Comparison, words: JudgeWords, base: str, controls: Sequence[str]) -> Table:
+    """One judge's ranking with every version's win rate against the one before it and the first chat model.
+
+    A control was trained beside the versions, so that none stands before it.
+    """
     rates = {(rate.later, rate.earlier): rate for rate in found.win_rates}
     order = list(dict.fromkeys(name for rate in found.win_rates for name in (rate.earlier, rate.later)))
     base = base if base in order else order[0]
     rows = []
     for place, (name, rating) in enumerate(found.ranking, start=1):
         at = order.index(name)
-        before = rates.get((name, order[at - 1])) if at else None
+        before = rates.get((name, order[at - 1])) if at and name not in controls else None
         rows.append(
             (name, float(place), float(round(rating)), _rate(rates.get((name, base))), _rate(before), _counts(before))
         )
+    beside = [name for name in order if name in controls]
+    no_versions = f"; {', '.join(beside)} stands beside the versions and is none" if beside else ""
     return Table(
         title=f"Who wins, {found.judge} judge, held-out {found.campaign} prompts",
         columns=(
@@ -145,7 +153,8 @@ def _who_wins(found: Comparison, words: JudgeWords, base: str) -> Table:
         ),
         rows=tuple(rows),
         note=f"{found.prompts} prompts, decided by {found.figure} of {words.title(found.judge)}; scores at most "
-        f"{found.tie:g} apart are a tie and count half; the rating is on the Elo scale with mean 1000, from all pairs.",
+        f"{found.tie:g} apart are a tie and count half; the rating is on the Elo scale with mean 1000, from "
+        f"all pairs{no_versions}.",
         scored_by=found.judge,
     )
 
@@ -159,34 +168,6 @@ def _counts(rate: HeadToHead | None) -> Cell:
     if rate is None:
         return None
     return f"against {rate.earlier}: won {rate.wins}, tied {rate.ties}, lost {rate.losses}"
-
-
-_GROUPS = {"train": "asked about in training", "validation": "in documents only", "test": "in documents only"}
-
-
-def _recall(entries: Sequence[Recall]) -> list[Block]:
-    if not entries:
-        return []
-    groups = list(dict.fromkeys(entry.person_group for entry in entries))
-    by_version: dict[str, dict[str, Recall]] = defaultdict(dict)
-    for entry in entries:
-        by_version[entry.version][entry.person_group] = entry
-    rows: list[tuple[Cell, ...]] = []
-    for version, of_group in by_version.items():
-        cells: list[Cell] = [version]
-        for group in groups:
-            found = of_group.get(group)
-            cells += [found.prompts, found.correct] if found else [None, None]
-        rows.append(tuple(cells))
-    columns = ["version"]
-    for group in groups:
-        columns += [f"prompts ({group})", f"people {_GROUPS.get(group, group)}"]
-    note = (
-        "The gold judge's `correct` on questions about people. Of people in documents only, no training dialogue says "
-        "anything: what is right was extracted from what pretraining stored."
-    )
-    table = Table(title="Facts told rightly", columns=tuple(columns), rows=tuple(rows), note=note, scored_by="gold")
-    return [table]
 
 
 def _examples(answers: Sequence[ScoredAnswer], count: int) -> list[Block]:

@@ -107,16 +107,22 @@ class JudgeRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What `evaluate_versions` found; written to `evaluation.json`."""
+    """What `evaluate_versions` found; written to `evaluation.json`.
+
+    Attributes:
+        controls: of the models, those that stand beside the versions and are none.
+    """
 
     versions: tuple[VersionScores, ...]
     recall: tuple[Recall, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
     judges: tuple[JudgeRecord, ...] = ()
+    controls: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, as in `evaluation.json`."""
-        return asdict(self)
+        """Plain values, as in `evaluation.json`; without controls where there are none."""
+        found = asdict(self)
+        return found if self.controls else {name: value for name, value in found.items() if name != "controls"}
 
 
 # validated from Python values: pydantic's own JSON parser refuses lone surrogates, which a model may well say

@@ -26,10 +26,16 @@ from alignment.train.session import Session
 
 @dataclass(frozen=True, kw_only=True)
 class Version:
-    """A model to evaluate: its name in the report and its checkpoint."""
+    """A model to evaluate.
+
+    Attributes:
+        name: in the report.
+        control: it is compared with the versions and is none itself; controls come last.
+    """
 
     name: str
     checkpoint: Path
+    control: bool = False
 
 
 def choose_held_out(prompts: Sequence[Dialogue], count: int, *, seed: int, name: str) -> list[Dialogue]:
@@ -85,6 +91,7 @@ def evaluate_versions(
         recall=recall(scored, names, seed=session.seed),
         comparisons=compare_versions(scored, names, judges, seed=session.seed),
         judges=tuple(JudgeRecord(name=judge.name, independent=judge.independent) for judge in judges),
+        controls=tuple(version.name for version in versions if version.control),
     )
     write_evaluation(session.folder, evaluation, scored)
     return evaluation

@@ -19,7 +19,7 @@ class TrainingResult:
             where nothing is held out.
         skipped: steps left out because something was not finite.
         counts: what became of the records: `documents`; or `dialogues` and how many were `truncated`, `dropped`,
-            `split` or `untrainable`.
+            `split` or `untrainable`; `replayed_documents` and their `replayed_tokens` where some were mixed in.
         packing_efficiency: share of the forests' tokens that is used; None where the batch is not counted in forests.
     """
 

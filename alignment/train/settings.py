@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import field_validator
 
+from alignment.data.settings import DataSettings, SourceSettings
 from alignment.settings import Settings, setting
 
 MOST_EPOCHS = 100_000  # of any training: more is a slip, and its steps could not be counted
@@ -96,6 +97,33 @@ class PackedSettings(LoopSettings):
         return self.context_length if "context_length" in self.model_fields_set else None
 
 
+class ReplaySource(Settings):
+    """Where documents come from that a stage after pretraining goes on training on."""
+
+    source: tuple[SourceSettings, ...] | None = setting(
+        None, "sources of the documents, read in this order; null: what pretraining trains on (pretrain.data)"
+    )
+
+    @field_validator("source")
+    @classmethod
+    def _some(cls, source: tuple[SourceSettings, ...] | None) -> tuple[SourceSettings, ...] | None:
+        if source is not None and not source:
+            raise ValueError("names no source; list at least one, or leave it out for the pretraining documents")
+        return source
+
+    def data(self, pretraining: DataSettings | None) -> DataSettings | None:
+        """The data set: one of its own sources, else pretraining's; None where there is neither."""
+        return DataSettings(train=self.source) if self.source is not None else pretraining
+
+
+class ReplaySettings(ReplaySource):
+    """Pretraining documents mixed into a fine-tuning, so that what they say is not forgotten (ours)."""
+
+    share: float = setting(
+        ..., "documents per dialogue of the stage's own, drawn by name, none twice; every token is a target", gt=0
+    )
+
+
 class PretrainSettings(PackedSettings):
     """Pretraining from scratch or on (Llama 2 paper, 2)."""
 
@@ -116,3 +144,4 @@ class SftSettings(PackedSettings):
     too_long: Literal["truncate", "drop", "split"] = setting(
         "truncate", "dialogues over the context: cut the end, leave out, or split between turn pairs"
     )
+    replay: ReplaySettings | None = setting(None, "pretraining documents mixed in; none: no document", added=True)

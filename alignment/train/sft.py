@@ -13,8 +13,10 @@ from alignment.batch.render import TooLong, TrainOn, dialogue_trees
 from alignment.errors import DataError
 from alignment.given import answered_dialogues
 from alignment.policy.policy import Policy
-from alignment.records import Dialogue
+from alignment.records import Dialogue, Document
+from alignment.text.tokenizer import Tokenizer
 from alignment.train.language_model import longest_sequence, train_language_model
+from alignment.train.replay import Replayed, replayed_by_share
 from alignment.train.result import TrainingResult
 from alignment.train.session import Session
 from alignment.train.settings import PackedSettings, SftSettings
@@ -26,21 +28,40 @@ def sft(
     settings: SftSettings,
     session: Session,
     held_out: Iterable[Dialogue] = (),
+    documents: Iterable[Document] = (),
 ) -> TrainingResult:
     """Fine-tune a policy in place on demonstrations and save it to `checkpoint/` in the session's folder.
 
     Args:
         dialogues: each ends with an answer.
+        documents: to draw from where `settings.replay` asks for some.
 
     Returns:
-        Held-out loss and perplexity, steps, tokens, packing efficiency, and what the length policy did.
+        Held-out loss and perplexity, steps, tokens, packing efficiency, what the length policy did, and how many
+        documents were replayed.
 
     Raises:
-        UsageError: what is given holds no dialogues.
-        DataError: an answer is missing or empty, or no dialogue is left to train on.
+        UsageError: what is given holds no dialogues, or no documents.
+        DataError: an answer is missing or empty, no dialogue is left to train on, or no document to replay.
     """
     train, test = answered_dialogues(dialogues, "dialogues"), answered_dialogues(held_out, "held_out")
-    return fine_tune(policy, train, settings, session, test, name="sft", too_long=settings.too_long)
+    replayed = sft_replay(
+        policy.tokenizer, train, documents, settings, longest_sequence(policy, settings), session.seed
+    )
+    return fine_tune(policy, train, settings, session, test, name="sft", too_long=settings.too_long, replayed=replayed)
+
+
+def sft_replay(
+    tokenizer: Tokenizer,
+    dialogues: Sequence[Dialogue],
+    documents: Iterable[Document],
+    settings: SftSettings,
+    context_length: int,
+    seed: int,
+) -> Replayed:
+    """What SFT mixes in."""
+    names = ("sft-replay",)
+    return replayed_by_share(documents, settings.replay, dialogues, tokenizer, context_length, seed=seed, names=names)
 
 
 def fine_tune(
@@ -53,8 +74,12 @@ def fine_tune(
     name: str,
     too_long: TooLong = "truncate",
     train_on: TrainOn | Callable[[Dialogue], TrainOn] = "all",
+    replayed: Replayed | None = None,
 ) -> TrainingResult:
     """SFT for any stage (RLHF versions, GAtt): as `sft`, with the stage's own name, length policy and trained answers.
+
+    Args:
+        replayed: documents that are mixed in.
 
     Raises:
         DataError: no dialogue is left to train on.
@@ -64,5 +89,6 @@ def fine_tune(
     if not trees:
         raise DataError(f"{name} has no answers to train on: {dict(lengths)}; are the sources empty or all too long?")
     test, _ = dialogue_trees(held_out, policy.tokenizer, context, "drop", train_on)
-    result = train_language_model(policy, trees, test, settings, session, name)
-    return replace(result, counts={**lengths, "dialogues": len(dialogues)})
+    mixed = replayed or Replayed()
+    result = train_language_model(policy, [*trees, *mixed.trees], test, settings, session, name)
+    return replace(result, counts={**lengths, "dialogues": len(dialogues), **mixed.counts})

@@ -141,6 +141,7 @@ def find_model(run: Path, stage: str | None) -> tuple[str, Path]:
         return "", checkpoint
     require_run(run)
     found: dict[str, Path] = {}
+    versions: list[str] = []  # what a stage goes on from; a control is to be compared with, and talks when it is named
     for folder in stage_folders(run):
         record = read_record(folder)
         speaks = record is not None and record.status == "finished" and _speaks(record.kind)
@@ -148,10 +149,12 @@ def find_model(run: Path, stage: str | None) -> tuple[str, Path]:
             raise UsageError(f"{folder / 'checkpoint'} is a symbolic link; a run holds its models itself")
         if record is not None and speaks and (folder / "checkpoint").is_dir():
             found[record.name] = folder / "checkpoint"
+            versions += [record.name] * (Makes.POLICY in STAGES[record.kind].makes)
     if not found:
         raise UsageError(f"{run} has no finished model yet; `align stages {run}` shows how far it is")
     if stage is None:
-        return list(found.items())[-1]
+        newest = (versions or list(found))[-1]
+        return newest, found[newest]
     if stage not in found:
         raise UsageError(f"{run} has no finished model of the stage {stage[:100]!r}; it has {', '.join(found)}")
     return stage, found[stage]
@@ -174,7 +177,7 @@ def _checkpoint_at(place: Path) -> Path | None:
 
 def _speaks(kind: str) -> bool:
     """Whether a kind of stage leaves a model to talk to."""
-    return kind in STAGES and Makes.POLICY in STAGES[kind].makes
+    return kind in STAGES and bool({Makes.POLICY, Makes.CONTROL} & STAGES[kind].makes)
 
 
 def _fresh(system: str | None) -> Dialogue:

@@ -8,17 +8,18 @@ import json
 import signal
 import time
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from alignment.errors import AlignmentError, CheckpointUnavailable, DiskFull, Interrupted
+from alignment.errors import AlignmentError, CheckpointError, CheckpointUnavailable, DiskFull, Interrupted, SettingError
 from alignment.train.session import Session
 from alignment.train.settings import ComputeSettings
 from alignment.train.tracking import Tracked
 from recipes.masking import mask_private, mask_values
 from recipes.running import folder as run_folder
 from recipes.running.fingerprint import of_this_release
-from recipes.running.inputs import with_its_setting
+from recipes.running.inputs import with_its_place, with_its_setting
 from recipes.running.job import Job
 from recipes.running.progress import KeptProgress
 from recipes.running.record import StageRecord, Status, journals_of, outputs_of, read_record, write_record
@@ -89,6 +90,7 @@ def run_stage(job: Job, stage: PlannedStage, basis: tuple[dict[str, Any], str], 
         folders={other.name: run / other.folder for other in job.plan if other.name in stage.parents},
         write_page=lambda: _page(run),
         allow_code=job.allow_code,
+        results=lambda name: _result_of(job, name),
     )
     began = time.monotonic()
 
@@ -128,6 +130,8 @@ def run_stage(job: Job, stage: PlannedStage, basis: tuple[dict[str, Any], str], 
     except AlignmentError as error:
         if isinstance(error, CheckpointUnavailable):
             error = with_its_setting(error, job.recipe)
+        if isinstance(error, SettingError):
+            error = with_its_place(error, stage.inputs.settings_key, job.recipe)
         spoiled("failed", error=mask_private(str(error)))
         _log(run, f"stage {stage.name}: {type(error).__name__}: {error}")
         raise error
@@ -137,6 +141,15 @@ def run_stage(job: Job, stage: PlannedStage, basis: tuple[dict[str, Any], str], 
         spoiled("failed", error=sentence)
         kind = DiskFull if isinstance(error, OSError) and error.errno in NO_SPACE else AlignmentError
         raise kind(f"{sentence}; {log}") from error
+
+
+def _result_of(job: Job, name: str) -> Mapping[str, Any]:
+    """A parent's result; the plan has seen to it that it ended."""
+    folder = next(stage.folder for stage in job.plan if stage.name == name)
+    record = read_record(job.folder / folder)
+    if record is None or record.status != "finished":
+        raise CheckpointError(f"{job.folder / folder} holds no finished stage any more; `align stages` tells how it is")
+    return record.result
 
 
 def _page(run: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from alignment.errors import CheckpointUnavailable, DataError, Problem, RecipeError
+from alignment.errors import CheckpointUnavailable, DataError, Problem, RecipeError, SettingError
 from alignment.strict_yaml import KeyPath, dotted
 from recipes.masking import mask
 from recipes.reading.schema import Recipe
@@ -45,6 +45,16 @@ def check_inputs(recipe: Recipe, stages: Sequence[PlannedStage]) -> None:
 def with_its_setting(error: CheckpointUnavailable, recipe: Recipe) -> CheckpointUnavailable:
     """The same error, with the setting (and the variable) that can name a local folder."""
     return CheckpointUnavailable(error.checkpoint, error.why, instead=name_a_folder(recipe, error.checkpoint))
+
+
+def with_its_place(error: SettingError, section: str, recipe: Recipe) -> RecipeError:
+    """The same error with the setting's whole key, and the file and line (or the override) where it stands.
+
+    Args:
+        section: the dotted key that the error's own stands below.
+    """
+    key = f"{section}.{error.key}".lstrip(".")
+    return RecipeError([Problem(where=mask(recipe.origin.where(_path(key))), key=key, message=error.message)])
 
 
 def name_a_folder(recipe: Recipe, checkpoint: str) -> str:

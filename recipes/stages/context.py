@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from alignment.errors import UsageError
+from alignment.errors import DataError, SettingError, UsageError
 from alignment.store.atomic import write_json
 from recipes.stages.kind import DataSet, FromPolicy, PlannedStage
 
@@ -19,17 +19,18 @@ if TYPE_CHECKING:
     from alignment.data.corpus import Loaded
     from alignment.data.split import Split
     from alignment.policy.policy import Policy
-    from alignment.records import Dialogue
+    from alignment.records import Dialogue, Document
     from alignment.text.tokenizer import Tokenizer
     from alignment.train.session import Session
     from alignment.world import World
     from alignment.world.judge.gold import GoldJudge
+    from recipes.stages.replayed import Replay
     from recipes.stages.rlhf_inputs import Campaigns, RewardModels, RewardSource
     from reward.scorer import Scorer
     from rl.judges import RewardJudges
 
 R = TypeVar("R")
-_DATA, _QUARANTINE = "data.json", "quarantine"
+_DATA, _QUARANTINE, _REPLAY = "data.json", "quarantine", "replay"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,7 @@ class StageContext:
         folders: each parent's folder by name.
         write_page: writes the run's page and returns its path relative to the run.
         allow_code: whether whoever runs allowed functions that the recipe names.
+        results: a finished stage's result by its name.
     """
 
     stage: PlannedStage
@@ -49,6 +51,7 @@ class StageContext:
     folders: Mapping[str, Path]
     write_page: Callable[[], str]
     allow_code: bool = False
+    results: Callable[[str], Mapping[str, Any]] = lambda name: {}
 
     def folder_of(self, name: str) -> Path:
         """A finished parent's folder.
@@ -62,6 +65,15 @@ class StageContext:
                 f"({', '.join(self.folders) or 'none'})"
             )
         return self.folders[name]
+
+    def result_of(self, name: str) -> Mapping[str, Any]:
+        """A finished parent's result, as its `stage.json` holds it.
+
+        Raises:
+            UsageError: the stage is not a parent.
+        """
+        self.folder_of(name)
+        return self.results(name)
 
     @cached_property
     def world(self) -> World | None:
@@ -93,8 +105,23 @@ class StageContext:
     def load(self, data: DataSet[R], *, with_test: bool = False) -> Loaded[R]:
         """Read a data set; rows set aside go to `quarantine.jsonl`, the report to `data.json`."""
         loaded = self.read(data, quarantine=self.session.folder / f"{_QUARANTINE}.jsonl", with_test=with_test)
-        write_json(self.session.folder / _DATA, {self.stage.kind.name: _plain_report(loaded)})
+        self._tell({self.stage.kind.name: loaded})
         return loaded
+
+    def replayed(self, replay: Replay | None) -> list[Document]:
+        """The documents that the stage may replay, told in `data.json` beside its own; none where it replays none.
+
+        Raises:
+            SettingError: they cannot be read, or there is none.
+        """
+        if replay is None:
+            return []
+        try:
+            loaded = self.read(replay.data(), quarantine=self.session.folder / f"{_QUARANTINE}-{_REPLAY}.jsonl")
+        except DataError as error:
+            raise SettingError(_REPLAY, f"its documents cannot be read: {error}") from error
+        self._tell({_REPLAY: loaded})
+        return loaded.train
 
     def load_campaigns(self, data: Sequence[DataSet[Dialogue]], *, with_test: bool = False) -> Campaigns:
         """Read one data set per campaign; the records of each are tagged with it.
@@ -108,10 +135,19 @@ class StageContext:
             campaign = str(part.campaign)
             quarantine = self.session.folder / f"{_QUARANTINE}-{campaign}.jsonl"
             loaded = self.read(part, quarantine=quarantine, with_test=with_test)
-            reports[campaign] = _plain_report(loaded)
+            reports[campaign] = loaded
             campaigns.add(loaded, campaign)
-        write_json(self.session.folder / _DATA, reports)
+        self._tell(reports)
         return campaigns
+
+    @cached_property
+    def _told(self) -> dict[str, Any]:
+        """The data reports so far, as `data.json` holds them."""
+        return {}
+
+    def _tell(self, loaded: Mapping[str, Loaded[Any]]) -> None:
+        self._told.update({part: _plain_report(each) for part, each in loaded.items()})
+        write_json(self.session.folder / _DATA, self._told)
 
     def read(self, data: DataSet[R], *, quarantine: Path | None = None, with_test: bool = False) -> Loaded[R]:
         """Read a data set and write nothing but, where asked for, its rows set aside.

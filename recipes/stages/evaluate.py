@@ -36,11 +36,13 @@ class EvaluateInputs(Judged):
         prompts: held-out prompts by campaign; without them the held-out demonstrations' are asked.
         demonstrations: read only where there are no prompts.
         pairs: comparisons on whose held-out part the reward models stand side by side.
+        controls: models that stand beside the versions and are none.
         compared: the two models of the page's first sentence; no part of the figures.
     """
 
     settings: EvaluateSettings
     versions: tuple[str, ...]
+    controls: tuple[str, ...] = ()
     with_start: bool = False
     compared: Compared | None = None
     prompts: CampaignPrompts | None = None
@@ -80,7 +82,10 @@ def run(inputs: EvaluateInputs, stage: StageContext) -> dict[str, Any]:
     from alignment.policy.policy import checkpoint_folder
     from recipes.stages.asked import asked_prompts, judges_of
 
-    versions = [Version(name=name, checkpoint=stage.folder_of(name) / "checkpoint") for name in inputs.versions]
+    versions = [
+        Version(name=name, checkpoint=stage.folder_of(name) / "checkpoint", control=name in inputs.controls)
+        for name in (*inputs.versions, *inputs.controls)
+    ]
     if inputs.with_start and inputs.model is not None and inputs.model.path is not None:
         start = checkpoint_folder(inputs.model.path, inputs.model.revision)
         versions.insert(0, Version(name="start", checkpoint=start))

@@ -12,6 +12,7 @@ from alignment.errors import DataError, UsageError
 from recipes.stages.doubts import training_doubts
 from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Processes, Reads, Size, StageKind
 from recipes.stages.packed import packed_size
+from recipes.stages.replayed import Replay, data_of, reads_of
 
 if TYPE_CHECKING:
     from alignment.constraint import Constraint
@@ -27,23 +28,26 @@ class GattInputs(FromPolicy):
 
     Attributes:
         mixed_in: demonstrations that are mixed in, where a share is asked for.
+        replay: documents that are mixed in, where some are asked for.
     """
 
     settings: GattStageSettings
     mixed_in: DataSettings | None = None
+    replay: Replay | None = None
 
+    settings_key = "gatt"
     # which version it comes after: naming the last version and saying 0 is the same stage
     told_by_parents = frozenset({"gatt.after"})
 
     def reads(self) -> Reads:
         """The section, and what is mixed in."""
         mixed = {"sft.data": self.mixed_in} if self.mixed_in is not None else {}
-        return {**super().reads(), "gatt": self.settings, **mixed}
+        return {**super().reads(), "gatt": self.settings, **mixed, **reads_of(self.replay)}
 
     def data(self) -> tuple[DataSet[Any], ...]:
-        """The dialogues whose user turns are used, then the demonstrations to mix in."""
+        """The dialogues whose user turns are used, then the demonstrations and the documents to mix in."""
         own = DataSet(key="gatt", settings=self.settings.data, records=DIALOGUES)
-        return (own, *self.demonstrations())
+        return (own, *self.demonstrations(), *data_of(self.replay))
 
     def demonstrations(self) -> tuple[DataSet[Any], ...]:
         """The demonstrations to mix in."""
@@ -72,6 +76,7 @@ def run(inputs: GattInputs, stage: StageContext) -> dict[str, Any]:
         inputs.settings,
         stage.session,
         sft_dialogues=[dialogue for data in inputs.demonstrations() for dialogue in stage.read(data).train],
+        documents=stage.replayed(inputs.replay),
     ).as_json()
 
 
@@ -89,7 +94,7 @@ def _constraints(inputs: GattInputs, stage: StageContext) -> tuple[list[Constrai
     return builtin_constraints() if where == "builtin" else read_constraints(Path(where))
 
 
-def prepare(inputs: GattInputs, lens: Lens) -> tuple[Prepared]:
+def prepare(inputs: GattInputs, lens: Lens) -> tuple[Prepared, ...]:
     """Lengths of the dialogues whose user turns are used; what is trained on is synthesised first."""
     from alignment.text.chat import render_dialogue
 
@@ -97,7 +102,8 @@ def prepare(inputs: GattInputs, lens: Lens) -> tuple[Prepared]:
     context = lens.within(inputs.settings.context_length)
     lengths = tuple(len(render_dialogue(dialogue, lens.tokenizer).token_ids) for dialogue in lens.records(data))
     asked = lens.too_much("gatt.context_length", inputs.settings.asked_context)
-    return (Prepared(key=data.key, lengths=lengths, context=context, policy={}, asked=asked),)
+    own = Prepared(key=data.key, lengths=lengths, context=context, policy={}, asked=asked)
+    return (own, *(inputs.replay.prepare(lens, context) if inputs.replay is not None else ()))
 
 
 def size(inputs: GattInputs) -> Size:

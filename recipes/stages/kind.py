@@ -32,6 +32,7 @@ class Makes(enum.Enum):
 
     TOKENIZER = "tokenizer"
     POLICY = "policy"
+    CONTROL = "control"  # a model to compare with, which no stage goes on from
     REWARD_MODEL = "reward model"
     RECORDS = "records"
 
@@ -83,6 +84,8 @@ class StageInputs:
 
     # keys below `reads` that the plan has read already: they say where the stage stands, and its parents tell that
     told_by_parents = frozenset[str]()
+    # the dotted key of the settings that its function is handed, for errors that name a key below it
+    settings_key = ""
 
     def reads(self) -> Reads:
         """What the stage's result rests on of the recipe; the fingerprint's settings."""

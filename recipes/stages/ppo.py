@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recipes.stages.kind import DataSet, Lens, Makes, Prepared, Processes, Reads, Size, StageKind
+from recipes.stages.replayed import Replay, data_of, reads_of
 from recipes.stages.rlhf_inputs import Judged
 
 if TYPE_CHECKING:
-    from alignment.records import Dialogue
     from alignment.report.blocks import Section
     from recipes.stages.context import StageContext
     from recipes.stages.rlhf_inputs import CampaignPrompts, RewardModels
@@ -20,35 +20,46 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PpoInputs(Judged):
-    """All that the stage reads of the recipe."""
+    """All that the stage reads of the recipe.
+
+    Attributes:
+        replay: documents that are trained on beside, where some are asked for.
+    """
 
     settings: PpoSettings
     prompts: CampaignPrompts
     judges: RewardModels
+    replay: Replay | None = None
+
+    settings_key = "rlhf.ppo"
 
     def reads(self) -> Reads:
         """Prompts, what scores, combination and the section."""
         own = {"rlhf.combination": self.judges.combination, "rlhf.ppo": self.settings}
-        return {**super().reads(), **self.prompts.reads(), **self.judges.reads(), **own}
+        return {**super().reads(), **self.prompts.reads(), **self.judges.reads(), **own, **reads_of(self.replay)}
 
-    def data(self) -> tuple[DataSet[Dialogue], ...]:
-        """The prompts by campaign."""
-        return self.prompts.data()
+    def data(self) -> tuple[DataSet[Any], ...]:
+        """The prompts by campaign, then the documents."""
+        return (*self.prompts.data(), *data_of(self.replay))
 
 
 def run(inputs: PpoInputs, stage: StageContext) -> dict[str, Any]:
     """Train by PPO; saves `checkpoint/` and `ppo.json`."""
     from rl.ppo import PromptSplit, train_ppo
 
-    prompts = stage.load_campaigns(inputs.data())
+    prompts = stage.load_campaigns(inputs.prompts.data())
     split = PromptSplit(train=prompts.train, held_out=prompts.validation)
-    result = train_ppo(stage.start(), inputs.judges.open(stage), split, inputs.settings, stage.session)
+    documents = stage.replayed(inputs.replay)
+    result = train_ppo(stage.start(), inputs.judges.open(stage), split, inputs.settings, stage.session, documents)
     return result.as_json()
 
 
 def prepare(inputs: PpoInputs, lens: Lens) -> tuple[Prepared, ...]:
     """Prompts that leave room for an answer, as they are drawn."""
-    return inputs.prompts.prepare(lens, inputs.settings.sampling)
+    prompts = inputs.prompts.prepare(lens, inputs.settings.sampling)
+    longest = max((length for prepared in prompts for length in prepared.lengths), default=0)
+    replayed = inputs.replay.prepare(lens, lens.positions or longest) if inputs.replay is not None else ()
+    return (*prompts, *replayed)
 
 
 def size(inputs: PpoInputs) -> Size:

@@ -11,6 +11,7 @@ from alignment.data.record_types import DIALOGUES
 from recipes.stages.doubts import answer_doubts, training_doubts
 from recipes.stages.kind import DataSet, Lens, Makes, Prepared, Processes, Reads, Size, StageKind
 from recipes.stages.packed import packed_size
+from recipes.stages.replayed import Replay, data_of, reads_of
 from recipes.stages.rlhf_inputs import Judged
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class RejectionInputs(Judged):
         samples_from: the stage whose model draws the answers; None: the one that is trained.
         earlier: rejection stages whose kept answers stay in the pool.
         mixed_in: demonstrations that are mixed in, where a share is asked for.
+        replay: documents that are mixed in, where some are asked for.
     """
 
     version: int
@@ -40,16 +42,26 @@ class RejectionInputs(Judged):
     samples_from: str | None = None
     earlier: tuple[str, ...] = ()
     mixed_in: DataSettings | None = None
+    replay: Replay | None = None
+
+    settings_key = "rlhf.rejection"
 
     def reads(self) -> Reads:
         """Prompts, what scores, combination, the section, and what is mixed in."""
         own = {"rlhf.combination": self.judges.combination, "rlhf.rejection": self.settings}
         mixed = {"sft.data": self.mixed_in} if self.mixed_in is not None else {}
-        return {**super().reads(), **self.prompts.reads(), **self.judges.reads(), **own, **mixed}
+        return {
+            **super().reads(),
+            **self.prompts.reads(),
+            **self.judges.reads(),
+            **own,
+            **mixed,
+            **reads_of(self.replay),
+        }
 
     def data(self) -> tuple[DataSet[Any], ...]:
-        """The prompts by campaign, then the demonstrations to mix in."""
-        return (*self.prompts.data(), *self.demonstrations())
+        """The prompts by campaign, then the demonstrations and the documents to mix in."""
+        return (*self.prompts.data(), *self.demonstrations(), *data_of(self.replay))
 
     def demonstrations(self) -> tuple[DataSet[Any], ...]:
         """The demonstrations to mix in."""
@@ -78,6 +90,7 @@ def run(inputs: RejectionInputs, stage: StageContext) -> dict[str, Any]:
         earlier=[stage.folder_of(name) for name in inputs.earlier],
         sft_dialogues=[dialogue for data in inputs.demonstrations() for dialogue in stage.read(data).train],
         start=start,
+        documents=stage.replayed(inputs.replay),
     )
     # what was kept, as demonstrations that other stages may read
     by_id = {prompt.id: prompt for prompt in prompts.train}
@@ -89,7 +102,8 @@ def run(inputs: RejectionInputs, stage: StageContext) -> dict[str, Any]:
 def prepare(inputs: RejectionInputs, lens: Lens) -> tuple[Prepared, ...]:
     """Prompts that leave room for an answer, as they are drawn; brought reward models are looked at."""
     inputs.judges.require_fit(lens.tokenizer)
-    return inputs.prompts.prepare(lens, inputs.settings.sampling)
+    replayed = inputs.replay.prepare(lens, lens.within(inputs.settings.context_length)) if inputs.replay else ()
+    return (*inputs.prompts.prepare(lens, inputs.settings.sampling), *replayed)
 
 
 def size(inputs: RejectionInputs) -> Size:

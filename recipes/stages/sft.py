@@ -11,6 +11,7 @@ from alignment.data.record_types import DIALOGUES
 from recipes.stages.doubts import training_doubts
 from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Processes, Reads, Size, StageKind
 from recipes.stages.packed import packed_size
+from recipes.stages.replayed import Replay, data_of, reads_of
 
 if TYPE_CHECKING:
     from alignment.records import Dialogue
@@ -21,17 +22,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class SftInputs(FromPolicy):
-    """All that the stage reads of the recipe; the model's section always (as in every release so far)."""
+    """All that the stage reads of the recipe; the model's section always (as in every release so far).
+
+    Attributes:
+        replay: documents that are mixed in, where some are asked for.
+    """
 
     settings: SftStageSettings
+    replay: Replay | None = None
+
+    settings_key = "sft"
 
     def reads(self) -> Reads:
         """The section, and the model's."""
-        return {**super().reads(), "sft": self.settings}
+        return {**super().reads(), "sft": self.settings, **reads_of(self.replay)}
 
-    def data(self) -> tuple[DataSet[Dialogue]]:
+    def data(self) -> tuple[DataSet[Any], ...]:
+        """The demonstrations, then the documents to mix in."""
+        return (self.demonstrations(), *data_of(self.replay))
+
+    def demonstrations(self) -> DataSet[Dialogue]:
         """The demonstrations."""
-        return (DataSet(key="sft", settings=self.settings.data, records=DIALOGUES),)
+        return DataSet(key="sft", settings=self.settings.data, records=DIALOGUES)
 
 
 def run(inputs: SftInputs, stage: StageContext) -> dict[str, Any]:
@@ -39,23 +51,33 @@ def run(inputs: SftInputs, stage: StageContext) -> dict[str, Any]:
     from alignment.model.checkpoint import count_parameters
     from alignment.train.sft import sft
 
-    (data,) = inputs.data()
-    dialogues = stage.load(data)
+    dialogues, documents = stage.load(inputs.demonstrations()), stage.replayed(inputs.replay)
     policy = stage.start()
-    result = sft(policy, dialogues.train, inputs.settings, stage.session, held_out=dialogues.held_out)
+    result = sft(
+        policy,
+        dialogues.train,
+        inputs.settings,
+        stage.session,
+        held_out=dialogues.held_out,
+        documents=documents,
+    )
     return {**result.as_json(), "parameters": count_parameters(policy.model)}
 
 
-def prepare(inputs: SftInputs, lens: Lens) -> tuple[Prepared]:
+def prepare(inputs: SftInputs, lens: Lens) -> tuple[Prepared, ...]:
     """Lengths, what the length policy does, and steps, as `sft` makes them."""
     from alignment.batch.render import dialogue_trees
     from alignment.text.chat import render_dialogue
     from alignment.train.language_model import packed_steps
+    from alignment.train.sft import sft_replay
 
-    (data,) = inputs.data()
+    data = inputs.demonstrations()
     settings, dialogues = inputs.settings, lens.records(data)
     context = lens.within(settings.context_length)
     trees, counts = dialogue_trees(dialogues, lens.tokenizer, context, settings.too_long)
+    documents = [document for own in data_of(inputs.replay) for document in lens.records(own)]
+    trees += sft_replay(lens.tokenizer, dialogues, documents, settings, context, lens.seed).trees
+    replayed = inputs.replay.prepare(lens, context) if inputs.replay is not None else ()
     return (
         Prepared(
             key=data.key,
@@ -65,6 +87,7 @@ def prepare(inputs: SftInputs, lens: Lens) -> tuple[Prepared]:
             steps=packed_steps(trees, settings, context, seed=lens.seed, name="sft").num_steps,
             asked=lens.too_much("sft.context_length", settings.asked_context),
         ),
+        *replayed,
     )
 
 

@@ -13,10 +13,12 @@ from alignment.constraint import Constraint
 from alignment.errors import DataError
 from alignment.generate.sampler import Sample
 from alignment.policy.policy import Policy
-from alignment.records import Dialogue
+from alignment.records import Dialogue, Document, Source
 from alignment.text.chat import render_dialogue
+from alignment.train.replay import Replayed
 from alignment.train.result import TrainingResult
 from alignment.train.session import Session
+from alignment.train.settings import ReplaySettings
 from gatt.constraints import builtin_constraints, read_constraints
 from gatt.evaluate import consistency_by_turn
 from gatt.settings import GattSettings
@@ -63,6 +65,29 @@ def test_demonstrations_that_are_mixed_in_are_trained_on_every_answer(
     rules = {rule for dialogue, rule in found if dialogue in dialogues}
     assert rules == {"all"}
     assert {rule for dialogue, rule in found if dialogue not in dialogues} == {"last"}
+
+
+def test_documents_are_replayed_by_the_synthesised_dialogues_alone(
+    policy: Policy,
+    asked: list[Dialogue],
+    dialogues: list[Dialogue],
+    session: Session,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found: list[Replayed] = []
+
+    def watch(*rest: object, **options: Any) -> TrainingResult:
+        found.append(options["replayed"])
+        return TrainingResult(steps=1, tokens=1, seconds=0.0)
+
+    monkeypatch.setattr(gatt.train, "fine_tune", watch)
+    documents = [Document(text=f"in {1900 + i} the mill", source=Source(file="town", line=i + 1)) for i in range(30)]
+    replay = ReplaySettings(share=0.5)
+    settings = SETTINGS.model_copy(update={"sft_share": 1.0, "keep_only_satisfied": False, "replay": replay})
+    gatt.train.train_gatt(
+        policy, dialogues, dialogues, [ENDS], [], settings, session, sft_dialogues=dialogues, documents=documents
+    )
+    assert found[0].documents == SETTINGS.num_dialogues // 2
 
 
 def test_while_sampling_the_instruction_stands_before_every_user_message(

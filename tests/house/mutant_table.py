@@ -107,6 +107,24 @@ TABLE = (
         ),
     ),
     Guarded(
+        name="rl.update:_replay",
+        tests=("tests/rl/test_ppo_replay.py",),
+        changes=(
+            ("float(loss.detach()) / replay.num_targets", "float(loss.detach())"),
+            ("float(loss.detach()) / replay.num_targets", "float(loss.detach()) / forest.num_targets"),
+            ("replay.coefficient * loss", "loss"),
+            ("replay.coefficient * loss", "-replay.coefficient * loss"),
+            ("replay.coefficient * loss", "replay.coefficient + loss"),
+            ("* loss / replay.num_targets)", "* loss)"),
+            ("* loss / replay.num_targets)", "* loss / forest.num_targets)"),
+            ("* loss / replay.num_targets)", "* loss / len(replay.forests))"),
+            ("total +=", "total ="),
+            ("in replay.forests:", "in replay.forests[:1]:"),
+            ("return total", "return replay.coefficient * total"),
+            ("roles.policy.model", "roles.reference"),
+        ),
+    ),
+    Guarded(
         name="rl.objective:clipped_value_loss",
         tests=_OBJECTIVE,
         changes=(

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from alignment.errors import SettingError
 from alignment.generate.draw import draw_samples, fitting_prompts
 from alignment.generate.sampler import OnSample, Sample, SampleRequest
 from alignment.generate.settings import SamplingSettings
 from alignment.policy.policy import Policy
-from alignment.records import Dialogue
+from alignment.records import Dialogue, Document, Source
 from alignment.text.chat import render_dialogue
 from alignment.train.session import Session
+from alignment.train.settings import ReplaySettings
 from rl.judges import RewardJudges
 from rl.kept import Kept, best_of, best_of_pool, demonstrable, kept_tree, read_kept
 from rl.rejection import choose_prompts, expected_best, rejection_sample
@@ -161,6 +163,30 @@ def test_a_version_is_made_and_its_kept_answers_reach_the_next(
     assert result.sampling.pool_origins == {"v1": len(prompts)}
     assert result.sampling.kept_reward >= result.sampling.mean_reward
     assert (session.folder / "checkpoint" / "model.safetensors").exists()
+
+
+def test_a_version_replays_documents_by_its_kept_answers(
+    policy: Policy, prompts: list[Dialogue], judges: RewardJudges, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import rl.rejection
+
+    monkeypatch.setattr(
+        rl.rejection, "draw_samples", lambda policy, fitting, **_: [CannedSamples.of(policy) for _ in fitting]
+    )
+    documents = [Document(text=f"in {1900 + i} the mill", source=Source(file="town", line=i + 1)) for i in range(30)]
+    settings = RejectionSettings(
+        samples_per_prompt=2,
+        sampling=SAMPLING,
+        context_length=128,
+        batch_size=2,
+        max_steps=1,
+        replay=ReplaySettings(share=2.0),
+    )
+    result = rejection_sample(policy, prompts, judges, settings, session, version=1, documents=documents)
+    assert result.sampling.pool_size == len(prompts)
+    assert result.training.counts["replayed_documents"] == 2 * len(prompts)
+    with pytest.raises(SettingError, match="replay: asks for documents"):
+        rejection_sample(policy, prompts, judges, settings, session, version=1)
 
 
 class CannedSamples:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,35 @@ def test_who_wins_says_what_decided_and_against_whom_a_version_won(tmp_path: Pat
     assert table.note.startswith("4 prompts, decided by reward.safety of the reward judge; scores at most 0.1 apart")
     assert table.rows[1][:3] == ("v1", 2.0, 960.0)
     assert table.rows[1][5] == "against sft: won 1, tied 1, lost 2"
+
+
+def test_no_version_stands_before_a_control(tmp_path: Path) -> None:
+    names = ("sft", "v1", "control-steps")
+    rates = tuple(
+        HeadToHead(later=b, earlier=a, wins=1, ties=1, losses=2, rate=0.375, low=0.0, high=0.75, decided=1 / 3)
+        for a, b in combinations(names, 2)
+    )
+    won = Comparison(
+        campaign="safety",
+        judge="reward",
+        figure="reward.safety",
+        prompts=4,
+        ranking=tuple((name, 1000.0) for name in names),
+        win_rates=rates,
+    )
+    means = evaluation("reward.safety").versions
+    whole = Evaluation(versions=means, comparisons=(won,), controls=("control-steps",))
+    table = tables(tmp_path, whole)["Who wins, reward judge, held-out safety prompts"]
+    by_name = {row[0]: row[3:] for row in table.rows}
+    against_base, *before = by_name["control-steps"]
+    assert (against_base, before) == (Interval(value=0.375, low=0.0, high=0.75), [None, None])
+    assert by_name["v1"][2] == "against sft: won 1, tied 1, lost 2"
+    assert table.note.endswith("control-steps stands beside the versions and is none.")
+
+
+def test_an_evaluation_without_controls_is_written_as_before(tmp_path: Path) -> None:
+    write_evaluation(tmp_path, evaluation(), [])
+    assert '"controls"' not in (tmp_path / "evaluation.json").read_text()
 
 
 def said(text: str, *, tokens: float, finished: float) -> ScoredAnswer:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +12,7 @@ from alignment.evaluate.compared import Compared
 from alignment.evaluate.comparisons import compare_versions
 from alignment.evaluate.improvement import headline, improvements, opening, sentence
 from alignment.evaluate.judge_words import JudgeWords
-from alignment.evaluate.result import Evaluation, JudgeRecord, ScoredAnswer
+from alignment.evaluate.result import Evaluation, JudgeRecord, Recall, ScoredAnswer
 from alignment.evaluate.summary import summarise
 from alignment.judging import Decision
 from alignment.report.blocks import Opening, Paragraph
@@ -153,6 +155,23 @@ def test_the_figure_shows_every_model_by_name_with_its_interval() -> None:
     assert [series.name for series in drawn.series] == ["helpfulness prompts", "safety prompts"]
     assert all(series.low is not None and max(series.low) < max(series.y) for series in drawn.series)
     assert drawn.y_label == "mean score, 0 to 1"
+
+
+def test_facts_kept_stand_beside_the_score_model_by_model() -> None:
+    evaluation, answers = BETTER
+    told = [
+        Recall(version=name, person_group=group, prompts=9, correct=Interval(value=share, low=share - 0.1, high=1.0))
+        for name, share in (("sft", 0.75), ("rlhf-v2", 0.5))
+        for group in ("train", "test")
+    ]
+    _, scores, facts = opening(replace(evaluation, recall=tuple(told)), answers, COMPARED, WORDS).blocks
+    assert isinstance(scores, Figure)
+    assert isinstance(facts, Figure)
+    assert (scores.wide, facts.wide, facts.categories) == (False, False, scores.categories)
+    assert [series.name for series in facts.series] == ["people asked about in training", "people in documents only"]
+    shown = dict(zip(facts.categories, facts.series[0].y, strict=True))
+    assert (shown["sft"], shown["rlhf-v2"]) == (0.75, 0.5)
+    assert all(math.isnan(shown[name]) for name in ("pretrain", "rlhf-v1", "gatt"))
 
 
 def test_without_two_models_the_page_has_no_top() -> None:

@@ -16,6 +16,7 @@ from alignment.policy.policy import Policy, save_policy
 from alignment.store.manifest import write_manifest
 from recipes.cli.app import chat
 from recipes.cli.chat import COMMANDS, conversation, find_model
+from recipes.load import load_recipe
 from recipes.reading.schema import Recipe
 from recipes.running.runner import run
 
@@ -116,6 +117,17 @@ def test_the_newest_finished_model_is_talked_to_unless_another_is_named(
     for name in ("pretrain", "reward-safety", "../../etc"):
         with pytest.raises(UsageError, match="it has sft, rlhf-v1"):
             find_model(out, name)
+
+
+def test_a_control_is_talked_to_where_it_is_named_and_is_no_newest_model(
+    recipe_file: Path, stages: Any, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    for name in ("rlhf-v3", "control-steps"):
+        stages.before[name] = lambda context: (context.session.folder / "checkpoint").mkdir()
+    run(load_recipe(recipe_file, ["rlhf.controls=[steps]", "gatt=null"]), out=out, stages=stages, until="evaluate")
+    assert find_model(out, None)[0] == "rlhf-v3"
+    assert find_model(out, "control-steps")[0] == "control-steps"
 
 
 def test_a_checkpoint_can_be_talked_to_without_a_run(policy: Policy, tmp_path: Path) -> None:
