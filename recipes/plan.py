@@ -14,6 +14,7 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from alignment.annotate.settings import WORLD
 from alignment.data.record_types import DOCUMENTS, PREFERENCES
 from alignment.data.settings import DataSettings, SourceSettings
 from alignment.errors import UsageError
@@ -23,6 +24,7 @@ from alignment.strict_yaml import KeyPath
 from alignment.world.settings import WorldSettings
 from recipes.reading.schema import Recipe
 from recipes.stages.apart import Apart, Section
+from recipes.stages.collect import COLLECT, CollectInputs
 from recipes.stages.evaluate import EVALUATE, EvaluateInputs
 from recipes.stages.gatt import GATT, GattInputs
 from recipes.stages.kind import DataSet, FromPolicy, Makes, PlannedStage, StageInputs, StageKind
@@ -126,6 +128,7 @@ def stages_of(recipe: Recipe) -> tuple[PlannedStage, ...]:
     # the models that the evaluation compares; a chat model's own base is one of them
     models = plan.making(Makes.POLICY) if recipe.sft is not None else []
     chat = policy
+    _collect(plan, policy, tokenizer)
     judges = _reward_models(plan, policy, tokenizer)
     policy = _versions(plan, policy, tokenizer, judges, models)
     prompts, demonstrations = _prompts(recipe), recipe.sft.data if recipe.sft is not None else None
@@ -168,6 +171,20 @@ def _tokenizer_inputs(plan: _Plan) -> TokenizerInputs:
         chats=chats,
         checkpoint=recipe.model if taken else None,
     )
+
+
+def _collect(plan: _Plan, chat: str | None, tokenizer: str) -> None:
+    settings = plan.recipe.collect
+    if settings is None:
+        return
+    variants = settings.variants or tuple(name for name in (chat,) if name is not None)
+    inputs = CollectInputs(
+        world=plan.world(settings.prompts, settings.safety_prompts, judged=settings.annotator == WORLD),
+        settings=settings,
+        variants=variants,
+        **(plan.start(None) if not variants else {}),
+    )
+    plan.add(COLLECT, "collect", inputs, *variants, tokenizer=tokenizer)
 
 
 def _reward_models(plan: _Plan, chat: str | None, tokenizer: str) -> RewardModels | None:
@@ -360,7 +377,7 @@ def section_problems(recipe: Recipe) -> list[tuple[KeyPath, str]]:
             "trains a new tokenizer for the checkpoint in model.path, which has its own; leave it out",
         )
     has_chat = recipe.sft is not None or (recipe.model.path is not None and recipe.pretrain is None)
-    for name in ("reward", "rlhf", "gatt"):
+    for name in ("collect", "reward", "rlhf", "gatt"):
         if getattr(recipe, name) is not None and not has_chat:
             need(
                 (name,),
@@ -396,9 +413,50 @@ def section_problems(recipe: Recipe) -> list[tuple[KeyPath, str]]:
     if recipe.world is None:
         for key in _sources(recipe, (), "world"):
             need(key, "reads the embedded world; add the section `world: {}`")
+    found += _annotator_problems(recipe)
     if not found:  # a plan can be made
+        found += _variant_problems(recipe)
+    if not found:
         found += _stage_source_problems(recipe)
     return found
+
+
+def _annotator_problems(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
+    """Prompts that the embedded world's annotators cannot judge."""
+    settings = recipe.collect
+    if settings is None or settings.annotator != WORLD:
+        return
+    if recipe.world is None:
+        yield (
+            ("collect", "annotator"),
+            "is 'world', and there is no embedded world; say `world: {}`, or an endpoint: annotator: {url: …, model: …}",
+        )
+        return
+    for place in (("path",), ("hub",), ("stage",)):
+        for key in _sources(settings, ("collect",), *place):
+            yield (
+                key,
+                "is no part of the embedded world, whose annotators know the truth of its own prompts alone; name an "
+                "endpoint as collect.annotator",
+            )
+
+
+def _variant_problems(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
+    """Variants that are no stage, have no policy, or come too late."""
+    if recipe.collect is None:
+        return
+    plan = {stage.name: stage for stage in stages_of(recipe)}
+    collect = plan["collect"]
+    earlier = [stage.name for stage in plan.values() if stage.makes(Makes.POLICY) and stage.number < collect.number]
+    right = f"right is {' or '.join(earlier)}" if earlier else "no stage before it has one: leave variants out"
+    for i, name in enumerate(recipe.collect.variants):
+        key = ("collect", "variants", i)
+        if name not in plan:
+            yield key, f"is {name!r}, which is no stage of this recipe; {right}"
+        elif not plan[name].makes(Makes.POLICY):
+            yield key, f"is {name!r}, a stage that makes no policy; {right}"
+        elif plan[name].number >= collect.number:
+            yield key, f"is {name!r}, which comes after collect; {right}"
 
 
 def _stage_source_problems(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
