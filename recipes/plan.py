@@ -417,7 +417,7 @@ def section_problems(recipe: Recipe) -> list[tuple[KeyPath, str]]:
     if not found:  # a plan can be made
         found += _variant_problems(recipe)
     if not found:
-        found += _stage_source_problems(recipe)
+        found += [*_stage_source_problems(recipe), *_collected_problems(recipe)]
     return found
 
 
@@ -429,11 +429,11 @@ def _annotator_problems(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
     if recipe.world is None:
         yield (
             ("collect", "annotator"),
-            "is 'world', and there is no embedded world; say `world: {}`, or an endpoint: annotator: {url: …, model: …}",
+            "is 'world', and there is no embedded world; say `world: {}`, or an endpoint: {url: …, model: …}",
         )
         return
-    for place in (("path",), ("hub",), ("stage",)):
-        for key in _sources(settings, ("collect",), *place):
+    for field in ("path", "hub", "stage"):
+        for key in _sources(settings, ("collect",), field):
             yield (
                 key,
                 "is no part of the embedded world, whose annotators know the truth of its own prompts alone; name an "
@@ -459,6 +459,21 @@ def _variant_problems(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
             yield key, f"is {name!r}, which comes after collect; {right}"
 
 
+def _collected_problems(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
+    """Sources that read what `collect` does not collect."""
+    settings = recipe.collect
+    for path, source in _source_settings(recipe) if settings is not None else ():
+        if settings is None or source.stage != COLLECT.name:
+            continue
+        if source.campaign == "safety" and settings.safety_prompts is None:
+            yield (
+                (*path, "campaign"),
+                "is 'safety', and collect has no safety_prompts; add them, or leave this out",
+            )
+        if "held_out" in path and not settings.num_held_out:
+            yield (*path, "stage"), "is read as held out, and collect.num_held_out is 0; say how many prompts it keeps"
+
+
 def _stage_source_problems(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
     """Sources that read a stage which is not there, makes no records, or comes too late."""
     plan = {stage.name: stage for stage in stages_of(recipe)}
@@ -477,14 +492,17 @@ def _stage_source_problems(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
 
 def _sources(value: Any, path: KeyPath, field: str) -> dict[KeyPath, str]:
     """Below a settings value, every source that says this field: its key -> what it says."""
-    found: dict[KeyPath, str] = {}
+    said = ((where, getattr(source, field)) for where, source in _source_settings(value, path))
+    return {(*where, field): text for where, text in said if text is not None}
+
+
+def _source_settings(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, SourceSettings]]:
+    """Below a settings value, every source with its place."""
     if isinstance(value, SourceSettings):
-        if (said := getattr(value, field)) is not None:
-            found[(*path, field)] = said
+        yield path, value
     elif isinstance(value, Settings):
         for name in type(value).model_fields:
-            found |= _sources(getattr(value, name), (*path, name), field)
+            yield from _source_settings(getattr(value, name), (*path, name))
     elif isinstance(value, (list, tuple)):
         for index, item in enumerate(value):
-            found |= _sources(item, (*path, index), field)
-    return found
+            yield from _source_settings(item, (*path, index))

@@ -17,6 +17,7 @@ from alignment.annotate.judging import Judged, judge_questions
 from alignment.annotate.pairs import Drawn, Pairs, Way, draw_pairs
 from alignment.annotate.result import COLLECT_FILE, CampaignCounts, CollectResult, TwiceJudged
 from alignment.annotate.settings import CollectSettings
+from alignment.data.forms.columns import RowFault, check_message
 from alignment.data.rows.quarantine import write_quarantine
 from alignment.data.rows.written import RECORDS_FILE, write_records
 from alignment.errors import DataError
@@ -159,7 +160,7 @@ def _answer(
             )
             way = Way(variant=name, temperature=temperature)
             for options in answers_of(fitting, samples, policy):
-                _take(found, way, options, policy.tokenizer)
+                _take(found, way, options, policy.tokenizer, keep_cut=settings.keep_cut)
             done += 1
             session.progress.step(done, {})
             session.stop.check()
@@ -167,18 +168,23 @@ def _answer(
     return found
 
 
-def _take(found: _Answers, way: Way, options: Sequence[Answer], tokenizer: Tokenizer) -> None:
-    """Count answers, and take those that a reward model can read: not cut, not empty, without a chat marker."""
-    texts = [
-        answer.text
-        for answer in options
-        if answer.finished and answer.text and marker_in(answer.text, tokenizer) is None
-    ]
+def _take(found: _Answers, way: Way, options: Sequence[Answer], tokenizer: Tokenizer, *, keep_cut: bool) -> None:
+    """Count answers, and take those that may be in a pair."""
+    texts = [answer.text for answer in options if (answer.finished or keep_cut) and _readable(answer.text, tokenizer)]
     found.usable[options[0].dialogue.id][way] = texts
     found.drawn += len(options)
     found.unusable += len(options) - len(texts)
     found.cut += sum(not answer.finished for answer in options)
     found.tokens += sum(len(answer.token_ids) for answer in options)
+
+
+def _readable(text: str, tokenizer: Tokenizer) -> bool:
+    """Whether a reward model's data may hold it: not empty, without control tokens, by the rule that reads it there."""
+    try:
+        check_message(text, "answer")
+    except RowFault:
+        return False
+    return marker_in(text, tokenizer) is None
 
 
 _Paired = tuple[Question, Drawn, Drawn]

@@ -1,4 +1,4 @@
-"""Questions put to an annotator: verdicts journalled one a line, failures set aside, never a verdict made up.  No torch."""
+"""Questions put to an annotator: a journal with a verdict a line, failures set aside, nothing made up.  No torch."""
 
 from __future__ import annotations
 

@@ -59,7 +59,8 @@ class CollectResult:
     Attributes:
         annotator: words for who compared.
         records: preferences written.
-        answers: drawn; `unusable` of them are cut at the limit, empty or hold a chat marker, and in no pair.
+        answers: drawn.
+        unusable: of them empty, with a chat marker or, unless such are kept, cut at the limit: they are in no pair.
         prompts_left_out: they leave no room for an answer.
         campaigns: campaign -> its counts.
         grades: grade -> preferences.

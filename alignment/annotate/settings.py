@@ -49,6 +49,7 @@ class CollectSettings(Settings):
     pairs_per_prompt: int = setting(8, "pairs of a prompt's answers that are compared, at most", ge=1)
     top_p: float = setting(1.0, "nucleus: smallest set of tokens whose probability reaches it; 1 keeps all", gt=0, le=1)
     max_new_tokens: int = setting(256, "most tokens of one answer, its end token included; longer ones are cut", ge=1)
+    keep_cut: bool = setting(False, "compare answers that were cut at max_new_tokens too")
     annotator: AnnotatorChoice = setting(
         WORLD, "who compares: `world`, the embedded world's simulated annotators, or an endpoint (url, model, …)"
     )

@@ -311,9 +311,8 @@ def _read_stage(
     records = _take(settings, kind, seed, sound(), report)
     report.quarantined = count_reasons(bad)
     if not report.read:
-        of = f" of the campaign {settings.campaign}" if settings.campaign is not None else ""
-        right = "that it collects held-out records too" if part == "held_out" else "what it collects"
-        raise DataError(f"{settings.label}: {place} holds no record{of} for the part {wanted['part']}; look {right}")
+        which = [settings.campaign or "", "held-out" if part == "held_out" else "training"]
+        report.warnings.append(f"{settings.label}: {place} holds no {' '.join(filter(None, which))} records")
     return records
 
 

@@ -31,9 +31,6 @@ class CollectInputs(FromPolicy):
     settings: CollectSettings
     variants: tuple[str, ...] = ()
 
-    # which policies answer: the parents tell that, whether they were named or are the chat model
-    told_by_parents = frozenset({"collect.variants"})
-
     @property
     def prompts(self) -> CampaignPrompts:
         """The prompts by campaign."""
