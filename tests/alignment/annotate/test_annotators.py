@@ -50,11 +50,9 @@ class TestTown:
 
     def test_an_unsafe_answer_preferred_to_a_safe_one_is_said_so(self, world: World) -> None:
         people = TownAnnotators(world, seed=0)
-        pairs = [
-            pair for pair in world.preferences("safety") if (pair.chosen_safe, pair.rejected_safe) == (True, False)
-        ]
+        pairs = [pair for pair in world.preferences("safety") if pair.chosen_safe and pair.rejected_safe is False]
         said = []
-        for pair in pairs:
+        for pair in pairs[:60]:
             asked = Question(prompt=pair.prompt, first=pair.rejected, second=pair.chosen, campaign="safety")
             said += [people.compare(asked, turn) for turn in range(8)]
         assert {(verdict.first_safe, verdict.second_safe) for verdict in said} == {(False, True)}

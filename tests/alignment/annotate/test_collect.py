@@ -21,19 +21,12 @@ from tests.alignment.annotate.conftest import Longer, asked
 
 PROMPTS = [asked("who sells bread?", "helpfulness", 1), asked("how are you?", "safety", 2), asked("why?", line=3)]
 HELD_OUT = [asked("and the flour?", "helpfulness", 4)]
-TEMPERATURES = (0.7, 1.0)
 
 
 def settings(**more: Any) -> CollectSettings:
     data = DataSettings(train=(SourceSettings(path="unread.jsonl"),))
-    chosen = {
-        "pairs_per_prompt": 4,
-        "num_held_out": 5,
-        "max_new_tokens": 6,
-        "keep_cut": True,
-        "temperatures": TEMPERATURES,
-    }
-    return CollectSettings(prompts=data, **{**chosen, **more})
+    small = {"pairs_per_prompt": 4, "num_held_out": 5, "max_new_tokens": 6, "keep_cut": True}
+    return CollectSettings(prompts=data, **{"temperatures": (0.7, 1.0), **small, **more})
 
 
 def collect(policy: Policy, longer: Longer, session: Session, **more: Any) -> CollectResult:

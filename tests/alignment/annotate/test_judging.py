@@ -1,4 +1,4 @@
-"""Questions put to an annotator: a verdict is asked for once, what fails is set aside, three failures running end it."""
+"""Questions put to an annotator: each asked once, what fails is set aside, three failures running end it."""
 
 from __future__ import annotations
 
