@@ -34,11 +34,7 @@ class CollectSettings(Settings):
         None, "prompts of the safety campaign, whose answers are labelled safe or unsafe"
     )
     num_prompts: int = setting(300, "prompts of each campaign's training part; 0: all", ge=0)
-    num_held_out: int = setting(
-        0,
-        "prompts of each campaign's validation part; held-out sources that name the stage read their pairs",
-        ge=0,
-    )
+    num_held_out: int = setting(0, "prompts of each campaign's validation part, for held-out sources", ge=0)
     variants: tuple[Annotated[str, Field(pattern=STAGE_NAME)], ...] = setting(
         (), "stages whose policies answer; none: the chat model that the reward models start from"
     )

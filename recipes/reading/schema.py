@@ -166,7 +166,7 @@ class Recipe(Settings):
     pretrain: PretrainStageSettings | None = setting(None, "stage pretrain; none: start from model.path")
     sft: SftStageSettings | None = setting(None, "stage sft")
     collect: CollectSettings | None = setting(
-        None, "stage collect: preferences on the policy's own answers, which reward models read as {stage: collect}"
+        None, "stage collect: preferences on the policy's own answers, read as {stage: collect}", added=True
     )
     reward: RewardPair | None = setting(None, "stages reward-helpfulness and reward-safety")
     rlhf: RlhfSettings | None = setting(None, "stages rlhf-v1 … rlhf-vN")

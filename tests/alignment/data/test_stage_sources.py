@@ -93,5 +93,5 @@ def test_a_stage_without_a_record_of_the_campaign_is_told(tmp_path: Path) -> Non
 
 
 def test_a_campaign_is_refused_where_records_have_none() -> None:
-    with pytest.raises(ValueError, match="campaign picks records of a stage; leave it out of a path source"):
+    with pytest.raises(ValueError, match="picks records of a stage; a path source has none to pick by"):
         SourceSettings(path="pairs.jsonl", campaign="safety")
