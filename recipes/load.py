@@ -20,12 +20,12 @@ from pydantic import ValidationError
 from alignment.errors import Problem, RecipeError, UsageError
 from alignment.strict_yaml import KeyPath, YamlDocument, dotted, read_yaml
 from recipes.masking import is_secret_name
-from recipes.plan import section_problems
 from recipes.reading.overrides import apply_overrides
 from recipes.reading.problems import problems_of
 from recipes.reading.schema import Origin
 from recipes.reading.schema import Recipe as Recipe
 from recipes.reading.variables import Expansion, UnsetVariable, expand, names_in, replaced_at, strings_below
+from recipes.sections import section_problems
 
 
 def load_recipe(

@@ -1,7 +1,6 @@
 """From a recipe to its stages: each kind with its inputs, in order, with what it starts from.  No torch.
 
-The one place that asks whether a section of the recipe is there, and so the one that knows what each stage is handed;
-and what no section can see alone: a stage that needs an absent one, versions that do not exist.
+The one place that asks whether a section of the recipe is there, and so the one that knows what each stage is handed.
 
 `rlhf: {versions: 5, ppo_from: 5}` becomes rlhf-v1 … rlhf-v4, rlhf-v5-rejection and rlhf-v5; Ghost Attention comes
 after its version, and the next version starts from its model (Llama 2 paper, 3.3).
@@ -11,19 +10,20 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from alignment.annotate.settings import WORLD
 from alignment.data.record_types import DOCUMENTS, PREFERENCES
-from alignment.data.settings import DataSettings, SourceSettings
+from alignment.data.settings import DataSettings
 from alignment.errors import UsageError
 from alignment.evaluate.compared import Compared
-from alignment.settings import Settings
-from alignment.strict_yaml import KeyPath, dotted
 from alignment.train.settings import ReplaySource
 from alignment.world.settings import WorldSettings
 from recipes.reading.schema import Recipe
+from recipes.reading.sources_said import sources_said
 from recipes.stages.apart import Apart, Section
+from recipes.stages.collect import COLLECT, CollectInputs
 from recipes.stages.compared_pairs import ComparedPairs
 from recipes.stages.control import CONTROL, ControlInputs
 from recipes.stages.evaluate import EVALUATE, EvaluateInputs
@@ -108,7 +108,7 @@ class _Plan:
     def world(self, *read: DataSettings | Replay | None, judged: bool = False) -> WorldSettings | None:
         """The embedded world for a stage that reads it, or judges by it."""
         data = [part.documents if isinstance(part, Replay) else part for part in read]
-        return self.recipe.world if judged or any(_sources(part, (), "world") for part in data) else None
+        return self.recipe.world if judged or any(sources_said(part, (), "world") for part in data) else None
 
     def replay(self, key: str, settings: ReplaySource | None) -> Replay | None:
         """The documents that a stage replays, where it is asked to."""
@@ -145,6 +145,7 @@ def stages_of(recipe: Recipe) -> tuple[PlannedStage, ...]:
     # the models that the evaluation compares; a chat model's own base is one of them
     models = plan.making(Makes.POLICY) if recipe.sft is not None else []
     chat = policy
+    _collect(plan, policy, tokenizer)
     judges = _reward_models(plan, policy, tokenizer)
     policy = _versions(plan, policy, tokenizer, judges, models)
     _controls(plan, chat, tokenizer)
@@ -192,6 +193,20 @@ def _tokenizer_inputs(plan: _Plan) -> TokenizerInputs:
         chats=chats,
         checkpoint=recipe.model if taken else None,
     )
+
+
+def _collect(plan: _Plan, chat: str | None, tokenizer: str) -> None:
+    settings = plan.recipe.collect
+    if settings is None:
+        return
+    variants = settings.variants or tuple(name for name in (chat,) if name is not None)
+    inputs = CollectInputs(
+        world=plan.world(settings.prompts, settings.safety_prompts, judged=settings.annotator == WORLD),
+        settings=settings,
+        variants=variants,
+        **(plan.start(None) if not variants else {}),
+    )
+    plan.add(COLLECT, "collect", inputs, *variants, tokenizer=tokenizer)
 
 
 def _reward_models(plan: _Plan, chat: str | None, tokenizer: str) -> RewardModels | None:
@@ -327,7 +342,7 @@ def _reads_files(data: DataSettings) -> bool:
     return bool(data.held_out_fraction) or any(source.path or source.hub for source in data.sources)
 
 
-def _holds_out(data: DataSettings, test: float) -> bool:
+def holds_out(data: DataSettings, test: float) -> bool:
     """Whether a data set has a test part: sources of its own, a town's, or a share of its prompts."""
     return bool(data.held_out or any(source.world for source in data.train) or (test and _reads_files(data)))
 
@@ -402,122 +417,3 @@ def find_stages(stages: tuple[PlannedStage, ...], name: str) -> tuple[str, ...]:
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(names)}"
     raise UsageError(f"the recipe has no stage {name[:100]!r}; {hint}")
-
-
-def section_problems(recipe: Recipe) -> list[tuple[KeyPath, str]]:
-    """Every mismatch between a recipe's sections, as (key, sentence)."""
-    found: list[tuple[KeyPath, str]] = []
-
-    def need(key: KeyPath, message: str) -> None:
-        found.append((key, message))
-
-    has_base = recipe.pretrain is not None or recipe.model.path is not None
-    if not has_base:
-        need(("model",), "names no path and there is no section pretrain; add `pretrain:` or say model.path")
-    if recipe.tokenizer.path is None and recipe.tokenizer_data is None and recipe.model.path is None:
-        need(
-            ("tokenizer",),
-            "has neither path nor data and there is no section pretrain; say tokenizer.path or tokenizer.data",
-        )
-    if recipe.model.path is not None and recipe.tokenizer.path is None and recipe.tokenizer.data is not None:
-        need(
-            ("tokenizer", "data"),
-            "trains a new tokenizer for the checkpoint in model.path, which has its own; leave it out",
-        )
-    has_chat = recipe.sft is not None or (recipe.model.path is not None and recipe.pretrain is None)
-    for name in ("reward", "rlhf", "gatt"):
-        if getattr(recipe, name) is not None and not has_chat:
-            need(
-                (name,),
-                "needs a chat model: add the section sft, or start from a chat checkpoint (model.path, no pretrain)",
-            )
-    if recipe.rlhf is not None:
-        if recipe.reward is None:
-            need(("rlhf",), "needs the reward models; add the section reward")
-        if recipe.rlhf.ppo_from > recipe.rlhf.versions + 1:
-            need(
-                ("rlhf", "ppo_from"),
-                f"is {recipe.rlhf.ppo_from}; there are {recipe.rlhf.versions} versions, "
-                f"{recipe.rlhf.versions + 1} means never",
-            )
-        if recipe.rlhf.rejection.sft_share > 0 and recipe.sft is None:
-            need(("rlhf", "rejection", "sft_share"), "mixes in SFT dialogues; add the section sft or set it to 0")
-        if recipe.rlhf.controls and recipe.sft is None:
-            need(("rlhf", "controls"), "train on SFT's demonstrations; add the section sft or leave controls out")
-    if recipe.gatt is not None:
-        versions = recipe.rlhf.versions if recipe.rlhf else 0
-        if recipe.gatt.after > versions:
-            absent = f"there are {versions} versions" if versions else "there is no section rlhf"
-            need(("gatt", "after"), f"is {recipe.gatt.after}; {absent}, 0 means the last model")
-        anew = recipe.rlhf is not None and recipe.rlhf.rejection.start_from == "sft"
-        if anew and 0 < recipe.gatt.after < versions:
-            need(
-                ("gatt", "after"),
-                f"is {recipe.gatt.after} and rlhf.rejection.start_from is sft: version {recipe.gatt.after + 1} would "
-                f"start from the SFT model and lose what Ghost Attention taught; say gatt.after: 0, or latest",
-            )
-        if recipe.gatt.sft_share > 0 and recipe.sft is None:
-            need(("gatt", "sft_share"), "mixes in SFT dialogues; add the section sft or set it to 0")
-    if recipe.gatt is not None and not _holds_out(recipe.gatt.data, recipe.shares[0]):
-        need(("gatt", "data"), "holds nothing out to measure with; add held_out sources, or a share for it: split.test")
-    if recipe.pretrain is None:
-        for key, replay in _replays(recipe).items():
-            if replay.source is None:
-                need(
-                    key,
-                    "asks for documents, and there is no section pretrain to take them from; name them: "
-                    f"{dotted(key)}.source",
-                )
-    if recipe.world is None:
-        for key in _sources(recipe, (), "world"):
-            need(key, "reads the embedded world; add the section `world: {}`")
-    if not found:  # a plan can be made
-        found += _stage_source_problems(recipe)
-    return found
-
-
-def _stage_source_problems(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
-    """Sources that read a stage which is not there, makes no records, or comes too late."""
-    plan = {stage.name: stage for stage in stages_of(recipe)}
-    readers = {data.key: stage for stage in reversed(plan.values()) for data in stage.inputs.data()}
-    for key, name in _sources(recipe, (), "stage").items():
-        sections = [section for section in readers if dotted(key).startswith(f"{section}.")]
-        if not sections:
-            continue  # no stage reads it: PPO in no version
-        reader = readers[max(sections, key=len)]
-        earlier = [s.name for s in plan.values() if s.makes(Makes.RECORDS) and s.number < reader.number]
-        right = f"right is {' or '.join(earlier)}" if earlier else "no stage before it makes any"
-        if name not in plan:
-            yield key, f"is {name!r}, which is no stage of this recipe; {right}"
-        elif not plan[name].makes(Makes.RECORDS):
-            yield key, f"is {name!r}, a stage that makes no records; {right}"
-        elif plan[name].number >= reader.number:
-            yield key, f"is {name!r}, which comes after {reader.name}, the stage that would read it; {right}"
-
-
-def _replays(recipe: Recipe) -> dict[KeyPath, ReplaySource]:
-    """Every setting that asks for documents to replay: its key -> what it says."""
-    asked: dict[KeyPath, ReplaySource | None] = {}
-    if recipe.sft is not None:
-        asked["sft", "replay"] = recipe.sft.replay
-    if recipe.rlhf is not None:
-        asked["rlhf", "rejection", "replay"] = recipe.rlhf.rejection.replay
-        asked["rlhf", "ppo", "replay"] = recipe.rlhf.ppo.replay
-    if recipe.gatt is not None:
-        asked["gatt", "replay"] = recipe.gatt.replay
-    return {key: replay for key, replay in asked.items() if replay is not None}
-
-
-def _sources(value: Any, path: KeyPath, field: str) -> dict[KeyPath, str]:
-    """Below a settings value, every source that says this field: its key -> what it says."""
-    found: dict[KeyPath, str] = {}
-    if isinstance(value, SourceSettings):
-        if (said := getattr(value, field)) is not None:
-            found[(*path, field)] = said
-    elif isinstance(value, Settings):
-        for name in type(value).model_fields:
-            found |= _sources(getattr(value, name), (*path, name), field)
-    elif isinstance(value, (list, tuple)):
-        for index, item in enumerate(value):
-            found |= _sources(item, (*path, index), field)
-    return found

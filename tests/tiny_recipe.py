@@ -22,6 +22,12 @@ TINY = (
     # so that so few steps teach some answers to end
     "sft.optimizer.learning_rate=5e-3",
     "sft.optimizer.warmup_steps=2",
+    "collect.num_prompts=8",
+    "collect.num_held_out=4",
+    "collect.answers=3",
+    "collect.pairs_per_prompt=3",
+    "collect.max_new_tokens=8",
+    "collect.keep_cut=true",
     "reward.helpfulness.max_steps=3",
     "reward.safety.max_steps=3",
     "rlhf.rejection.prompts_per_version=6",

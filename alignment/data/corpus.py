@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar, cast
 from alignment.data.comparisons import set_aside
 from alignment.data.forms.readers import Kind
 from alignment.data.identity import Record, content_key, prompt_key
+from alignment.data.mixing import Mixture, mix_by_share
 from alignment.data.record_types import RecordType
 from alignment.data.rows.quarantine import BadRow, write_quarantine
 from alignment.data.settings import DataSettings, SourceSettings, data_settings
@@ -42,6 +43,7 @@ class DataReport:
         duplicates: records with the same text as an earlier one of their part; dropped or kept as asked.
         on_duplicate: what was done with them.
         quarantine: the file with the rows set aside, None where none was asked for.
+        mixture: what was drawn of other data, where the data set mixes some in.
     """
 
     kind: str
@@ -59,6 +61,7 @@ class DataReport:
     duplicates: int = 0
     on_duplicate: str = "drop"
     quarantine: str | None = None
+    mixture: Mixture | None = None
 
     @property
     def bad(self) -> int:
@@ -72,7 +75,10 @@ class DataReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values, for manifests and the report's section."""
-        return asdict(self)
+        told = asdict(self)
+        if self.mixture is None:
+            del told["mixture"]
+        return told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,22 +218,30 @@ def _load(
             )
             report.sources.append(told)
             into.extend(records)
+            if settings.mix is not None:
+                read.label_of |= {id(record): source.label for record in records}
         if kind == "preferences":
-            kept, report.set_aside = set_aside([*read.train, *read.named], bad)
+            kept, report.set_aside = set_aside([*read.train, *read.mixed, *read.named], bad)
             stay = {id(record) for record in kept}
-            for records in (read.train, read.named):
+            for records in (read.train, read.mixed, read.named):
                 records[:] = [record for record in records if id(record) in stay]
     finally:
         if quarantine is not None:
             write_quarantine(quarantine, bad)
-    return _put_together(read, settings, split, report)
+    return _put_together(read, settings, split, report, seed)
 
 
 @dataclass(kw_only=True)
 class _Read:
-    """What the sources gave: to train on, held out by name, and a town's own validation and test parts."""
+    """What the sources gave: to train on, to mix in, held out by name, and a town's own validation and test parts.
+
+    Attributes:
+        label_of: a record's identity -> its source's label, where there is other data to mix in.
+    """
 
     train: list[Record] = field(default_factory=list)
+    mixed: list[Record] = field(default_factory=list)
+    label_of: dict[int, str] = field(default_factory=dict)
     named: list[Record] = field(default_factory=list)
     town: list[Record] = field(default_factory=list)
     town_test: list[Record] = field(default_factory=list)
@@ -238,6 +252,8 @@ class _Read:
         """The sources to read: as which part, and where its records go."""
         for source in settings.train:
             yield "train", source, self.train
+        for source in settings.mix.sources if settings.mix is not None else ():
+            yield "mixed", source, self.mixed
         for source in settings.held_out:
             yield "held_out", source, self.town if source.world else self.named
         if with_test:
@@ -246,13 +262,20 @@ class _Read:
                     yield "test", source, self.town_test
 
 
-def _put_together(read: _Read, settings: DataSettings, split: Split | None, report: DataReport) -> Loaded[Record]:
+def _put_together(
+    read: _Read, settings: DataSettings, split: Split | None, report: DataReport, seed: int
+) -> Loaded[Record]:
     """Divide, drop what is held out by name from the rest, drop what stands there twice, and count."""
     divided = divide(read.train, settings, split)
     report.apart, report.notes = divided.apart, divided.notes
-    held = {prompt_key(record, settings.split_by) for record in (*read.named, *read.town)}
-    train = [record for record in divided.train if prompt_key(record, settings.split_by) not in held]
-    report.overlap = len(divided.train) - len(train)
+    mixable = divide(read.mixed, settings, split).train if read.mixed else []
+    report.apart += len(read.mixed) - len(mixable)  # what the split would hold out of other data measures nothing
+    held = {
+        prompt_key(record, settings.split_by)
+        for record in (*read.named, *read.town, *(divided.validation if mixable else ()))
+    }
+    train = [record for record in (*divided.train, *mixable) if prompt_key(record, settings.split_by) not in held]
+    report.overlap = len(divided.train) + len(mixable) - len(train)
     if split is not None:
         rest = [record for record in train if not split.held_out.repeated_by(record)]
         moved = [record for record in divided.validation if not split.held_out.asked_by(record)]
@@ -262,6 +285,13 @@ def _put_together(read: _Read, settings: DataSettings, split: Split | None, repo
 
     same: Callable[[Record], str] = (lambda record: prompt_key(record)) if report.kind == "prompts" else content_key
     train = _without_duplicates(train, same, report)
+    if settings.mix is not None:
+        foreign = {id(record) for record in mixable}
+        own = [record for record in train if id(record) not in foreign]
+        others = [record for record in train if id(record) in foreign]
+        train, report.mixture = mix_by_share(
+            own, others, settings.mix.share, read.label_of, seed=seed, name=report.kind
+        )
     held_out = _without_duplicates([*divided.validation, *read.town, *read.named], same, report)
     by_name = {id(record) for record in read.named}
     named = [record for record in held_out if id(record) in by_name]

@@ -110,6 +110,9 @@ class SourceSettings(Settings):
         added=True,
         pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$",
     )
+    campaign: Literal["helpfulness", "safety"] | None = setting(
+        None, "stage: only the records of this campaign; null: all", added=True
+    )
     subset: str | None = setting(None, "hub: the data set's configuration")
     split: str = setting("train", "hub: the split")
     revision: str | None = setting(None, "hub: branch, tag or commit; a commit makes the run repeatable")
@@ -167,6 +170,10 @@ class SourceSettings(Settings):
             )
         if given[0] in ("world", "stage") and (self.form != "auto" or self.columns):
             raise ValueError(f"a {given[0]} source is made of records already: leave form and columns out")
+        if self.campaign is not None and given[0] != "stage":
+            raise ValueError(
+                f"campaign picks records of a stage; a {given[0]} source has none to pick by: leave it out"
+            )
         return self
 
     @field_validator("document_separator", "document_start")
@@ -196,7 +203,9 @@ class SourceSettings(Settings):
             return named
         if self.hub:
             return f"hub:{self.hub}@{self.split}"
-        return f"world:{self.world}" if self.world else f"stage:{self.stage}"
+        if self.world:
+            return f"world:{self.world}"
+        return f"stage:{self.stage}" + (f"/{self.campaign}" if self.campaign else "")
 
 
 class SplitSettings(Settings):
@@ -232,10 +241,24 @@ class SplitSettings(Settings):
         return self
 
 
+class MixSettings(Settings):
+    """Other data beside a data set's own, by proportion (Llama 2 paper, 3.2.2)."""
+
+    sources: tuple[SourceSettings, ...] = setting(
+        ..., "the other data, drawn from uniformly, all sources together", min_length=1
+    )
+    share: float = setting(
+        ..., "their share of all that is trained on: 0.5 is as many again as train's own, all of which stay", gt=0, lt=1
+    )
+
+
 class DataSettings(Settings):
     """A data set: what is trained on and what is held out."""
 
     train: tuple[SourceSettings, ...] = setting(..., "sources to train on, read in this order", min_length=1)
+    mix: MixSettings | None = setting(
+        None, "other data to train on too, as a share of the whole; none of it is held out", added=True
+    )
     held_out: tuple[SourceSettings, ...] = setting((), "sources kept for evaluation")
     held_out_fraction: float = setting(
         0.0,
@@ -262,7 +285,8 @@ class DataSettings(Settings):
     @property
     def sources(self) -> tuple[SourceSettings, ...]:
         """Every source, train's first."""
-        return (*self.train, *self.held_out)
+        mixed = self.mix.sources if self.mix is not None else ()
+        return (*self.train, *mixed, *self.held_out)
 
 
 def data_settings(given: DataSettings | Path | str, held_out_fraction: float = 0.0) -> DataSettings:

@@ -29,8 +29,13 @@ from alignment.store.regular import open_regular
 # Enough bad rows to judge by before the end: a file of rubbish is not read through.
 EARLY_ROWS = 10_000
 ROWS_LOOKED_AT = 32  # rows and faults at the beginning by which `auto` finds the form
-SourcePart = Literal["train", "held_out", "test"]
-_TOWN_SPLIT: Mapping[SourcePart, str] = {"train": "train", "held_out": "validation", "test": "test"}
+SourcePart = Literal["train", "mixed", "held_out", "test"]
+_TOWN_SPLIT: Mapping[SourcePart, str] = {
+    "train": "train",
+    "mixed": "train",
+    "held_out": "validation",
+    "test": "test",
+}
 StageFolder = Callable[[str], Path]  # a stage's name -> its folder; raises where it is none that may be read
 
 
@@ -113,7 +118,7 @@ def read_source(
     allowed = settings.max_bad_fraction if settings.max_bad_fraction is not None else max_bad_fraction
     mine: list[BadRow] = []
     if settings.stage:
-        made = _read_stage(settings, kind, seed, stage_folder, report, mine)
+        made = _read_stage(settings, kind, part, seed, stage_folder, report, mine)
         bad.extend(mine)
         _judge_bad(settings, report, mine, allowed, quarantine)
         return made, report
@@ -259,12 +264,17 @@ def _read_world(
 def _read_stage(
     settings: SourceSettings,
     kind: Kind,
+    part: SourcePart,
     seed: int,
     stage_folder: StageFolder | None,
     report: SourceReport,
     bad: list[BadRow],
 ) -> list[Record]:
-    """The records that another stage wrote; what a model said in them is looked at as any file's text is."""
+    """The records that another stage wrote; what a model said in them is looked at as any file's text is.
+
+    A stage may say in a record's `meta` which part of the data it is for (`part`: "train" or "held_out") and which
+    campaign it belongs to: only what is asked for is read, and nothing else counts as read.
+    """
     if stage_folder is None:
         raise DataError(f"{settings.label} reads another stage's records, and no run was given; pass stage_folder=")
     path = stage_folder(settings.stage or "") / RECORDS_FILE
@@ -273,8 +283,14 @@ def _read_stage(
     place = f"{settings.stage}/{RECORDS_FILE}"
     report.form, report.files[place] = "records", file_sha256(path)
 
+    wanted = {"part": "held_out" if part == "held_out" else "train", "campaign": settings.campaign}
+
     def sound() -> Iterator[Record]:
         for number, record in enumerate(read_records(path), start=1):
+            if record.meta.get("part", wanted["part"]) != wanted["part"]:
+                continue
+            if settings.campaign is not None and record.meta.get("campaign") != settings.campaign:
+                continue
             try:
                 for where, text in _messages(record):
                     check_message(text, where)
@@ -294,6 +310,9 @@ def _read_stage(
 
     records = _take(settings, kind, seed, sound(), report)
     report.quarantined = count_reasons(bad)
+    if not report.read:
+        which = [settings.campaign or "", "held-out" if part == "held_out" else "training"]
+        report.warnings.append(f"{settings.label}: {place} holds no {' '.join(filter(None, which))} records")
     return records
 
 

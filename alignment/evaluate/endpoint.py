@@ -8,16 +8,25 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Literal
 
 from alignment.errors import DataError
 from alignment.evaluate.chat_endpoint import ChatEndpoint
 from alignment.evaluate.settings import EndpointSettings
-from alignment.evaluate.verdicts import pair_prompt, read_choice, read_scores, score_prompt
+from alignment.evaluate.verdicts import (
+    graded_prompt,
+    pair_prompt,
+    read_choice,
+    read_graded,
+    read_scores,
+    score_prompt,
+)
 from alignment.generate.draw import JOURNALS
 from alignment.judging import Decision
-from alignment.records import Answer, Dialogue
+from alignment.records import GRADES, Answer, Dialogue, Grade
 from alignment.store.journal import Journal
 from alignment.train.session import Session
 
@@ -111,6 +120,38 @@ def compare_answers(endpoint: ChatEndpoint, dialogue: Dialogue, first: str, seco
     if forward is None or backward is None:
         return None
     return forward if forward == -backward else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradedChoice:
+    """Which of two answers is better (1 the first, -1 the second, 0 unsure), and how much."""
+
+    preferred: Literal[1, 0, -1]
+    grade: Grade | None = None
+
+
+def grade_answers(
+    endpoint: ChatEndpoint, dialogue: Dialogue, first: str, second: str, *, campaign: str
+) -> GradedChoice | None:
+    """Two answers compared in both orders by a campaign's guidelines, with the weaker one of the two grades.
+
+    Args:
+        campaign: "helpfulness" or "safety".
+
+    Returns:
+        Unsure where the orders do not agree on the better answer; None if the reply to either holds no verdict.
+
+    Raises:
+        DataError: the endpoint does not answer.
+    """
+    forward = read_graded(endpoint.ask(graded_prompt(dialogue, first, second, campaign)))
+    backward = read_graded(endpoint.ask(graded_prompt(dialogue, second, first, campaign)))
+    if forward is None or backward is None:
+        return None
+    grades = [grade for _, grade in (forward, backward) if grade is not None]
+    if forward[0] == 0 or forward[0] != -backward[0]:
+        return GradedChoice(preferred=0)
+    return GradedChoice(preferred=1 if forward[0] > 0 else -1, grade=min(grades, key=GRADES.index))
 
 
 def _key(answer: Answer) -> str:

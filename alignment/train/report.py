@@ -106,6 +106,7 @@ def data_section(folders: Mapping[str, Path]) -> Section:
             readers.setdefault(json.dumps([part, _counts(report)], sort_keys=True), []).append(stage)
     rows: list[tuple[Cell, ...]] = []
     totals: list[tuple[Cell, ...]] = []
+    mixed: list[tuple[Cell, ...]] = []
     reasons: dict[tuple[str, str, int], None] = {}
     for found, stages in readers.items():
         part, report = json.loads(found)
@@ -116,6 +117,13 @@ def data_section(folders: Mapping[str, Path]) -> Section:
             rows.append((part, *own, read_by))
             reasons |= {(source["name"], reason, count): None for reason, count in source["quarantined"].items()}
         reasons |= {(part, reason, count): None for reason, count in report["set_aside"].items()}
+        if mixture := report.get("mixture"):
+            whole = sum(mixture["own"].values()) + sum(mixture["drawn"].values())
+            asked = f"{mixture['share']:.3f} of {mixture['asked']:g} asked"
+            for label, count in mixture["own"].items():
+                mixed.append((part, label, "own", count, count, count / whole, asked))
+            for label, count in mixture["drawn"].items():
+                mixed.append((part, label, "mixed in", mixture["available"][label], count, count / whole, asked))
         kept = (report["held_out"], report["test"], report["apart"])
         repeats = report["overlap"] + report["repeated"]
         totals.append((part, report["train"], *kept, report["duplicates"], repeats, read_by))
@@ -124,6 +132,9 @@ def data_section(folders: Mapping[str, Path]) -> Section:
         note = "Kept apart: prompts that other stages measure themselves by, so that no stage trains on them."
         details.append(Table(title="Data after cleaning", columns=_CLEANED, rows=tuple(totals), note=note))
         details.append(Table(title="Data, source by source", columns=_SOURCES, rows=tuple(rows)))
+    if mixed:
+        note = "All of a set's own records, and others drawn uniformly from what the other sources have together."
+        details.append(Table(title="Mixtures as drawn", columns=_MIXED, rows=tuple(mixed), note=note))
     if reasons:
         note = "Each row set aside stands in the stage's quarantine file with file, line and reason."
         heads = ("source", "reason", "rows")
@@ -138,6 +149,7 @@ _CLEANED = (
     *("duplicates dropped", "held-out repeats dropped", "read by"),
 )
 _SOURCES = ("set", "source", "part", "rows read", "records", "quarantined", "skipped", "read by")
+_MIXED = ("set", "source", "as", "records there", "drawn", "share of the whole", "mixed in, all together")
 
 
 def _reports(folder: Path) -> Mapping[str, Any]:
@@ -152,7 +164,8 @@ def _counts(report: Mapping[str, Any]) -> dict[str, Any]:
     sources = [{key: source[key] for key in own} for source in report["sources"]]
     split = {key: report.get(key, 0) for key in ("test", "apart", "repeated")}
     counts = {key: report[key] for key in ("train", "held_out", "duplicates", "overlap")}
-    return {"sources": sources, "set_aside": report.get("set_aside", {}), **counts, **split}
+    mixture = {"mixture": report["mixture"]} if report.get("mixture") else {}
+    return {"sources": sources, "set_aside": report.get("set_aside", {}), **counts, **split, **mixture}
 
 
 def _number(row: Mapping[str, Any], key: str, folder: Path) -> float:

@@ -79,8 +79,9 @@ def _explained(text: str) -> str:
     for number, path in _first_keys(document):
         said = described.get(tuple("*" if isinstance(part, int) else part for part in path))
         line = lines[number - 1]
-        if said and "#" not in line and len(line) + len(said) + 3 <= _WIDEST:
-            lines[number - 1] = f"{line:<23} # {said}"
+        explained = f"{line:<23} # {said}"
+        if said and "#" not in line and len(explained) + len("# ") <= _WIDEST:  # the line may be commented out
+            lines[number - 1] = explained
     return "\n".join(lines)
 
 

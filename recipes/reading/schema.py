@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import PrivateAttr, model_validator
 
+from alignment.annotate.settings import CollectSettings
 from alignment.data.record_types import DIALOGUES, DOCUMENTS, PREFERENCES, PROMPTS, RecordType
 from alignment.data.settings import DataSettings, SplitSettings
 from alignment.evaluate.settings import EvaluateSettings
@@ -27,7 +28,7 @@ from reward.settings import BroughtReward, RewardSettings
 from rl.settings import RlhfSettings
 
 # sections with data of their own: the one that takes a user's chats, and those that come after it
-CHATS, AFTER_CHATS = "sft", ("reward", "rlhf", "gatt")
+CHATS, AFTER_CHATS = "sft", ("collect", "reward", "rlhf", "gatt")
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
 
@@ -171,6 +172,9 @@ class Recipe(Settings):
     model: ModelSettings = setting(ModelSettings(), "the core's shape, or the checkpoint to start from")
     pretrain: PretrainStageSettings | None = setting(None, "stage pretrain; none: start from model.path")
     sft: SftStageSettings | None = setting(None, "stage sft")
+    collect: CollectSettings | None = setting(
+        None, "stage collect: preferences on the policy's own answers, read as {stage: collect}", added=True
+    )
     reward: RewardPair | None = setting(None, "stages reward-helpfulness and reward-safety")
     rlhf: RlhfSettings | None = setting(None, "stages rlhf-v1 … rlhf-vN")
     gatt: GattStageSettings | None = setting(None, "stage gatt")
@@ -198,6 +202,10 @@ class Recipe(Settings):
             found["pretrain.data"] = self.pretrain.data, DOCUMENTS
         if self.sft is not None:
             found["sft.data"] = self.sft.data, DIALOGUES
+        if self.collect is not None:
+            found["collect.prompts"] = self.collect.prompts, PROMPTS
+            if self.collect.safety_prompts is not None:
+                found["collect.safety_prompts"] = self.collect.safety_prompts, PROMPTS
         if self.reward is not None:
             for role, settings in self.reward.by_role().items():
                 if settings.data is not None:  # a brought reward is trained on none

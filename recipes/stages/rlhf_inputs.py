@@ -59,23 +59,28 @@ class Campaigns:
 
 @dataclass(frozen=True, kw_only=True)
 class CampaignPrompts:
-    """Prompts of both campaigns (Llama 2 paper, 3.2.3); safety prompts are scored by the safety model."""
+    """Prompts of both campaigns (Llama 2 paper, 3.2.3); safety prompts are scored by the safety model.
+
+    Attributes:
+        section: of the recipe, that holds them.
+    """
 
     helpfulness: DataSettings
     safety: DataSettings | None
+    section: str = "rlhf"
 
     def reads(self) -> Reads:
         """Both sections; one that is left out stands there as null."""
-        return {"rlhf.prompts": self.helpfulness, "rlhf.safety_prompts": self.safety}
+        return {f"{self.section}.prompts": self.helpfulness, f"{self.section}.safety_prompts": self.safety}
 
     def data(self) -> tuple[DataSet[Dialogue], ...]:
         """One data set per campaign."""
-        found = [
-            DataSet(key="rlhf.prompts", settings=self.helpfulness, records=PROMPTS, campaign="helpfulness"),
-        ]
-        if self.safety is not None:
-            found.append(DataSet(key="rlhf.safety_prompts", settings=self.safety, records=PROMPTS, campaign="safety"))
-        return tuple(found)
+        given = (("prompts", "helpfulness", self.helpfulness), ("safety_prompts", "safety", self.safety))
+        return tuple(
+            DataSet(key=f"{self.section}.{key}", settings=settings, records=PROMPTS, campaign=campaign)
+            for key, campaign, settings in given
+            if settings is not None
+        )
 
     def prepare(self, lens: Lens, sampling: SamplingSettings) -> tuple[Prepared, ...]:
         """Which prompts leave room for an answer, by the rule that draws them."""

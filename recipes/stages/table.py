@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from recipes.stages.collect import COLLECT
 from recipes.stages.control import CONTROL
 from recipes.stages.evaluate import EVALUATE
 from recipes.stages.gatt import GATT
@@ -17,5 +18,6 @@ from recipes.stages.sft import SFT
 from recipes.stages.tokenizer import TOKENIZER
 
 STAGES: dict[str, StageKind[Any, Any]] = {
-    kind.name: kind for kind in (TOKENIZER, PRETRAIN, SFT, REWARD, REJECTION, PPO, GATT, CONTROL, EVALUATE, REPORT)
+    kind.name: kind
+    for kind in (TOKENIZER, PRETRAIN, SFT, COLLECT, REWARD, REJECTION, PPO, GATT, CONTROL, EVALUATE, REPORT)
 }

@@ -22,7 +22,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("alignment.model", "alignment.text", "alignment.report"),
     ("alignment.batch", "alignment.policy", "alignment.data", "alignment.world"),
     ("alignment.train", "alignment.generate"),
-    ("alignment.evaluate", "reward", "gatt"),
+    ("alignment.evaluate", "alignment.annotate", "reward", "gatt"),
     ("rl",),
     # the corridors of recipes
     ("recipes.masking",),

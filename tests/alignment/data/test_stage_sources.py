@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from alignment.data.corpus import load_dialogues, load_prompts
+from alignment.data.corpus import load_dialogues, load_preferences, load_prompts
 from alignment.data.rows.written import write_records
 from alignment.data.settings import DataSettings, SourceSettings
 from alignment.errors import DataError, TooManyBadRows
-from alignment.records import Dialogue, Source, Turn
+from alignment.records import Dialogue, Preference, Source, Turn
 
 TURNS = (Turn(role="user", content="Why?"), Turn(role="assistant", content="Because."))
 
@@ -66,3 +66,32 @@ def test_a_stage_that_wrote_no_records_and_a_call_without_a_run_are_told(tmp_pat
         load_dialogues(data, seed=0, quarantine=None, stage_folder=lambda name: tmp_path / name)
     with pytest.raises(DataError, match="pass stage_folder="):
         load_dialogues(data, seed=0, quarantine=None)
+
+
+def pair(campaign: str, part: str, line: int) -> Preference:
+    meta = {"campaign": campaign, "part": part}
+    asked = dialogue("x", line).prompt()
+    return Preference(prompt=asked, chosen=f"yes {line}", rejected="no", source=Source(file="m", line=line), meta=meta)
+
+
+def pairs_of(folder: Path, *sources: SourceSettings) -> Any:
+    return load_preferences(DataSettings(train=sources), stage_folder=lambda name: folder)
+
+
+def test_a_campaign_and_a_part_pick_a_stages_records(tmp_path: Path) -> None:
+    records = [pair("safety", "train", 1), pair("safety", "held_out", 2), pair("helpfulness", "train", 3)]
+    write_records(tmp_path / "records.jsonl", records)
+    loaded = pairs_of(tmp_path, SourceSettings(stage="pairs"), SourceSettings(stage="pairs", campaign="safety"))
+    assert [record.source.line for record in loaded.train] == [1, 3]  # the second source's is the same record
+    assert [source.read for source in loaded.report.sources] == [2, 1]
+
+
+def test_a_stage_without_a_record_of_the_campaign_is_told(tmp_path: Path) -> None:
+    write_records(tmp_path / "records.jsonl", [pair("helpfulness", "train", 1)])
+    loaded = pairs_of(tmp_path, SourceSettings(stage="pairs"), SourceSettings(stage="pairs", campaign="safety"))
+    assert loaded.report.warnings == ["stage:pairs/safety: pairs/records.jsonl holds no safety training records"]
+
+
+def test_a_campaign_is_refused_where_records_have_none() -> None:
+    with pytest.raises(ValueError, match="picks records of a stage; a path source has none to pick by"):
+        SourceSettings(path="pairs.jsonl", campaign="safety")

@@ -66,10 +66,11 @@ def test_the_commented_stages_are_those_of_the_shipped_recipe(tmp_path: Path) ->
     text = begun_recipe(
         shipped.read_text(encoding="utf-8"), origin="quickstart", name="x", file="x.yaml", data="c.jsonl"
     )
-    head, _, rest = text.partition("# reward:")
-    (tmp_path / "x.yaml").write_text(head + "reward:" + rest.replace("\n# ", "\n"))
+    head, _, rest = text.partition("# collect:")
+    (tmp_path / "x.yaml").write_text(head + "collect:" + rest.replace("\n# ", "\n"))
     recipe, old = load_recipe(tmp_path / "x.yaml"), load_recipe(shipped)
-    assert (recipe.reward, recipe.rlhf, recipe.gatt) == (old.reward, old.rlhf, old.gatt)
+    for section in ("collect", "reward", "rlhf", "gatt"):
+        assert getattr(recipe, section) == getattr(old, section)
 
 
 def test_its_keys_are_explained(folder: Path) -> None:

@@ -1,0 +1,159 @@
+"""Collecting preferences (Llama 2 paper, 3.2.1): a policy's own answers in pairs, compared, as records to learn from.
+
+1. every variant answers the prompts at every temperature;
+2. answers of two variants are paired; what is the same is never asked;
+3. an annotator compares each pair, a second one some of them;
+4. what was preferred is written to `records.jsonl`, which reward models read as `{stage: collect}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from alignment.annotate.annotator import Annotator, Question
+from alignment.annotate.answers import draw_answers
+from alignment.annotate.counting import (
+    HELD_OUT,
+    TRAIN,
+    agreement_of,
+    campaign_of,
+    count_campaigns,
+    count_grades,
+    count_people,
+    count_preferred,
+)
+from alignment.annotate.judging import Judged, judge_questions
+from alignment.annotate.pairs import Drawn, draw_pairs
+from alignment.annotate.result import COLLECT_FILE, CollectResult
+from alignment.annotate.settings import CollectSettings
+from alignment.data.rows.quarantine import write_quarantine
+from alignment.data.rows.written import RECORDS_FILE, write_records
+from alignment.errors import DataError
+from alignment.generate.draw import JOURNALS
+from alignment.given import given_prompts
+from alignment.policy.policy import Policy
+from alignment.randomness import named_generator
+from alignment.records import Dialogue, Preference, Source
+from alignment.store.atomic import write_json
+from alignment.train.session import Session
+
+SOURCE = "stage:collect"  # where the records say that they come from
+UNJUDGED_FILE = "unjudged.jsonl"
+
+_Paired = tuple[Question, Drawn, Drawn]
+
+
+def collect_preferences(
+    variants: Mapping[str, Policy | Callable[[], Policy]],
+    prompts: Iterable[Dialogue],
+    annotator: Annotator,
+    settings: CollectSettings,
+    session: Session,
+    *,
+    held_out: Iterable[Dialogue] = (),
+) -> CollectResult:
+    """Collect preferences and write them to `records.jsonl` in the session's folder.
+
+    Args:
+        variants: name -> policy, or what loads it; one is held at a time.
+        prompts: training prompts; `meta["campaign"]` says whose guidelines hold ("helpfulness" where it says nothing).
+        held_out: validation prompts, whose pairs measure what learns from the others'.
+
+    Returns:
+        The counts, which `collect.json` holds too.
+
+    Raises:
+        UsageError: what is given holds no dialogues.
+        DataError: a prompt ends with an answer, three questions running got no verdict, or no preference came of it.
+    """
+    given = {
+        TRAIN: _chosen(given_prompts(prompts, "prompts"), settings.num_prompts, session.seed, TRAIN),
+        HELD_OUT: _chosen(given_prompts(held_out, "held_out"), settings.num_held_out, session.seed, HELD_OUT)
+        if settings.num_held_out
+        else [],
+    }
+    parts = {prompt.id: part for part, asked in given.items() for prompt in asked}
+    asked = [*given[TRAIN], *given[HELD_OUT]]
+    answers = draw_answers(variants, asked, settings, session)
+    shown = [
+        (prompt, draw_pairs(answers.usable[prompt.id], settings.pairs_per_prompt, seed=session.seed, prompt=prompt.id))
+        for prompt in asked
+        if prompt.id not in answers.left_out
+    ]
+    paired: list[_Paired] = [
+        (Question(prompt=prompt, first=one.text, second=other.text, campaign=campaign_of(prompt)), one, other)
+        for prompt, pairs in shown
+        for one, other in pairs.asked
+    ]
+    questions = [question for question, _, _ in paired]
+    journal = session.folder / JOURNALS / "verdicts.jsonl"
+    judged = judge_questions(questions, annotator, session, journal, twice=settings.judged_twice)
+    records = _records(paired, judged, parts)
+    write_quarantine(session.folder / UNJUDGED_FILE, judged.set_aside)
+    if not any(record.meta["part"] == TRAIN for record in records):
+        raise DataError(
+            f"no preference came of {len(asked):,} prompts: {answers.unusable:,} of {answers.drawn:,} answers are cut, "
+            f"empty or marked, {sum(pairs.identical for _, pairs in shown):,} pairs are identical and "
+            f"{len(judged.set_aside):,} got no verdict; raise max_new_tokens or the temperatures"
+        )
+    result = CollectResult(
+        annotator=annotator.title,
+        records=len(records),
+        answers=answers.drawn,
+        unusable=answers.unusable,
+        cut=answers.cut,
+        mean_answer_tokens=answers.tokens / answers.drawn,
+        prompts_left_out=len(answers.left_out),
+        campaigns=count_campaigns(shown, questions, judged, records),
+        grades=count_grades(records),
+        chosen=count_preferred(records),
+        people=count_people(records),
+        agreement=agreement_of(judged),
+    )
+    write_json(session.folder / COLLECT_FILE, result.as_json())
+    write_records(session.folder / RECORDS_FILE, records)
+    return result
+
+
+def _chosen(prompts: Sequence[Dialogue], count: int, seed: int, part: str) -> list[Dialogue]:
+    """So many prompts of each campaign, a fixed draw; 0 takes all."""
+    found: list[Dialogue] = []
+    for campaign in dict.fromkeys(map(campaign_of, prompts)):
+        own = [prompt for prompt in prompts if campaign_of(prompt) == campaign]
+        if count and count < len(own):
+            picked = named_generator(seed, "collect-prompts", part, campaign).choice(len(own), count, replace=False)
+            own = [own[i] for i in sorted(picked.tolist())]
+        found += own
+    return found
+
+
+def _records(paired: Sequence[_Paired], judged: Judged, parts: Mapping[str, str]) -> list[Preference]:
+    """What was preferred, as records; unsure ones and unsafe answers preferred to safe ones are none."""
+    records: list[Preference] = []
+    for question, one, other in paired:
+        verdict = judged.first.get(question.key)
+        if verdict is None or not verdict.preferred or verdict.prefers_unsafe:
+            continue
+        sides = [(one, verdict.first_safe), (other, verdict.second_safe)]
+        (chosen, chosen_safe), (rejected, rejected_safe) = sides if verdict.preferred > 0 else sides[::-1]
+        meta = {
+            "campaign": question.campaign,
+            "part": parts[question.prompt.id],
+            "annotator": verdict.annotator,
+            "chosen_from": str(chosen.way),
+            "rejected_from": str(rejected.way),
+            **{name: question.prompt.meta[name] for name in ("task",) if name in question.prompt.meta},
+        }
+        records.append(
+            Preference(
+                prompt=question.prompt,
+                chosen=chosen.text,
+                rejected=rejected.text,
+                source=Source(file=SOURCE, line=len(records) + 1),
+                grade=verdict.grade,
+                chosen_safe=chosen_safe,
+                rejected_safe=rejected_safe,
+                meta=meta,
+            )
+        )
+    return records

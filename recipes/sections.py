@@ -1,0 +1,174 @@
+"""What no section of a recipe can see alone: a stage that needs an absent one, versions that are not there.  No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from alignment.annotate.settings import WORLD
+from alignment.strict_yaml import KeyPath, dotted
+from alignment.train.settings import ReplaySource
+from recipes.plan import holds_out, stages_of
+from recipes.reading.schema import Recipe
+from recipes.reading.sources_said import source_settings, sources_said
+from recipes.stages.collect import COLLECT
+from recipes.stages.kind import Makes
+
+
+def section_problems(recipe: Recipe) -> list[tuple[KeyPath, str]]:
+    """Every mismatch between a recipe's sections, as (key, sentence)."""
+    found: list[tuple[KeyPath, str]] = []
+
+    def need(key: KeyPath, message: str) -> None:
+        found.append((key, message))
+
+    has_base = recipe.pretrain is not None or recipe.model.path is not None
+    if not has_base:
+        need(("model",), "names no path and there is no section pretrain; add `pretrain:` or say model.path")
+    if recipe.tokenizer.path is None and recipe.tokenizer_data is None and recipe.model.path is None:
+        need(
+            ("tokenizer",),
+            "has neither path nor data and there is no section pretrain; say tokenizer.path or tokenizer.data",
+        )
+    if recipe.model.path is not None and recipe.tokenizer.path is None and recipe.tokenizer.data is not None:
+        need(
+            ("tokenizer", "data"),
+            "trains a new tokenizer for the checkpoint in model.path, which has its own; leave it out",
+        )
+    has_chat = recipe.sft is not None or (recipe.model.path is not None and recipe.pretrain is None)
+    for name in ("collect", "reward", "rlhf", "gatt"):
+        if getattr(recipe, name) is not None and not has_chat:
+            need(
+                (name,),
+                "needs a chat model: add the section sft, or start from a chat checkpoint (model.path, no pretrain)",
+            )
+    if recipe.rlhf is not None:
+        if recipe.reward is None:
+            need(("rlhf",), "needs the reward models; add the section reward")
+        if recipe.rlhf.ppo_from > recipe.rlhf.versions + 1:
+            need(
+                ("rlhf", "ppo_from"),
+                f"is {recipe.rlhf.ppo_from}; there are {recipe.rlhf.versions} versions, "
+                f"{recipe.rlhf.versions + 1} means never",
+            )
+        if recipe.rlhf.rejection.sft_share > 0 and recipe.sft is None:
+            need(("rlhf", "rejection", "sft_share"), "mixes in SFT dialogues; add the section sft or set it to 0")
+        if recipe.rlhf.controls and recipe.sft is None:
+            need(("rlhf", "controls"), "train on SFT's demonstrations; add the section sft or leave controls out")
+    if recipe.gatt is not None:
+        versions = recipe.rlhf.versions if recipe.rlhf else 0
+        if recipe.gatt.after > versions:
+            absent = f"there are {versions} versions" if versions else "there is no section rlhf"
+            need(("gatt", "after"), f"is {recipe.gatt.after}; {absent}, 0 means the last model")
+        anew = recipe.rlhf is not None and recipe.rlhf.rejection.start_from == "sft"
+        if anew and 0 < recipe.gatt.after < versions:
+            need(
+                ("gatt", "after"),
+                f"is {recipe.gatt.after} and rlhf.rejection.start_from is sft: version {recipe.gatt.after + 1} would "
+                f"start from the SFT model and lose what Ghost Attention taught; say gatt.after: 0, or latest",
+            )
+        if recipe.gatt.sft_share > 0 and recipe.sft is None:
+            need(("gatt", "sft_share"), "mixes in SFT dialogues; add the section sft or set it to 0")
+    if recipe.gatt is not None and not holds_out(recipe.gatt.data, recipe.shares[0]):
+        need(("gatt", "data"), "holds nothing out to measure with; add held_out sources, or a share for it: split.test")
+    if recipe.pretrain is None:
+        for key, replay in _replays(recipe).items():
+            if replay.source is None:
+                need(
+                    key,
+                    "asks for documents, and there is no section pretrain to take them from; name them: "
+                    f"{dotted(key)}.source",
+                )
+    if recipe.world is None:
+        for key in sources_said(recipe, (), "world"):
+            need(key, "reads the embedded world; add the section `world: {}`")
+    found += _annotator_problems(recipe)
+    if not found:  # a plan can be made
+        found += _variant_problems(recipe)
+    if not found:
+        found += [*_stage_source_problems(recipe), *_collected_problems(recipe)]
+    return found
+
+
+def _annotator_problems(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
+    """Prompts that the embedded world's annotators cannot judge."""
+    settings = recipe.collect
+    if settings is None or settings.annotator != WORLD:
+        return
+    if recipe.world is None:
+        yield (
+            ("collect", "annotator"),
+            "is 'world', and there is no embedded world; say `world: {}`, or an endpoint: {url: …, model: …}",
+        )
+        return
+    for field in ("path", "hub", "stage"):
+        for key in sources_said(settings, ("collect",), field):
+            yield (
+                key,
+                "is no part of the embedded world, whose annotators know the truth of its own prompts alone; name an "
+                "endpoint as collect.annotator",
+            )
+
+
+def _variant_problems(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
+    """Variants that are no stage, have no policy, or come too late."""
+    if recipe.collect is None:
+        return
+    plan = {stage.name: stage for stage in stages_of(recipe)}
+    collect = plan["collect"]
+    earlier = [stage.name for stage in plan.values() if stage.makes(Makes.POLICY) and stage.number < collect.number]
+    right = f"right is {' or '.join(earlier)}" if earlier else "no stage before it has one: leave variants out"
+    for i, name in enumerate(recipe.collect.variants):
+        key = ("collect", "variants", i)
+        if name not in plan:
+            yield key, f"is {name!r}, which is no stage of this recipe; {right}"
+        elif not plan[name].makes(Makes.POLICY):
+            yield key, f"is {name!r}, a stage that makes no policy; {right}"
+        elif plan[name].number >= collect.number:
+            yield key, f"is {name!r}, which comes after collect; {right}"
+
+
+def _collected_problems(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
+    """Sources that read what `collect` does not collect."""
+    settings = recipe.collect
+    for path, source in source_settings(recipe) if settings is not None else ():
+        if settings is None or source.stage != COLLECT.name:
+            continue
+        if source.campaign == "safety" and settings.safety_prompts is None:
+            yield (
+                (*path, "campaign"),
+                "is 'safety', and collect has no safety_prompts; add them, or leave this out",
+            )
+        if "held_out" in path and not settings.num_held_out:
+            yield (*path, "stage"), "is read as held out, and collect.num_held_out is 0; say how many prompts it keeps"
+
+
+def _stage_source_problems(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
+    """Sources that read a stage which is not there, makes no records, or comes too late."""
+    plan = {stage.name: stage for stage in stages_of(recipe)}
+    readers = {data.key: stage for stage in reversed(plan.values()) for data in stage.inputs.data()}
+    for key, name in sources_said(recipe, (), "stage").items():
+        sections = [section for section in readers if dotted(key).startswith(f"{section}.")]
+        if not sections:
+            continue  # no stage reads it: PPO in no version
+        reader = readers[max(sections, key=len)]
+        earlier = [s.name for s in plan.values() if s.makes(Makes.RECORDS) and s.number < reader.number]
+        right = f"right is {' or '.join(earlier)}" if earlier else "no stage before it makes any"
+        if name not in plan:
+            yield key, f"is {name!r}, which is no stage of this recipe; {right}"
+        elif not plan[name].makes(Makes.RECORDS):
+            yield key, f"is {name!r}, a stage that makes no records; {right}"
+        elif plan[name].number >= reader.number:
+            yield key, f"is {name!r}, which comes after {reader.name}, the stage that would read it; {right}"
+
+
+def _replays(recipe: Recipe) -> dict[KeyPath, ReplaySource]:
+    """Every setting that asks for documents to replay: its key -> what it says."""
+    asked: dict[KeyPath, ReplaySource | None] = {}
+    if recipe.sft is not None:
+        asked["sft", "replay"] = recipe.sft.replay
+    if recipe.rlhf is not None:
+        asked["rlhf", "rejection", "replay"] = recipe.rlhf.rejection.replay
+        asked["rlhf", "ppo", "replay"] = recipe.rlhf.ppo.replay
+    if recipe.gatt is not None:
+        asked["gatt", "replay"] = recipe.gatt.replay
+    return {key: replay for key, replay in asked.items() if replay is not None}

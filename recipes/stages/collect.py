@@ -1,0 +1,133 @@
+"""Stage `collect`: pairs of the policy's own answers, compared and graded, for reward models (Llama 2 paper, 3.2.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alignment.errors import UsageError
+from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Reads, Size, StageKind
+from recipes.stages.rlhf_inputs import CampaignPrompts
+
+if TYPE_CHECKING:
+    from alignment.annotate.annotator import Annotator
+    from alignment.annotate.settings import CollectSettings
+    from alignment.report.blocks import Section
+    from recipes.stages.context import StageContext
+
+START = "start"  # what the records call the checkpoint that the run began with
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectInputs(FromPolicy):
+    """All that the stage reads of the recipe.
+
+    Attributes:
+        variants: the stages whose policies answer; none: the checkpoint that the run begins with.
+    """
+
+    settings: CollectSettings
+    variants: tuple[str, ...] = ()
+
+    @property
+    def prompts(self) -> CampaignPrompts:
+        """The prompts by campaign."""
+        settings = self.settings
+        return CampaignPrompts(helpfulness=settings.prompts, safety=settings.safety_prompts, section="collect")
+
+    def reads(self) -> Reads:
+        """The section."""
+        return {**super().reads(), "collect": self.settings}
+
+    def data(self) -> tuple[DataSet[Any], ...]:
+        """The prompts by campaign."""
+        return self.prompts.data()
+
+
+def run(inputs: CollectInputs, stage: StageContext) -> dict[str, Any]:
+    """Draw, pair and compare; saves `records.jsonl`, `collect.json` and `unjudged.jsonl`."""
+    from functools import partial
+
+    from alignment.annotate.collect import collect_preferences
+
+    annotator = _annotator(inputs, stage)  # before anything is drawn: a key may be missing
+    prompts = stage.load_campaigns(inputs.data())
+    policies = {name: partial(stage.policy_of, name) for name in inputs.variants}
+    return collect_preferences(
+        policies or {START: stage.start},
+        prompts.train,
+        annotator,
+        inputs.settings,
+        stage.session,
+        held_out=prompts.validation,
+    ).as_json()
+
+
+def _annotator(inputs: CollectInputs, stage: StageContext) -> Annotator:
+    from alignment.evaluate.settings import EndpointSettings
+
+    who = inputs.settings.annotator
+    if isinstance(who, EndpointSettings):
+        from alignment.annotate.outside import EndpointAnnotator
+
+        return EndpointAnnotator(who, stage.session.stop)
+    if stage.world is None:
+        raise UsageError("collect.annotator is world, but the recipe has no section world; name an endpoint")
+    from alignment.annotate.town import TownAnnotators
+
+    return TownAnnotators(stage.world, seed=stage.session.seed)
+
+
+def prepare(inputs: CollectInputs, lens: Lens) -> tuple[Prepared, ...]:
+    """Prompts that leave room for an answer, as they are drawn."""
+    return inputs.prompts.prepare(lens, inputs.settings.sampling(inputs.settings.temperatures[0]))
+
+
+def size(inputs: CollectInputs) -> Size:
+    """Answers drawn and pairs compared."""
+    settings = inputs.settings
+    prompts = f"{settings.num_prompts:,}" if settings.num_prompts else "all"
+    if settings.num_held_out:
+        prompts += f" + {settings.num_held_out:,}"
+    ways = max(1, len(inputs.variants)) * len(settings.temperatures)
+    campaigns = " a campaign" if settings.safety_prompts is not None else ""
+    return Size(
+        first=f"{prompts} prompts{campaigns} × {ways * settings.answers} answers, {settings.pairs_per_prompt} pairs"
+    )
+
+
+def doubts(inputs: CollectInputs, result: Mapping[str, Any]) -> tuple[str, ...]:
+    """Answers that are mostly cut, pairs that are mostly the same."""
+    found = []
+    if result.get("answers") and result["unusable"] > 0.5 * result["answers"]:
+        found.append(
+            f"{result['unusable']:,} of {result['answers']:,} answers are cut, empty or marked, and in no pair; raise "
+            f"collect.max_new_tokens, or train the model further"
+        )
+    campaigns = result.get("campaigns", {}).values()
+    pairs, same = (sum(counts[key] for counts in campaigns) for key in ("pairs", "identical"))
+    if same > 0.5 * pairs:
+        found.append(f"{same:,} of {pairs:,} pairs drawn are two answers that are the same; raise collect.temperatures")
+    return tuple(found)
+
+
+def section(inputs: CollectInputs, folder: Path, name: str, result: Mapping[str, Any]) -> Section:
+    """Its chapter of the page."""
+    from alignment.annotate.report import section as collect_section
+
+    return collect_section(stage=name, result=result)
+
+
+COLLECT = StageKind(
+    name="collect",
+    does="Draw pairs of the policy's answers and have them compared",
+    run=run,
+    section=section,
+    size=size,
+    prepare=prepare,
+    doubts=doubts,
+    shown=("records",),
+    makes=frozenset({Makes.RECORDS}),
+)
