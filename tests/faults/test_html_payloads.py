@@ -101,8 +101,8 @@ FILES: dict[str, Spoil] = {
     "06-rlhf-v1/rejection.json": _pool,
     "08-rlhf-v2/stage.json": _failed,
     "09-gatt/gatt.json": _gatt,
-    "10-evaluate/evaluation.json": _evaluation,
-    "10-evaluate/answers.jsonl": _answers,
+    "11-evaluate/evaluation.json": _evaluation,
+    "11-evaluate/answers.jsonl": _answers,
     "recipe.yaml": _recipe,
 }
 
