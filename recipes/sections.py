@@ -1,4 +1,4 @@
-"""What no section of a recipe can see alone: a stage that needs an absent one, versions that are not there.  No torch."""
+"""What no section of a recipe sees alone: a stage that needs an absent one, versions that are not there.  No torch."""
 
 from __future__ import annotations
 

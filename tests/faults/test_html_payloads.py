@@ -105,14 +105,14 @@ def _recipe(value: Any, put: Callable[[str], str]) -> None:
 FILES: dict[str, Spoil] = {
     "03-sft/data.json": _data,
     "03-sft/stage.json": _result,
-    "04-reward-helpfulness/evaluation.json": _reward,
-    "05-reward-safety/noticed.json": _noticed,
-    "06-rlhf-v1/rejection.json": _pool,
-    "08-rlhf-v2/stage.json": _failed,
-    "09-gatt/gatt.json": _gatt,
-    "10-evaluate/evaluation.json": _evaluation,
-    "10-evaluate/answers.jsonl": _answers,
-    "10-evaluate/reward_models.json": _side_by_side,
+    "05-reward-helpfulness/evaluation.json": _reward,
+    "06-reward-safety/noticed.json": _noticed,
+    "07-rlhf-v1/rejection.json": _pool,
+    "09-rlhf-v2/stage.json": _failed,
+    "10-gatt/gatt.json": _gatt,
+    "12-evaluate/evaluation.json": _evaluation,
+    "12-evaluate/answers.jsonl": _answers,
+    "12-evaluate/reward_models.json": _side_by_side,
     "recipe.yaml": _recipe,
 }
 
