@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from alignment.annotate.settings import CollectSettings
 from alignment.data.forms.columns import Reading
 from alignment.data.forms.readers import READERS, detect_form
 from alignment.data.rows.json_lines import RawRow
@@ -52,5 +53,10 @@ def test_the_yaml_examples_are_settings() -> None:
     assert len(blocks) >= 4
     for block in blocks:
         value = yaml.safe_load(block)
-        sources = value if isinstance(value, list) else value["data"]["train"]
-        assert DataSettings(train=sources).train
+        if isinstance(value, dict) and "collect" in value:
+            assert CollectSettings(**value["collect"]).prompts.train
+        elif isinstance(value, dict) and "reward" in value:
+            assert all(DataSettings(**section["data"]).mix for section in value["reward"].values())
+        else:
+            sources = value if isinstance(value, list) else value["data"]["train"]
+            assert DataSettings(train=sources).train
