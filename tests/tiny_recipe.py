@@ -23,6 +23,7 @@ TINY = (
     "sft.optimizer.learning_rate=5e-3",
     "sft.optimizer.warmup_steps=2",
     "collect.num_prompts=8",
+    "collect.num_safety_prompts=8",
     "collect.num_held_out=4",
     "collect.answers=3",
     "collect.pairs_per_prompt=3",

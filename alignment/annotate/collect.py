@@ -66,11 +66,12 @@ def collect_preferences(
         UsageError: what is given holds no dialogues.
         DataError: a prompt ends with an answer, three questions running got no verdict, or no preference came of it.
     """
+    most = {"helpfulness": settings.num_prompts, "safety": settings.num_safety_prompts}
+    kept = dict.fromkeys(most, settings.num_held_out)
+    validation = given_prompts(held_out, "held_out")
     given = {
-        TRAIN: _chosen(given_prompts(prompts, "prompts"), settings.num_prompts, session.seed, TRAIN),
-        HELD_OUT: _chosen(given_prompts(held_out, "held_out"), settings.num_held_out, session.seed, HELD_OUT)
-        if settings.num_held_out
-        else [],
+        TRAIN: _chosen(given_prompts(prompts, "prompts"), most, session.seed, TRAIN),
+        HELD_OUT: _chosen(validation, kept, session.seed, HELD_OUT) if settings.num_held_out else [],
     }
     parts = {prompt.id: part for part, asked in given.items() for prompt in asked}
     asked = [*given[TRAIN], *given[HELD_OUT]]
@@ -115,10 +116,10 @@ def collect_preferences(
     return result
 
 
-def _chosen(prompts: Sequence[Dialogue], count: int, seed: int, part: str) -> list[Dialogue]:
+def _chosen(prompts: Sequence[Dialogue], counts: Mapping[str, int], seed: int, part: str) -> list[Dialogue]:
     """So many prompts of each campaign, a fixed draw; 0 takes all."""
     found: list[Dialogue] = []
-    for campaign in dict.fromkeys(map(campaign_of, prompts)):
+    for campaign, count in counts.items():
         own = [prompt for prompt in prompts if campaign_of(prompt) == campaign]
         if count and count < len(own):
             picked = named_generator(seed, "collect-prompts", part, campaign).choice(len(own), count, replace=False)

@@ -33,7 +33,8 @@ class CollectSettings(Settings):
     safety_prompts: DataSettings | None = setting(
         None, "prompts of the safety campaign, whose answers are labelled safe or unsafe"
     )
-    num_prompts: int = setting(300, "prompts of each campaign's training part; 0: all", ge=0)
+    num_prompts: int = setting(300, "training prompts of the helpfulness campaign; 0: all", ge=0)
+    num_safety_prompts: int = setting(150, "training prompts of the safety campaign; 0: all", ge=0)
     num_held_out: int = setting(0, "prompts of each campaign's validation part, for held-out sources", ge=0)
     variants: tuple[Annotated[str, Field(pattern=STAGE_NAME)], ...] = setting(
         (), "stages whose policies answer; none: the chat model that the reward models start from"

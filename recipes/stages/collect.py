@@ -88,14 +88,12 @@ def prepare(inputs: CollectInputs, lens: Lens) -> tuple[Prepared, ...]:
 def size(inputs: CollectInputs) -> Size:
     """Answers drawn and pairs compared."""
     settings = inputs.settings
-    prompts = f"{settings.num_prompts:,}" if settings.num_prompts else "all"
-    if settings.num_held_out:
-        prompts += f" + {settings.num_held_out:,}"
+    counts = [settings.num_prompts]
+    if settings.safety_prompts is not None:
+        counts.append(settings.num_safety_prompts)
+    prompts = " + ".join(f"{count:,}" if count else "all" for count in counts)
     ways = max(1, len(inputs.variants)) * len(settings.temperatures)
-    campaigns = " a campaign" if settings.safety_prompts is not None else ""
-    return Size(
-        first=f"{prompts} prompts{campaigns} × {ways * settings.answers} answers, {settings.pairs_per_prompt} pairs"
-    )
+    return Size(first=f"{prompts} prompts × {ways * settings.answers} answers, {settings.pairs_per_prompt} pairs each")
 
 
 def doubts(inputs: CollectInputs, result: Mapping[str, Any]) -> tuple[str, ...]:

@@ -56,7 +56,7 @@ def test_without_variants_the_chat_model_answers(collecting: Path) -> None:
 
 def test_the_plan_says_how_much_is_drawn(collecting: Path) -> None:
     stage = plan(collecting)["collect"]
-    assert str(stage.kind.size(stage.inputs)) == "300 prompts × 16 answers, 8 pairs"
+    assert str(stage.kind.size(stage.inputs)) == "300 prompts × 16 answers, 8 pairs each"
 
 
 @pytest.mark.parametrize(

@@ -111,8 +111,8 @@ def test_agreement_is_measured_on_the_pairs_that_were_judged_twice(
 
 def test_prompts_are_a_fixed_draw_of_each_campaign(policy: Policy, longer: Longer, session: Session) -> None:
     many = [replace(asked("why?", "safety" if i % 2 else "helpfulness", i), id=f"p{i}") for i in range(12)]
-    result = collect_preferences({"sft": policy}, many, longer, settings(num_prompts=2), session)
-    assert {name: counts.prompts for name, counts in result.campaigns.items()} == {"helpfulness": 2, "safety": 2}
+    result = collect_preferences({"sft": policy}, many, longer, settings(num_prompts=2, num_safety_prompts=3), session)
+    assert {name: counts.prompts for name, counts in result.campaigns.items()} == {"helpfulness": 2, "safety": 3}
 
 
 def test_a_prompt_that_ends_with_an_answer_is_refused(policy: Policy, longer: Longer, session: Session) -> None:
