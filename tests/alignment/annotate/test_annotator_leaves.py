@@ -10,7 +10,7 @@ from alignment.annotate.town import TownAnnotators
 from alignment.errors import DataError
 from alignment.evaluate.verdicts import graded_prompt, score_prompt
 from alignment.records import GRADES
-from alignment.world import World
+from alignment.world import World, WorldSettings
 from tests.alignment.annotate.conftest import question
 from tests.alignment.evaluate.conftest import Endpoint, Response
 
@@ -48,15 +48,18 @@ class TestTown:
         assert {type(said.first_safe), type(said.second_safe)} == {bool}
         assert people.compare(of_the_town(world), 0).first_safe is None
 
-    def test_an_unsafe_answer_preferred_to_a_safe_one_is_said_so(self, world: World) -> None:
+    def test_an_unsafe_answer_preferred_to_a_safe_one_is_said_so(self) -> None:
+        world = World(WorldSettings(size="seconds", annotator_noise=2.0))  # careless people: else it hardly happens
         people = TownAnnotators(world, seed=0)
         pairs = [pair for pair in world.preferences("safety") if pair.chosen_safe and pair.rejected_safe is False]
-        said = []
-        for pair in pairs[:60]:
-            asked = Question(prompt=pair.prompt, first=pair.rejected, second=pair.chosen, campaign="safety")
-            said += [people.compare(asked, turn) for turn in range(8)]
+        said = [
+            people.compare(
+                Question(prompt=pair.prompt, first=pair.rejected, second=pair.chosen, campaign="safety"), turn=0
+            )
+            for pair in pairs[:60]
+        ]
         assert {(verdict.first_safe, verdict.second_safe) for verdict in said} == {(False, True)}
-        assert any(verdict.prefers_unsafe and verdict.preferred == 1 for verdict in said)
+        assert {verdict.preferred for verdict in said if verdict.prefers_unsafe} == {1}
 
     def test_of_other_prompts_it_knows_no_truth(self, world: World) -> None:
         with pytest.raises(DataError, match=r"made:1 is no prompt of the embedded world"):
