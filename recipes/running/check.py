@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from recipes.stages.kind import DataSet, Lens, Makes, PlannedStage, Prepared
 
 if TYPE_CHECKING:
     from alignment.data.corpus import DataReport
+    from alignment.data.settings import DataSettings
     from alignment.data.sources import WorldLike
     from alignment.data.split import Split
     from alignment.text.tokenizer import Tokenizer
@@ -123,13 +124,23 @@ def check(recipe: Recipe, folder: Path, say: Callable[[str], None] = lambda text
 
 
 def data_sets(plan: Sequence[PlannedStage]) -> list[tuple[DataSet[Any], Apart | None]]:
-    """Every data set of a plan that is here before it runs, each once, and what its stage keeps from training."""
+    """Every data set of a plan, each once, as far as it is here before the run, and what its stage keeps apart."""
     found: dict[str, tuple[DataSet[Any], Apart | None]] = {}
     for stage in plan:
         for data in stage.inputs.data():
-            if not any(source.stage for source in data.settings.sources):  # records that a stage is yet to make
-                found.setdefault(data.key, (data, stage.inputs.apart))
+            if (here := _here(data.settings)) is not None:
+                found.setdefault(data.key, (replace(data, settings=here), stage.inputs.apart))
     return list(found.values())
+
+
+def _here(settings: DataSettings) -> DataSettings | None:
+    """Without the records that stages are yet to make; None where nothing else is trained on."""
+    train, held_out = (tuple(s for s in part if not s.stage) for part in (settings.train, settings.held_out))
+    mix = settings.mix
+    if mix is not None:
+        others = tuple(source for source in mix.sources if not source.stage)
+        mix = mix.model_copy(update={"sources": others}) if others else None
+    return settings.model_copy(update={"train": train, "held_out": held_out, "mix": mix}) if train else None
 
 
 def _prepare(
@@ -153,6 +164,8 @@ def _prepare(
             for prepared in stage.kind.prepare(stage.inputs, lens):
                 section = usable[prepared.key]
                 if section.prepared is None:
+                    if any(s.stage for data in stage.inputs.data() for s in data.settings.sources):
+                        prepared = replace(prepared, steps=None)  # more records are yet to come
                     section.prepared = prepared
                     known = {"steps": prepared.steps} if prepared.steps is not None else {}
                     found.doubts += [f"{stage.name}: {doubt}" for doubt in stage.kind.doubts(stage.inputs, known)]

@@ -9,6 +9,7 @@ import pytest
 from alignment.errors import RecipeError
 from recipes.load import load_recipe
 from recipes.plan import stages_of
+from recipes.running.check import data_sets
 from recipes.stages.kind import PlannedStage
 
 COLLECT = """
@@ -118,3 +119,12 @@ def test_own_prompts_are_compared_by_an_endpoint(collecting: Path, data_file: Pa
     endpoint = "collect.annotator={url: 'http://localhost:9/v1', model: m}"
     stages = plan(collecting, f"collect.prompts.train.0={{path: {data_file}}}", endpoint)
     assert stages["collect"].inputs.world is None
+
+
+def test_a_check_reads_what_is_here_before_the_pairs_are_collected(collecting: Path) -> None:
+    stages = stages_of(load_recipe(collecting))
+    read = {data.key: [source.label for source in data.settings.sources] for data, _ in data_sets(stages)}
+    assert read["reward.helpfulness"] == ["world:preferences/helpfulness"]
+    assert read["collect.prompts"] == ["world:prompts/helpfulness"]
+    alone = stages_of(load_recipe(collecting, ["reward.helpfulness.data.train=[{stage: collect}]"]))
+    assert "reward.helpfulness" not in {data.key for data, _ in data_sets(alone)}
