@@ -20,13 +20,13 @@ class Longer:
     title: str = "who likes length"
     paid: bool = False
     asked: list[tuple[str, int]] = field(default_factory=list)
-    unsure: bool = False
+    unsure_of: str = ""
 
     def compare(self, question: Question, turn: int) -> Verdict:
         self.asked.append((question.key, turn))
         if "silence" in (question.first, question.second):
             raise DataError("there was no answer")
-        if self.unsure:
+        if question.campaign == self.unsure_of:
             return Verdict(annotator="longer", preferred=0)
         longer = len(question.first) >= len(question.second)
         return Verdict(annotator=f"longer-{turn}", preferred=1 if longer else -1, grade="better")

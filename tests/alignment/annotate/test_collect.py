@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from alignment.annotate.collect import UNJUDGED_FILE, collect_preferences
+from alignment.annotate.report import section
 from alignment.annotate.result import CollectResult
 from alignment.annotate.settings import CollectSettings
 from alignment.data.corpus import load_preferences
@@ -16,6 +18,7 @@ from alignment.data.settings import DataSettings, SourceSettings
 from alignment.errors import DataError
 from alignment.policy.policy import Policy
 from alignment.records import Dialogue, Preference
+from alignment.report.table import Table
 from alignment.train.session import Session
 from tests.alignment.annotate.conftest import Longer, asked
 
@@ -96,8 +99,9 @@ def test_greedy_answers_of_one_policy_under_two_names_are_identical_and_never_as
 
 
 def test_unsure_verdicts_are_counted_and_make_no_record(policy: Policy, session: Session) -> None:
-    with pytest.raises(DataError, match="no preference came"):
-        collect(policy, Longer(unsure=True), session)
+    safety = collect(policy, Longer(unsure_of="safety"), session).campaigns["safety"]
+    assert (safety.unsure, safety.records) == (4, 0)
+    assert {record.meta["campaign"] for record in written(session)} == {"helpfulness"}
 
 
 def test_agreement_is_measured_on_the_pairs_that_were_judged_twice(
@@ -125,3 +129,14 @@ def test_where_all_is_judged_the_file_of_unjudged_pairs_is_empty(
 ) -> None:
     collect(policy, longer, session)
     assert (session.folder / UNJUDGED_FILE).read_bytes() == b""
+
+
+def test_the_page_shows_every_pair_drawn_and_who_is_preferred(policy: Policy, longer: Longer, session: Session) -> None:
+    result = collect(policy, longer, session, judged_twice=1.0).as_json()
+    page = section(stage="collect", result=json.loads(json.dumps(result)))
+    campaigns, ways = page.blocks
+    assert isinstance(campaigns, Table)
+    assert isinstance(ways, Table)
+    assert [row[0] for row in campaigns.rows] == ["helpfulness", "safety"]
+    assert [row[0] for row in ways.rows] == ["sft at 0.7", "sft at 1"]
+    assert page.summary == f"{result['records']:,} preferences by who likes length"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from alignment.data.rows.written import write_records
 from alignment.data.settings import DataSettings, MixSettings, SourceSettings
 from alignment.data.split import Split
 from alignment.records import Dialogue, LabelledAnswer, Preference, Source
+from alignment.report.table import Table
+from alignment.train.report import data_section
 
 OWN, EXTRA = list(range(10)), list(range(100, 140))
 
@@ -82,6 +85,17 @@ class TestByShare:
             "available": {"stage:other-0": 4, "stage:other-1": 3},
             "drawn": {"stage:other-0": 4, "stage:other-1": 3},
         }
+
+    def test_the_page_shows_what_was_drawn(self, tmp_path: Path) -> None:
+        told = {"reward": mixed(tmp_path, 0.5, 10, 40).report.as_dict()}
+        (tmp_path / "data.json").write_text(json.dumps(told))
+        tables = {
+            block.title: block for block in data_section({"reward": tmp_path}).details if isinstance(block, Table)
+        }
+        assert [row[:5] for row in tables["Mixtures as drawn"].rows] == [
+            ("reward", "stage:own", "own", 10, 10),
+            ("reward", "stage:other-0", "mixed in", 40, 10),
+        ]
 
     def test_the_draw_goes_by_the_seed(self, tmp_path: Path) -> None:
         first = mixed(tmp_path, 0.5, 10, 100).train
