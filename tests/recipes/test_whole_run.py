@@ -70,7 +70,7 @@ def test_a_second_call_does_no_work(recipe: Recipe, finished: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["02-pretrain", "03-sft", "07-rlhf-v1", "12-rlhf-v5", "13-gatt", "14-control-steps"])
+@pytest.mark.parametrize("name", ["02-pretrain", "03-sft", "07-rlhf-v1", "12-rlhf-v5", "13-gatt"])
 def test_every_policy_loads_in_transformers_and_answers_in_the_chat_format(finished: Path, name: str) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -79,15 +79,6 @@ def test_every_policy_loads_in_transformers_and_answers_in_the_chat_format(finis
     ids = tokenizer.apply_chat_template([{"role": "user", "content": "Hello!"}], return_tensors="pt", return_dict=True)
     out = model.generate(**ids, max_new_tokens=3, do_sample=False, pad_token_id=0)
     assert out.shape[1] > ids["input_ids"].shape[1]
-
-
-def test_the_control_took_the_steps_and_the_documents_of_all_versions(finished: Path) -> None:
-    results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(finished.glob("*/stage.json"))]
-    versions = [found["result"] for found in results if found["kind"] == "rejection"]
-    (control,) = (found["result"] for found in results if found["kind"] == "control")
-    assert len(versions) == 5
-    for count in ("steps", "dialogues", "replayed_documents"):
-        assert control[count] == sum(version[count] for version in versions) > 0
 
 
 def report_of(run_folder: Path) -> dict[str, Any]:
@@ -103,7 +94,7 @@ def test_the_page_begins_with_the_answer_and_compares_sft_with_the_last_version_
     assert sentence["text"].startswith("Did alignment improve the model? ")
     assert "From sft to rlhf-v5, helpfulness " in sentence["text"]
     assert "judged by the gold judge of the embedded world, which took no part in training" in sentence["text"]
-    assert figure["categories"] == ["pretrain", "sft", *(f"rlhf-v{n}" for n in range(1, 6)), "gatt", "control-steps"]
+    assert figure["categories"] == ["pretrain", "sft", *(f"rlhf-v{n}" for n in range(1, 6)), "gatt"]
     assert (facts["title"], facts["categories"]) == ("Facts kept, stage by stage", figure["categories"])
     assert {key["key"].partition(", ")[2] for key in report["headline"]} == {"sft", "rlhf-v5", "rlhf-v5 less sft"}
     (line,) = (section["summary"] for section in report["sections"] if section["id"] == "evaluate")
@@ -163,7 +154,7 @@ def test_a_report_is_written_of_metrics_that_are_cut_in_the_middle_of_a_line(fin
 def test_a_report_of_a_run_without_some_stages_says_so(finished: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(finished, folder)
-    for name in ("13-gatt", "15-evaluate"):
+    for name in ("13-gatt", "14-evaluate"):
         shutil.rmtree(folder / name)
     page = write_run_report(folder)
     sections = json.loads((page.parent / "report.json").read_text(encoding="utf-8"))["sections"]
