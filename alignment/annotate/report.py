@@ -17,8 +17,8 @@ def section(*, stage: str, result: Mapping[str, Any]) -> Section:
     return Section(
         id=stage,
         title="Preferences on the policy's own answers",
-        blocks=(_campaigns(result), _ways(result)),
-        details=(_grades(result), _facts(result), _people(result)),
+        blocks=(_ways(result),),
+        details=(_campaigns(result), _grades(result), _facts(result), _people(result)),
         summary=f"{result['records']:,} preferences by {result['annotator']}",
     )
 

@@ -39,15 +39,12 @@ def section(
     """
     evaluation, answers = read_evaluation(folder), read_answers(folder)
     words = words or JudgeWords()
-    first = evaluation.comparisons[0].judge if evaluation.comparisons else ""
     base = compared.before if compared is not None else ""
     controls = evaluation.controls
-    blocks: list[Block] = [
-        _who_wins(found, words, base, controls) for found in evaluation.comparisons if found.judge == first
-    ]
-    blocks += _examples(answers, num_examples)
+    wins: list[Block] = [_who_wins(found, words, base, controls) for found in evaluation.comparisons]
+    blocks = [*wins[:1], *_examples(answers, num_examples)]  # the first judge's first campaign; the others are folded
     details: list[Block] = list(facts_table(evaluation.recall))
-    details += [_who_wins(found, words, base, controls) for found in evaluation.comparisons if found.judge != first]
+    details += wins[1:]
     for campaign in dict.fromkeys(entry.campaign for entry in evaluation.versions if not entry.task):
         entries = [entry for entry in evaluation.versions if entry.campaign == campaign]
         details += _campaign(campaign, [entry for entry in entries if not entry.task], evaluation, words)

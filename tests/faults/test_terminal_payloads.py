@@ -153,7 +153,9 @@ def test_a_runs_records_are_shown_escaped(watched: Watched, tmp_path: Path, capf
     shutil.copytree(watched.run, run, ignore=shutil.ignore_patterns("checkpoint*", "report", "tokenizer"))
     for number, change in enumerate(({"status": "failed", "error": EVIL}, {"result": {"headline": EVIL}})):
         path = sorted(run.glob("*/stage.json"))[number + 2]
-        path.write_text(json.dumps(json.loads(path.read_text()) | change))
+        record = json.loads(path.read_text()) | change
+        del record["sha256"]  # as release 0.1.0 wrote it; whoever forges it can compute the right one too
+        path.write_text(json.dumps(record))
     told = shown(capfd, "stages", str(run))
     assert told.count("\\x1b[2J") == 2
     assert hostile_signs(told) == []

@@ -134,7 +134,7 @@ def test_where_all_is_judged_the_file_of_unjudged_pairs_is_empty(
 def test_the_page_shows_every_pair_drawn_and_who_is_preferred(policy: Policy, longer: Longer, session: Session) -> None:
     result = collect(policy, longer, session, judged_twice=1.0).as_json()
     page = section(stage="collect", result=json.loads(json.dumps(result)))
-    campaigns, ways = page.blocks
+    (campaigns, *_), (ways,) = page.details, page.blocks
     assert isinstance(campaigns, Table)
     assert isinstance(ways, Table)
     assert [row[0] for row in campaigns.rows] == ["helpfulness", "safety"]
