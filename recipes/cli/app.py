@@ -141,6 +141,7 @@ def study(
         typer.Option("--out", metavar="DIR", help="The study's folder (default: runs/NAME).", show_default=False),
     ] = None,
     redo: Redo = False,
+    allow_code: AllowCode = False,
     quiet: QuietOption = False,
 ) -> None:
     """Run one recipe in several variants and with several seeds, and put them side by side on one page.
@@ -151,7 +152,7 @@ def study(
     """
     from recipes.cli.run import run_study_and_tell
 
-    run_study_and_tell(study, overrides or (), out=out, redo=redo, quiet=quiet)
+    run_study_and_tell(study, overrides or (), out=out, redo=redo, quiet=quiet, allow_code=allow_code)
 
 
 def _stage_verb(kind: StageKind[Any, Any]) -> None:

@@ -44,7 +44,9 @@ def run_and_tell(
         display.line(line)
 
 
-def run_study_and_tell(study: str, overrides: Sequence[str], *, out: Path | None, redo: bool, quiet: bool) -> None:
+def run_study_and_tell(
+    study: str, overrides: Sequence[str], *, out: Path | None, redo: bool, quiet: bool, allow_code: bool = False
+) -> None:
     """Run a study's members with progress on the terminal, and say where its page is."""
     from recipes.running.study import run_study
     from recipes.study import load_study
@@ -56,6 +58,7 @@ def run_study_and_tell(study: str, overrides: Sequence[str], *, out: Path | None
         redo=redo,
         display=display,
         before_work=lambda member: print_header(member.recipe, member.folder, display),
+        allow_code=allow_code,
     )
     worked = sum(run.worked for run in summary.members.values())
     display.line(f"{mask(str(loaded.folder))}: {len(summary.members)} members finished, {worked} of them worked on now")

@@ -42,6 +42,7 @@ def run_study(
     display: Display | None = None,
     stop: StopFlag | None = None,
     before_work: Callable[[Member], None] = lambda member: None,
+    allow_code: bool = False,
 ) -> StudySummary:
     """Bring every member to its end and write the study's page.
 
@@ -62,6 +63,7 @@ def run_study(
             stop=stop,
             before_work=lambda member=member: before_work(member),  # type: ignore[misc]
             siblings=[folder for folder in folders if folder != member.folder],
+            allow_code=allow_code,
         )
     return StudySummary(members=done, page=write_report(study_report(study), study.folder / "report"))
 
