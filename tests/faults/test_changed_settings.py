@@ -31,9 +31,16 @@ from recipes.running.survey import check_unchanged, current_basis, survey
 
 KeyPath = tuple[str | int, ...]
 # the keys that decide which stages there are and what they stand on: told by the stages, not by themselves
-SHAPE = {"rlhf.versions", "rlhf.ppo_from", "gatt.after", "rlhf.rejection.pool", "rlhf.rejection.start_from"}
+SHAPE = {
+    "rlhf.versions",
+    "rlhf.ppo_from",
+    "gatt.after",
+    "rlhf.rejection.pool",
+    "rlhf.rejection.start_from",
+    "rlhf.controls",
+}
 SHAPE |= {f"reward.{role}.{key}" for role in ("helpfulness", "safety") for key in ("path", "revision", "function")}
-SECTIONS = {"world", "pretrain", "sft", "reward", "rlhf", "gatt"}
+SECTIONS = {"world", "pretrain", "sft", "collect", "reward", "rlhf", "gatt"}
 # a key -> the first stage whose result it decides; the longest fitting beginning counts
 OWNERS = {
     "seed": "tokenizer",
@@ -66,6 +73,10 @@ VALUES += [
 ]
 SOURCE = {"path": "x.jsonl"}
 VALUES += [{}, {"x": "user"}, {"x": "x"}, [SOURCE], {"train": [SOURCE]}, {"data": {"train": [SOURCE]}}]
+# replayed documents, a mixture, collected preferences, a control, a campaign, a temperature, a small share
+VALUES += [{"source": [SOURCE], "share": 0.5}, {"source": [SOURCE], "documents": 2, "coefficient": 0.5}]
+VALUES += [{"sources": [SOURCE], "share": 0.5}, {"prompts": {"train": [SOURCE]}, "annotator": {"model": "judge"}}]
+VALUES += [["steps"], "helpfulness", "safety", "pretrain", [0.5, 0.9], 0.05]
 ONE_VALUE = {"rlhf.ppo.sampling.top_p", "rlhf.ppo.sampling.top_k"}  # PPO samples the whole distribution or is refused
 START_FROM = ("rlhf", "rejection", "start_from")  # `sft` is refused where Ghost Attention comes before a version
 # what else must change with a key, because the settings refuse it alone
@@ -285,6 +296,8 @@ def test_a_changed_leaf_is_cosmetic_or_refused_with_key_old_new_and_the_stages_t
         changed = changed_at(recipe, tree, path, value, annotation)
         if changed is None and path[-1] == "stage" and path[0] != "gatt":
             continue  # no stage with records comes before the one that would read them
+        if changed is None and (path[-1] == "campaign" or (path[-1] == "mix" and path[0] != "reward")):
+            continue  # only a source of collected preferences has a campaign, only comparisons are mixed
         if changed is None and (key in ONE_VALUE or (path == START_FROM and recipe.gatt and recipe.gatt.after)):
             continue
         if changed is None:
