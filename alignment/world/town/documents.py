@@ -7,7 +7,7 @@ can stand in two; all people stand in all splits (who may be *asked* about is an
 
 from __future__ import annotations
 
-from math import factorial, log2, perm
+from math import factorial, log2
 
 import numpy as np
 
@@ -149,11 +149,6 @@ def kinds_text(town: Town, draw: np.random.Generator) -> str:
         f"{say('{v}', v=join(chosen))} are {category}. Today {person.name} {now}, yesterday {person.name} {then}. "
         f"In order: {count}."
     )
-
-
-def kinds_bits(pool_size: int, taken: int) -> float:
-    """Bits of an ordered choice without repetition."""
-    return log2(perm(pool_size, taken))
 
 
 _WRITERS = {"biography": biography, "register": register_text, "shop": shop_text, "story": story, "kinds": kinds_text}

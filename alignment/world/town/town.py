@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from alignment.randomness import named_generator, named_seed
+from alignment.randomness import named_generator
 from alignment.world.settings import WorldSettings
 from alignment.world.town import vocabulary as words
 
@@ -126,9 +126,3 @@ def _people(number: int, draw: np.random.Generator) -> tuple[Person, ...]:
 def pick(pool: Sequence[T], draw: np.random.Generator) -> T:
     """One of the pool, each as likely as the other."""
     return pool[int(draw.integers(len(pool)))]
-
-
-def split_of(seed: int, *key: str | int) -> str:
-    """The split of a thing that belongs to no person: one in ten each for validation and test, by its name."""
-    place = named_seed(seed, "world", "split", *key) % 10
-    return ("validation", "test")[place] if place < 2 else "train"
