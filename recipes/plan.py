@@ -237,6 +237,7 @@ def _reward_models(plan: _Plan, chat: str | None, tokenizer: str) -> RewardModel
     return RewardModels(
         helpfulness=sources["helpfulness"],
         safety=sources.get("safety"),
+        watch=sources.get("watch"),
         combination=recipe.rlhf.combination if recipe.rlhf is not None else CombinationSettings(),
         checks=recipe.rlhf.checks if recipe.rlhf is not None else None,
     )
@@ -353,7 +354,9 @@ def _compared_pairs(recipe: Recipe) -> ComparedPairs:
     if len(roles) < 2:
         return ComparedPairs()
     data = {role: section.data for role, section in roles.items() if section.data is not None}
-    return ComparedPairs(comparisons=data, lengths={role: roles[role].context_length for role in data})
+    lengths = {role: roles[role].context_length for role in data}
+    # the watch model stands beside the two on their pairs; what is held out of its own is of the same prompts
+    return ComparedPairs(comparisons={r: d for r, d in data.items() if r != "watch"}, lengths=lengths)
 
 
 def _compared(models: Mapping[str, StageKind[Any, Any]], chat: str | None) -> Compared | None:

@@ -138,6 +138,8 @@ def _collected_problems(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
                 (*path, "campaign"),
                 "is 'safety', and collect has no safety_prompts; add them, or leave this out",
             )
+        if source.part == "watch" and not settings.num_watch:
+            yield (*path, "part"), "is 'watch', and collect.num_watch is 0; say how many prompts it keeps for it"
         if "held_out" in path and not settings.num_held_out:
             yield (*path, "stage"), "is read as held out, and collect.num_held_out is 0; say how many prompts it keeps"
 

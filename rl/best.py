@@ -1,9 +1,8 @@
-"""The best model so far: PPO's result is the one with the highest held-out reward, not the last."""
+"""The best model so far: PPO's result is the one that held-out prompts say is the best, not the last."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from rl.result import HeldOut
 
 
 class Best:
-    """A copy of the best model's parameters, and the held-out rewards that decided it.
+    """A copy of the best model's parameters, and the held-out scores that decided it (`HeldOut.decides`).
 
     Args:
         model: the one that is trained.
@@ -29,15 +28,15 @@ class Best:
         self._tensors: dict[str, Tensor] = {}
 
     def offer(self, figures: HeldOut) -> None:
-        """Take the model as it is now if its reward is higher than all before it."""
-        if not self.course or figures.reward > max(entry.reward for entry in self.course):
+        """Take the model as it is now if its deciding score is higher than all before it."""
+        if not self.course or figures.decides > max(entry.decides for entry in self.course):
             self._tensors = {name: tensor.clone() for name, tensor in model_tensors(self.model).items()}
         self.course.append(figures)
 
     @property
     def age(self) -> int:
         """Evaluations since the best one."""
-        return len(self.course) - 1 - int(np.argmax([entry.reward for entry in self.course]))
+        return len(self.course) - 1 - int(np.argmax([entry.decides for entry in self.course]))
 
     def restore(self) -> None:
         """Put the best parameters back into the model."""
@@ -49,7 +48,7 @@ class Best:
 
     def values(self) -> Mapping[str, Any]:
         """The course."""
-        return {"held_out": [asdict(entry) for entry in self.course]}
+        return {"held_out": [entry.as_json() for entry in self.course]}
 
     def load(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """Put both back."""

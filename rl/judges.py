@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,11 +23,11 @@ from rl.objective import combined_reward
 
 # in logits: at this distance the model itself takes the better answer with less than 52.5 %, and in bf16 scores
 # from 4 on lie 0.03 apart
-_TIE = 0.1
+TIE = 0.1
 _DECIDES: Mapping[str, Decision] = MappingProxyType(
     {
-        "helpfulness": Decision(figure="combined", tie=_TIE),
-        "safety": Decision(figure="safety", tie=_TIE),  # the combined reward of a prompt that is tagged so
+        "helpfulness": Decision(figure="combined", tie=TIE),
+        "safety": Decision(figure="safety", tie=TIE),  # the combined reward of a prompt that is tagged so
     }
 )
 _DECIDES_ALONE: Mapping[str, Decision] = MappingProxyType({"helpfulness": _DECIDES["helpfulness"]})
@@ -40,11 +41,15 @@ class RewardJudges:
         helpfulness: a reward model, or anything else that scores answers.
         safety: likewise; None: there is no safety branch, and the combined reward is the helpfulness score.
         safety_threshold: as a probability; below it the safety score counts (0.15 in the paper).
+        watch: a model of comparisons that the others never saw.  No answer is rewarded by it: what a stage decides by
+            itself (which iteration is the best) is decided by it, since a policy that has learnt to please the reward
+            models pleases it less (paper, 3.4.1: a more general reward model watches for divergence).
         compute: the machine that scores.
     """
 
     helpfulness: Scorer
     safety: Scorer | None = None
+    watch: Scorer | None = None
     safety_threshold: float = 0.15
     compute: ComputeSettings = field(default_factory=ComputeSettings)
     name: str = "reward"
@@ -54,6 +59,7 @@ class RewardJudges:
         helpfulness: Path | str,
         safety: Path | str | None = None,
         *,
+        watch: Path | str | None = None,
         safety_threshold: float = 0.15,
         compute: ComputeSettings | None = None,
     ) -> RewardJudges:
@@ -65,6 +71,7 @@ class RewardJudges:
         return RewardJudges(
             helpfulness=RewardModel.load(helpfulness),
             safety=RewardModel.load(safety) if safety is not None else None,
+            watch=RewardModel.load(watch) if watch is not None else None,
             safety_threshold=safety_threshold,
             compute=compute or ComputeSettings(),
         )
@@ -85,7 +92,7 @@ class RewardJudges:
         Raises:
             TokenizerError: naming the judge and both digests.
         """
-        for name, model in self._models():
+        for name, model in self._all():
             if model.tokenizer is not None:
                 require_same_tokenizer(model.tokenizer, f"the {name} reward model", policy.tokenizer, "the policy")
 
@@ -125,12 +132,29 @@ class RewardJudges:
         columns = {name: of_one.tolist() for name, of_one in (*scores.items(), ("combined", combined))}
         return [{name: column[i] for name, column in columns.items()} for i in range(len(answers))]
 
+    def watched(self, answers: Sequence[Answer]) -> list[float] | None:
+        """The watch model's scores before the sigmoid; None where there is no such model.
+
+        Raises: as `judge`.
+        """
+        if self.watch is None:
+            return None
+        self._require_same_ids(answers)
+        scores = self.watch.score_answers(answers, resolve_compute(self.compute))
+        for answer, score in zip(answers, scores, strict=True):
+            if not math.isfinite(score):
+                raise NonFiniteError("watch score", step=0, value=str(score), rows=[str(answer.dialogue.source)])
+        return list(scores)
+
     def _models(self) -> tuple[tuple[str, Scorer], ...]:
         roles = (("helpfulness", self.helpfulness), ("safety", self.safety))
         return tuple((name, model) for name, model in roles if model is not None)
 
+    def _all(self) -> tuple[tuple[str, Scorer], ...]:
+        return (*self._models(), *((("watch", self.watch),) if self.watch is not None else ()))
+
     def _require_same_ids(self, answers: Sequence[Answer]) -> None:
-        for name, model in self._models():
+        for name, model in self._all():
             own = model.tokenizer
             other = next((answer for answer in answers if own is not None and answer.tokenizer != own.sha256), None)
             if own is not None and other is not None:

@@ -64,7 +64,8 @@ def train_ppo(
 
     Args:
         policy: trained in place; as it is now it is the reference.
-        judges: the reward models; the value function starts from the helpfulness model.
+        judges: the reward models; the value function starts from the helpfulness model.  Which iteration is the best
+            is told by the watch model where there is one, which rewards nothing, else by the combined reward.
         prompts: as `load_prompts` gives them, or a `PromptSplit`.
         documents: to draw from where `settings.replay` asks for some.
 
@@ -128,6 +129,8 @@ def train_ppo(
             if loop.done > alone and loop.due(settings.evaluate_every):
                 best.offer(held_out(roles, judges, test, settings, session, loop))
                 loop.log({"held_out_reward": best.course[-1].reward})
+                if best.course[-1].watch is not None:
+                    loop.log({"held_out_watch": best.course[-1].watch})
                 if best.age >= settings.patience:
                     loop.end()
     best.restore()
@@ -260,4 +263,4 @@ def _drawn_and_scored(
         names=names,
         journal_path=session.folder / JOURNALS / file,
     )
-    return score_rollouts(prompts, samples, roles.policy, judges)
+    return score_rollouts(prompts, samples, roles.policy, judges, watched=True)

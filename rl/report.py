@@ -45,7 +45,7 @@ _PPO_DETAILS = (
 )
 _REWARDS = (
     *("mean_reward", "median_reward", "kept_reward", "start_reward", "best_reward"),
-    *("reward", "held_out_reward", "helpfulness", "safety"),
+    *("reward", "held_out_reward", "held_out_watch", "helpfulness", "safety", "watch"),
 )
 
 
@@ -143,7 +143,7 @@ def ppo_section(folder: Path, *, stage: str, result: Mapping[str, Any]) -> Secti
 
 def _held_out(course: Sequence[Mapping[str, float]]) -> Figure:
     """The scores of whichever reward models there are."""
-    names = (("reward", "combined"), ("helpfulness", "helpfulness"), ("safety", "safety"))
+    names = (("reward", "combined"), ("helpfulness", "helpfulness"), ("safety", "safety"), ("watch", "watch model"))
     series = []
     for key, name in names:
         found = [entry for entry in course if entry.get(key) is not None]
@@ -156,8 +156,11 @@ def _held_out(course: Sequence[Mapping[str, float]]) -> Figure:
         series=tuple(series),
         x_label="iteration",
         y_label="mean score before the sigmoid",
-        note="The best combined reward is the stage's result; iteration 0 is the start.",
+        note=_DECIDED.format(by="score of the watch model" if "watch" in course[0] else "combined reward"),
     )
+
+
+_DECIDED = "The best {by} is the stage's result; iteration 0 is the start."
 
 
 def _apart(found: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -79,12 +79,24 @@ class HeldOut:
         iteration: after how many; 0 is the start.
         reward: the combined one.
         safety: None where there is no safety model.
+        watch: None where there is no watch model.
     """
 
     iteration: int
     reward: float
     helpfulness: float
     safety: float | None = None
+    watch: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """As a file holds it; without what there is no model for, but for the safety score."""
+        found = asdict(self) | {"iteration": float(self.iteration)}
+        return {name: value for name, value in found.items() if name != "watch" or value is not None}
+
+    @property
+    def decides(self) -> float:
+        """What tells which iteration is the best: the watch model's score, which was no reward, else the reward."""
+        return self.reward if self.watch is None else self.watch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,8 +117,8 @@ class PpoResult:
 
     @property
     def best(self) -> HeldOut:
-        """The evaluation with the highest reward, the first of equals: its model is the result."""
-        return max(self.course, key=lambda entry: entry.reward)
+        """The evaluation with the highest deciding score, the first of equals: its model is the result."""
+        return max(self.course, key=lambda entry: entry.decides)
 
     @property
     def headline(self) -> str:
@@ -118,7 +130,7 @@ class PpoResult:
         skipped = {"skipped_updates": self.skipped} if self.skipped else {}
         return {
             "iterations": self.iterations,
-            "held_out": [asdict(entry) | {"iteration": float(entry.iteration)} for entry in self.course],
+            "held_out": [entry.as_json() for entry in self.course],
             "start_reward": self.course[0].reward,
             "best_reward": self.best.reward,
             "best_iteration": self.best.iteration,

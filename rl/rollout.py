@@ -26,6 +26,7 @@ class Rollout:
         helpfulness: [K] reward scores before the sigmoid.
         safety: [K] likewise; None where there is no safety model.
         combined: [K] the combined reward, before whitening.
+        watch: [K] the watch model's scores; None where there is none, or it was not asked.
     """
 
     prompt: Dialogue
@@ -35,6 +36,7 @@ class Rollout:
     helpfulness: tuple[float, ...]
     safety: tuple[float, ...] | None
     combined: tuple[float, ...]
+    watch: tuple[float, ...] | None = None
 
 
 def score_rollouts(
@@ -42,15 +44,22 @@ def score_rollouts(
     samples: Sequence[Sequence[Sample]],
     policy: Policy,
     judges: RewardJudges,
+    *,
+    watched: bool = False,
 ) -> list[Rollout]:
     """Score every answer with the reward models; each prompt is computed once a model.
+
+    Args:
+        watched: with the watch model too, where there is one.
 
     Raises:
         TokenizerError: a judge was made with another tokenizer than the policy.
         NonFiniteError: a score is NaN or infinite; names the prompts' rows.
     """
     answers = answers_of(prompts, samples, policy)
-    figures = iter(judges.judge([answer for options in answers for answer in options]))
+    flat = [answer for options in answers for answer in options]
+    figures, watch = iter(judges.judge(flat)), judges.watched(flat) if watched else None
+    rest = iter(watch) if watch is not None else None
     rollouts = []
     for (prompt, ids), options, said in zip(prompts, samples, answers, strict=True):
         scores = [next(figures) for _ in options]
@@ -63,13 +72,17 @@ def score_rollouts(
                 helpfulness=tuple(score["helpfulness"] for score in scores),
                 safety=tuple(score["safety"] for score in scores) if judges.safety is not None else None,
                 combined=tuple(score["combined"] for score in scores),
+                watch=tuple(next(rest) for _ in options) if rest is not None else None,
             )
         )
     return rollouts
 
 
 def mean_scores(rollouts: Sequence[Rollout]) -> dict[str, float]:
-    """Mean helpfulness and, where there is a safety model, safety of each rollout's first answer."""
-    found = {"helpfulness": [rollout.helpfulness[0] for rollout in rollouts]}
-    safety = [rollout.safety[0] for rollout in rollouts if rollout.safety is not None]
-    return {name: float(np.mean(values)) for name, values in {**found, "safety": safety}.items() if values}
+    """Mean scores of each rollout's first answer: helpfulness, safety and watch, of the models that there are."""
+    found = {
+        "helpfulness": [rollout.helpfulness[0] for rollout in rollouts],
+        "safety": [rollout.safety[0] for rollout in rollouts if rollout.safety is not None],
+        "watch": [rollout.watch[0] for rollout in rollouts if rollout.watch is not None],
+    }
+    return {name: float(np.mean(values)) for name, values in found.items() if values}

@@ -15,6 +15,7 @@ from alignment.annotate.answers import draw_answers
 from alignment.annotate.counting import (
     HELD_OUT,
     TRAIN,
+    WATCH,
     agreement_of,
     campaign_of,
     count_campaigns,
@@ -28,7 +29,7 @@ from alignment.annotate.result import COLLECT_FILE, CollectResult
 from alignment.annotate.settings import CollectSettings
 from alignment.data.rows.quarantine import write_quarantine
 from alignment.data.rows.written import RECORDS_FILE, write_records
-from alignment.errors import DataError
+from alignment.errors import DataError, SettingError
 from alignment.generate.draw import JOURNALS
 from alignment.given import given_prompts
 from alignment.policy.policy import Policy
@@ -64,17 +65,20 @@ def collect_preferences(
 
     Raises:
         UsageError: what is given holds no dialogues.
+        SettingError: no prompt is left for the watch model.
         DataError: a prompt ends with an answer, three questions running got no verdict, or no preference came of it.
     """
     most = {"helpfulness": settings.num_prompts, "safety": settings.num_safety_prompts}
     kept = dict.fromkeys(most, settings.num_held_out)
-    validation = given_prompts(held_out, "held_out")
+    offered, validation = given_prompts(prompts, "prompts"), given_prompts(held_out, "held_out")
+    train = _chosen(offered, most, session.seed, TRAIN)
     given = {
-        TRAIN: _chosen(given_prompts(prompts, "prompts"), most, session.seed, TRAIN),
+        TRAIN: train,
+        WATCH: _kept_for_watch(offered, train, settings.num_watch, session.seed),
         HELD_OUT: _chosen(validation, kept, session.seed, HELD_OUT) if settings.num_held_out else [],
     }
     parts = {prompt.id: part for part, asked in given.items() for prompt in asked}
-    asked = [*given[TRAIN], *given[HELD_OUT]]
+    asked = [*given[TRAIN], *given[WATCH], *given[HELD_OUT]]
     answers = draw_answers(variants, asked, settings, session)
     shown = [
         (prompt, draw_pairs(answers.usable[prompt.id], settings.pairs_per_prompt, seed=session.seed, prompt=prompt.id))
@@ -126,6 +130,27 @@ def _chosen(prompts: Sequence[Dialogue], counts: Mapping[str, int], seed: int, p
             own = [own[i] for i in sorted(picked.tolist())]
         found += own
     return found
+
+
+def _kept_for_watch(offered: Sequence[Dialogue], taken: Sequence[Dialogue], count: int, seed: int) -> list[Dialogue]:
+    """So many further prompts of each campaign that is asked.
+
+    Raises:
+        SettingError: the training prompts leave none.
+    """
+    if not count:
+        return []
+    ids = {prompt.id for prompt in taken}
+    left = [prompt for prompt in offered if prompt.id not in ids]
+    for campaign in dict.fromkeys(campaign_of(prompt) for prompt in taken):
+        if not any(campaign_of(prompt) == campaign for prompt in left):
+            key = "num_prompts" if campaign == "helpfulness" else "num_safety_prompts"
+            raise SettingError(
+                "num_watch",
+                f"asks for {count:,} further {campaign} prompts, and the {len(ids):,} training prompts are all there "
+                f"are; lower {key}",
+            )
+    return _chosen(left, {"helpfulness": count, "safety": count}, seed, WATCH)
 
 
 def _records(paired: Sequence[_Paired], judged: Judged, parts: Mapping[str, str]) -> list[Preference]:

@@ -12,7 +12,11 @@ from alignment.annotate.result import CampaignCounts, TwiceJudged
 from alignment.records import GRADES, Dialogue, Preference
 from alignment.report.intervals import wilson
 
-TRAIN, HELD_OUT = "train", "held_out"  # of a record's `meta["part"]`: which sources of a data set read it
+TRAIN, WATCH, HELD_OUT = (
+    "train",
+    "watch",
+    "held_out",
+)  # of a record's `meta["part"]`: which sources of a data set read it
 
 
 def count_campaigns(
@@ -37,6 +41,7 @@ def count_campaigns(
     for record in records:
         counts = found[str(record.meta["campaign"])]
         counts.records += 1
+        counts.watch += record.meta["part"] == WATCH
         counts.held_out += record.meta["part"] == HELD_OUT
     return dict(found)
 

@@ -9,7 +9,18 @@ from alignment.report.intervals import wilson
 from alignment.report.page import Block, Facts, Section
 from alignment.report.table import Cell, Interval, Table
 
-_COUNTS = ("prompts", "pairs", "identical", "repeated", "unsure", "excluded", "set_aside", "records", "held_out")
+_COUNTS = (
+    "prompts",
+    "pairs",
+    "identical",
+    "repeated",
+    "unsure",
+    "excluded",
+    "set_aside",
+    "records",
+    "watch",
+    "held_out",
+)
 
 
 def section(*, stage: str, result: Mapping[str, Any]) -> Section:
@@ -30,7 +41,8 @@ def _campaigns(result: Mapping[str, Any]) -> Table:
         columns=("campaign", *(name.replace("_", " ") for name in _COUNTS)),
         rows=rows,
         note="Pairs drawn are identical or repeated (never asked), unsure, excluded (the preferred answer unsafe, the "
-        "other one safe), set aside without a verdict, or records; held out: records of validation prompts.",
+        "other one safe), set aside without a verdict, or records; watch: records for the watch model alone; held out: "
+        "records of validation prompts.",
     )
 
 

@@ -23,7 +23,8 @@ class CampaignCounts:
         unsure: no answer is the better one.
         excluded: the preferred answer is unsafe and the other one safe (paper, 3.2.1).
         set_aside: no verdict.
-        records: preferences written, those of validation prompts (`held_out`) among them.
+        records: preferences written, those of validation prompts (`held_out`) and those kept for the watch model
+            (`watch`) among them.
     """
 
     prompts: int = 0
@@ -35,6 +36,7 @@ class CampaignCounts:
     set_aside: int = 0
     records: int = 0
     held_out: int = 0
+    watch: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

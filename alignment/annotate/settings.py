@@ -36,6 +36,13 @@ class CollectSettings(Settings):
     num_prompts: int = setting(300, "training prompts of the helpfulness campaign; 0: all", ge=0)
     num_safety_prompts: int = setting(150, "training prompts of the safety campaign; 0: all", ge=0)
     num_held_out: int = setting(0, "prompts of each campaign's validation part, for held-out sources", ge=0)
+    num_watch: int = setting(
+        0,
+        "further training prompts of each campaign, whose pairs sources with `part: watch` read and no others: the "
+        "watch model has them to itself",
+        ge=0,
+        added=True,
+    )
     variants: tuple[Annotated[str, Field(pattern=STAGE_NAME)], ...] = setting(
         (), "stages whose policies answer; none: the chat model that the reward models start from"
     )

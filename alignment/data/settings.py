@@ -113,6 +113,11 @@ class SourceSettings(Settings):
     campaign: Literal["helpfulness", "safety"] | None = setting(
         None, "stage: only the records of this campaign; null: all", added=True
     )
+    part: Literal["watch"] | None = setting(
+        None,
+        "stage: watch takes the records kept for the watch model, which no other model is trained on; null: the others",
+        added=True,
+    )
     subset: str | None = setting(None, "hub: the data set's configuration")
     split: str = setting("train", "hub: the split")
     revision: str | None = setting(None, "hub: branch, tag or commit; a commit makes the run repeatable")
@@ -174,6 +179,8 @@ class SourceSettings(Settings):
             raise ValueError(
                 f"campaign picks records of a stage; a {given[0]} source has none to pick by: leave it out"
             )
+        if self.part is not None and given[0] != "stage":
+            raise ValueError(f"part picks records of a stage; a {given[0]} source has none to pick by: leave it out")
         return self
 
     @field_validator("document_separator", "document_start")
@@ -205,7 +212,7 @@ class SourceSettings(Settings):
             return f"hub:{self.hub}@{self.split}"
         if self.world:
             return f"world:{self.world}"
-        return f"stage:{self.stage}" + (f"/{self.campaign}" if self.campaign else "")
+        return "/".join(filter(None, (f"stage:{self.stage}", self.campaign, self.part)))
 
 
 class SplitSettings(Settings):

@@ -272,8 +272,8 @@ def _read_stage(
 ) -> list[Record]:
     """The records that another stage wrote; what a model said in them is looked at as any file's text is.
 
-    A stage may say in a record's `meta` which part of the data it is for (`part`: "train" or "held_out") and which
-    campaign it belongs to: only what is asked for is read, and nothing else counts as read.
+    A stage may say in a record's `meta` which part of the data it is for (`part`: "train", "watch" or "held_out") and
+    which campaign it belongs to: only what is asked for is read, and nothing else counts as read.
     """
     if stage_folder is None:
         raise DataError(f"{settings.label} reads another stage's records, and no run was given; pass stage_folder=")
@@ -283,7 +283,7 @@ def _read_stage(
     place = f"{settings.stage}/{RECORDS_FILE}"
     report.form, report.files[place] = "records", file_sha256(path)
 
-    wanted = {"part": "held_out" if part == "held_out" else "train", "campaign": settings.campaign}
+    wanted = {"part": "held_out" if part == "held_out" else settings.part or "train", "campaign": settings.campaign}
 
     def sound() -> Iterator[Record]:
         for number, record in enumerate(read_records(path), start=1):
@@ -311,7 +311,7 @@ def _read_stage(
     records = _take(settings, kind, seed, sound(), report)
     report.quarantined = count_reasons(bad)
     if not report.read:
-        which = [settings.campaign or "", "held-out" if part == "held_out" else "training"]
+        which = [settings.campaign or "", "held-out" if part == "held_out" else settings.part or "training"]
         report.warnings.append(f"{settings.label}: {place} holds no {' '.join(filter(None, which))} records")
     return records
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-GOLD, REWARD, ENDPOINT = "gold", "reward", "endpoint"  # what stands before a judge's figures: "gold.helpfulness"
+GOLD, REWARD, WATCH, ENDPOINT = (
+    "gold",
+    "reward",
+    "watch",
+    "endpoint",
+)  # what stands before a judge's figures: "gold.helpfulness"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +27,11 @@ class JudgeWords:
     def of_a_run(cls, endpoint: str | None) -> JudgeWords:
         """The judges that a run may have; `endpoint` is the outside model's name."""
         outside = {} if endpoint is None else {ENDPOINT: f"the outside judge {endpoint}"}
-        own = {GOLD: "the gold judge of the embedded world", REWARD: "the run's own reward models"}
+        own = {
+            GOLD: "the gold judge of the embedded world",
+            REWARD: "the run's own reward models",
+            WATCH: "the watch model",
+        }
         return cls(titles=own | outside)
 
     def title(self, name: str) -> str:
@@ -35,6 +44,7 @@ MAIN_FIGURES: Mapping[str, tuple[tuple[str, ...], str]] = {
     GOLD: (("helpfulness", "safety"), "mean score, 0 to 1"),
     ENDPOINT: (("helpfulness", "safety"), "mean score, 0 to 1"),
     REWARD: (("helpfulness", "safety", "combined"), "mean score before the sigmoid"),
+    WATCH: (("score",), "mean score before the sigmoid"),
 }
 
 

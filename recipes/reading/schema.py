@@ -118,10 +118,16 @@ class RewardPair(Settings):
 
     helpfulness: RewardStageSettings = setting(..., "the helpfulness model; without a safety model it decides alone")
     safety: RewardStageSettings | None = setting(None, "the safety model; none: the combined reward has no safety part")
+    watch: RewardStageSettings | None = setting(
+        None,
+        "a third model on comparisons that the two do not see; it rewards nothing, it chooses what a stage decides by "
+        "itself (PPO's best iteration) and tells where the reward goes astray; none: the reward models do",
+        added=True,
+    )
 
     def by_role(self) -> dict[str, RewardStageSettings]:
         """Role -> settings, in the order in which they are trained."""
-        roles = {"helpfulness": self.helpfulness, "safety": self.safety}
+        roles = {"helpfulness": self.helpfulness, "safety": self.safety, "watch": self.watch}
         return {role: settings for role, settings in roles.items() if settings is not None}
 
 

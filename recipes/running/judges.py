@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from alignment.errors import CheckpointError
-from alignment.evaluate.judge_words import ENDPOINT, GOLD, REWARD
+from alignment.evaluate.judge_words import ENDPOINT, GOLD, REWARD, WATCH
 from alignment.store.manifest import read_manifest
 from recipes.masking import mask, mask_values
 from recipes.reading.schema import Recipe
 from recipes.stages.kind import Makes, PlannedStage
+from recipes.stages.reward import RewardInputs
 
 _WEIGHTS = ".safetensors"
 
@@ -27,13 +28,17 @@ def judges_of(run: Path, recipe: Recipe, plan: Sequence[PlannedStage]) -> tuple[
     if recipe.world is not None:
         town = f"{recipe.world.people:,} people, seed {recipe.world.seed}"
         found.append((GOLD, f"gold judge of the embedded world ({town})"))
-    models = [stage for stage in plan if stage.makes(Makes.REWARD_MODEL)]
+    trained = [stage for stage in plan if stage.makes(Makes.REWARD_MODEL)]
+    watching = [stage for stage in trained if isinstance(stage.inputs, RewardInputs) and stage.inputs.role == WATCH]
+    models = [stage for stage in trained if stage not in watching]
     told = [f"{stage.name} {_weights(run / stage.folder / 'checkpoint')}" for stage in models]
     if recipe.reward is not None:
         told = told or [f"of the section {_digest(mask_values(recipe.reward.model_dump(mode='json')))}"]
         if recipe.rlhf is not None:
             told.append(f"combination {_digest(recipe.rlhf.combination.model_dump(mode='json'))}")
         found.append((REWARD, f"the run's own reward models ({', '.join(told)})"))
+    for stage in watching:
+        found.append((WATCH, f"the watch model ({_weights(run / stage.folder / 'checkpoint')})"))
     if recipe.evaluate.endpoint is not None:
         found.append((ENDPOINT, f"outside judge {mask(recipe.evaluate.endpoint.model)}"))
     return tuple(found)

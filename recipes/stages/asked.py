@@ -32,10 +32,15 @@ def asked_prompts(inputs: EvaluateInputs, stage: StageContext) -> dict[str, Sequ
 
 
 def judges_of(inputs: EvaluateInputs, stage: StageContext, prompts: Mapping[str, Sequence[Dialogue]]) -> list[Judge]:
-    """The reward models, the world's gold judge, an outside judge: whichever there are."""
+    """The reward models, the watch model, the world's gold judge, an outside judge: whichever there are."""
     judges: list[Judge] = []
     if inputs.judges is not None:
-        judges.append(inputs.judges.open(stage))
+        rewards = inputs.judges.open(stage)
+        judges.append(rewards)
+        if rewards.watch is not None:
+            from rl.watch import WatchJudge
+
+            judges.append(WatchJudge(judges=rewards))
     if (gold := stage.gold_judge(prompts)) is not None:
         judges.append(gold)
     if inputs.settings.endpoint is not None:

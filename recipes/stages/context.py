@@ -227,6 +227,7 @@ class StageContext:
         return RewardJudges(
             helpfulness=self.reward(models.helpfulness),
             safety=self.reward(models.safety) if models.safety is not None else None,
+            watch=self.reward(models.watch) if models.watch is not None else None,
             safety_threshold=models.combination.safety_threshold,
             compute=self.session.compute,
         )

@@ -27,7 +27,7 @@ class RewardInputs(FromPolicy):
     """All that the stage reads of the recipe.
 
     Attributes:
-        role: "helpfulness" or "safety".
+        role: "helpfulness", "safety" or "watch".
         comparisons: what it is trained on, out of its section.
         probed: the campaigns of the world in whose answers the model is asked what flaws it notices.
         safety_threshold: the recipe's, marked on the page; no part of what the stage does.
@@ -139,7 +139,7 @@ def section(inputs: RewardInputs, folder: Path, name: str, result: Mapping[str, 
 REWARD = StageKind(
     name="reward",
     does="Train the helpfulness and the safety reward model",
-    only=("helpfulness", "safety"),
+    only=("helpfulness", "safety", "watch"),
     run=run,
     section=section,
     size=size,

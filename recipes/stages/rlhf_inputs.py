@@ -124,6 +124,7 @@ class RewardModels:
     """What judges, role by role, and how the two scores become one; without a safety model there is one score.
 
     Attributes:
+        watch: scores that are no reward: a stage chooses by them what it decides by itself.
         checks: what follows where they are not fit to judge; None where nothing is trained by them.
     """
 
@@ -131,6 +132,7 @@ class RewardModels:
     safety: RewardSource | None
     combination: CombinationSettings
     checks: ChecksSettings | None = None
+    watch: RewardSource | None = None
 
     def check(self, stage: StageContext) -> None:
         """Say what their held-out figures tell against judging by them.
@@ -154,8 +156,8 @@ class RewardModels:
             stage.session.progress.note(f"check before RLHF: {sentence}")
 
     def by_role(self) -> dict[str, RewardSource]:
-        """Role -> where its scores come from; the safety branch only where it is there."""
-        roles = {"helpfulness": self.helpfulness, "safety": self.safety}
+        """Role -> where its scores come from; only those that are there."""
+        roles = {"helpfulness": self.helpfulness, "safety": self.safety, "watch": self.watch}
         return {role: source for role, source in roles.items() if source is not None}
 
     def reads(self) -> Reads:

@@ -143,7 +143,7 @@ def _prompt() -> Dialogue:
     return Dialogue(turns=(Turn(role="user", content="who?"),), source=Source(file="made", line=1), id="p")
 
 
-@pytest.mark.parametrize("wrong", ["helpfulness", "safety"])
+@pytest.mark.parametrize("wrong", ["helpfulness", "safety", "watch"])
 @pytest.mark.parametrize("use", ["ppo", "rejection", "evaluation"])
 def test_a_reward_model_of_another_tokenizer_never_judges(
     use: str, wrong: str, tokenizer: Tokenizer, swapped: Tokenizer, session: Session
@@ -152,7 +152,7 @@ def test_a_reward_model_of_another_tokenizer_never_judges(
     before = {name: tensor.clone() for name, tensor in policy.model.state_dict().items()}
     models = {
         name: RewardModel.from_policy(_policy(swapped if name == wrong else tokenizer), seed=0, name=name)
-        for name in ("helpfulness", "safety")
+        for name in ("helpfulness", "safety", "watch")
     }
     judges = RewardJudges(**models, compute=session.compute)
     answer = Answer(
@@ -165,7 +165,7 @@ def test_a_reward_model_of_another_tokenizer_never_judges(
             policy, judges, prompts, PpoSettings(iterations=1, sampling=RolloutSettings(max_new_tokens=4)), session
         ),
         "rejection": lambda: rejection_sample(policy, [_prompt()], judges, rejection, session, version=1),
-        "evaluation": lambda: judges.judge([answer]),
+        "evaluation": lambda: (judges.judge([answer]), judges.watched([answer])),
     }
     with pytest.raises(TokenizerError, match=f"the {wrong} reward model has the tokenizer") as caught:
         uses[use]()

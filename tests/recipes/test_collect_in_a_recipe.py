@@ -83,6 +83,16 @@ def test_the_plan_says_how_much_is_drawn(collecting: Path) -> None:
             "reward.helpfulness.data.held_out.0.stage",
             "collect.num_held_out is 0",
         ),
+        (
+            "reward.helpfulness.data.train=[{stage: collect, part: watch}]",
+            "reward.helpfulness.data.train.0.part",
+            "collect.num_watch is 0",
+        ),
+        (
+            "reward.helpfulness.data.train=[{world: preferences/helpfulness, part: watch}]",
+            "reward.helpfulness.data.train.0",
+            "part picks records of a stage",
+        ),
     ],
 )
 def test_a_fault_is_told_with_its_key_and_place(collecting: Path, override: str, key: str, why: str) -> None:

@@ -15,7 +15,7 @@ from alignment.annotate.settings import CollectSettings
 from alignment.data.corpus import load_preferences
 from alignment.data.rows.written import RECORDS_FILE, read_records
 from alignment.data.settings import DataSettings, SourceSettings
-from alignment.errors import DataError
+from alignment.errors import DataError, SettingError
 from alignment.policy.policy import Policy
 from alignment.records import Dialogue, Preference
 from alignment.report.table import Table
@@ -71,6 +71,30 @@ def test_reward_models_read_them_by_campaign_and_part(policy: Policy, longer: Lo
     safety = DataSettings(train=(SourceSettings(stage="stage", campaign="safety"),))
     found = load_preferences(safety, stage_folder=lambda name: session.folder).train
     assert {record.meta["campaign"] for record in found} == {"safety"}
+
+
+def test_the_watch_models_pairs_are_of_prompts_that_no_other_model_reads(
+    policy: Policy, longer: Longer, session: Session
+) -> None:
+    asking = settings(num_prompts=1, num_watch=1)
+    counts = collect_preferences({"sft": policy}, [PROMPTS[0], PROMPTS[2]], longer, asking, session).campaigns
+    train = SourceSettings(stage="stage", campaign="helpfulness")
+    watch = SourceSettings(stage="stage", campaign="helpfulness", part="watch")
+    parts = [
+        load_preferences(DataSettings(train=(source,)), stage_folder=lambda name: session.folder).train
+        for source in (train, watch)
+    ]
+    asked_in = [{record.prompt.id for record in part} for part in parts]
+    assert [len(ids) for ids in asked_in] == [1, 1]
+    assert asked_in[0].isdisjoint(asked_in[1])
+    assert counts["helpfulness"].watch == len(parts[1]) > 0
+
+
+def test_prompts_that_leave_none_for_the_watch_model_are_refused(
+    policy: Policy, longer: Longer, session: Session
+) -> None:
+    with pytest.raises(SettingError, match=r"num_watch: asks for 2 further helpfulness prompts, .* lower num_prompts"):
+        collect(policy, longer, session, num_prompts=0, num_watch=2)
 
 
 def test_a_second_call_asks_nothing_and_writes_the_same(policy: Policy, longer: Longer, session: Session) -> None:
