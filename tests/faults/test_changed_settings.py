@@ -38,8 +38,11 @@ SHAPE = {
     "rlhf.rejection.pool",
     "rlhf.rejection.start_from",
     "rlhf.controls",
+    "reward.watch",
 }
-SHAPE |= {f"reward.{role}.{key}" for role in ("helpfulness", "safety") for key in ("path", "revision", "function")}
+SHAPE |= {
+    f"reward.{role}.{key}" for role in ("helpfulness", "safety", "watch") for key in ("path", "revision", "function")
+}
 SECTIONS = {"world", "pretrain", "sft", "collect", "reward", "rlhf", "gatt"}
 # a key -> the first stage whose result it decides; the longest fitting beginning counts
 OWNERS = {
@@ -49,6 +52,7 @@ OWNERS = {
     "sft": "sft",
     "reward.helpfulness": "reward-helpfulness",
     "reward.safety": "reward-safety",
+    "reward.watch": "reward-watch",
     "rlhf": "rlhf-v1",
     "rlhf.ppo": "rlhf-v5",
     "gatt": "gatt",
@@ -76,7 +80,7 @@ VALUES += [{}, {"x": "user"}, {"x": "x"}, [SOURCE], {"train": [SOURCE]}, {"data"
 # replayed documents, a mixture, collected preferences, a control, a campaign, a temperature, a small share
 VALUES += [{"source": [SOURCE], "share": 0.5}, {"source": [SOURCE], "documents": 2, "coefficient": 0.5}]
 VALUES += [{"sources": [SOURCE], "share": 0.5}, {"prompts": {"train": [SOURCE]}, "annotator": {"model": "judge"}}]
-VALUES += [["steps"], "helpfulness", "safety", "pretrain", [0.5, 0.9], 0.05]
+VALUES += [["steps"], "helpfulness", "safety", "watch", "pretrain", [0.5, 0.9], 0.05]
 ONE_VALUE = {"rlhf.ppo.sampling.top_p", "rlhf.ppo.sampling.top_k"}  # PPO samples the whole distribution or is refused
 START_FROM = ("rlhf", "rejection", "start_from")  # `sft` is refused where Ghost Attention comes before a version
 # what else must change with a key, because the settings refuse it alone
@@ -296,8 +300,8 @@ def test_a_changed_leaf_is_cosmetic_or_refused_with_key_old_new_and_the_stages_t
         changed = changed_at(recipe, tree, path, value, annotation)
         if changed is None and path[-1] == "stage" and path[0] != "gatt":
             continue  # no stage with records comes before the one that would read them
-        if changed is None and (path[-1] == "campaign" or (path[-1] == "mix" and path[0] != "reward")):
-            continue  # only a source of collected preferences has a campaign, only comparisons are mixed
+        if changed is None and (path[-1] in ("campaign", "part") or (path[-1] == "mix" and path[0] != "reward")):
+            continue  # only a source of collected preferences has a campaign and a part, only comparisons are mixed
         if changed is None and (key in ONE_VALUE or (path == START_FROM and recipe.gatt and recipe.gatt.after)):
             continue
         if changed is None:
