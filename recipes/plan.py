@@ -23,6 +23,7 @@ from alignment.world.settings import WorldSettings
 from recipes.reading.schema import Recipe
 from recipes.reading.sources_said import sources_said
 from recipes.stages.apart import Apart, Section
+from recipes.stages.asked import START
 from recipes.stages.collect import COLLECT, CollectInputs
 from recipes.stages.compared_pairs import ComparedPairs
 from recipes.stages.control import CONTROL, ControlInputs
@@ -169,6 +170,7 @@ def stages_of(recipe: Recipe) -> tuple[PlannedStage, ...]:
                 demonstrations=demonstrations if prompts is None else None,
                 judges=judges,
                 pairs=_compared_pairs(recipe),
+                answering=_answering(recipe, chat),
             ),
             *models,
             *controls,
@@ -357,6 +359,15 @@ def _compared_pairs(recipe: Recipe) -> ComparedPairs:
     lengths = {role: roles[role].context_length for role in data}
     # the watch model stands beside the two on their pairs; what is held out of its own is of the same prompts
     return ComparedPairs(comparisons={r: d for r, d in data.items() if r != "watch"}, lengths=lengths)
+
+
+def _answering(recipe: Recipe, chat: str | None) -> tuple[str, ...]:
+    """The models on whose own answers the reward models are measured: unless others are named, the chat model that
+    these start from."""
+    own = recipe.evaluate.own_answers
+    if own is None:
+        return ()
+    return own.models or (START if chat is None else chat,)
 
 
 def _compared(models: Mapping[str, StageKind[Any, Any]], chat: str | None) -> Compared | None:

@@ -10,7 +10,9 @@ from alignment.train.settings import ReplaySource
 from recipes.plan import holds_out, stages_of
 from recipes.reading.schema import Recipe
 from recipes.reading.sources_said import source_settings, sources_said
+from recipes.stages.asked import START
 from recipes.stages.collect import COLLECT
+from recipes.stages.evaluate import EVALUATE, EvaluateInputs
 from recipes.stages.kind import Makes
 
 
@@ -85,7 +87,7 @@ def section_problems(recipe: Recipe) -> list[tuple[KeyPath, str]]:
     if not found:  # a plan can be made
         found += _variant_problems(recipe)
     if not found:
-        found += [*_stage_source_problems(recipe), *_collected_problems(recipe)]
+        found += [*_stage_source_problems(recipe), *_collected_problems(recipe), *_own_answers_problems(recipe)]
     return found
 
 
@@ -161,6 +163,28 @@ def _stage_source_problems(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
             yield key, f"is {name!r}, a stage that makes no records; {right}"
         elif plan[name].number >= reader.number:
             yield key, f"is {name!r}, which comes after {reader.name}, the stage that would read it; {right}"
+
+
+def _own_answers_problems(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
+    """Reward models that are not there to be measured, prompts to measure them on, and models that do not answer."""
+    own, key = recipe.evaluate.own_answers, ("evaluate", "own_answers")
+    if own is None:
+        return
+    if recipe.reward is None:
+        yield key, "measures reward models, and there are none; add the section reward, or leave it out"
+        return
+    inputs = next((stage.inputs for stage in stages_of(recipe) if stage.kind is EVALUATE), None)
+    if not isinstance(inputs, EvaluateInputs):
+        yield (
+            key,
+            "asks held-out prompts, and there are none; add the section rlhf, or hold demonstrations out: "
+            "sft.data.held_out",
+        )
+        return
+    answer = [*([START] if inputs.with_start else []), *inputs.versions, *inputs.controls]
+    for i, name in enumerate(own.models):
+        if name not in answer:
+            yield (*key, "models", i), f"is {name!r}, no model that the evaluation asks; right is {' or '.join(answer)}"
 
 
 def _replays(recipe: Recipe) -> dict[KeyPath, ReplaySource]:

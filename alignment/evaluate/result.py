@@ -152,6 +152,23 @@ def read_evaluation(folder: Path) -> Evaluation:
         raise DataError(f"{path} is no evaluation ({_first(error)}); the evaluate stage writes it anew") from None
 
 
+def mean_figures(folder: Path) -> dict[str, float]:
+    """Every judge's mean figures by version and campaign, as a study compares them; none of a stage that has not
+    ended.
+
+    Raises:
+        DataError: as `read_evaluation`.
+    """
+    if not (folder / EVALUATION_FILE).exists():
+        return {}
+    return {
+        f"{row.version}, {row.campaign}: {name}": figure.value
+        for row in read_evaluation(folder).versions
+        if not row.task
+        for name, figure in row.figures.items()
+    }
+
+
 def read_answers(folder: Path) -> list[ScoredAnswer]:
     """The scored answers of a finished stage.
 

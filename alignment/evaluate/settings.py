@@ -60,6 +60,35 @@ class GreedySettings(SamplingSettings):
     )
 
 
+class WholeSamplingSettings(SamplingSettings):
+    """Sampling from all that the model would say, as it stands, unless something else is said."""
+
+    temperature: float = setting(1.0, "divides the logits; 0 takes the most likely token (greedy)", gt=0.0, le=10.0)
+    top_p: float = setting(
+        1.0, "nucleus: smallest set of tokens whose probability reaches it; 1 keeps all", gt=0.0, le=1.0
+    )
+
+
+class OwnAnswersSettings(Settings):
+    """Reward models measured on a policy's own answers to the evaluation's prompts."""
+
+    models: tuple[str, ...] = setting(
+        (), "stages whose models answer; empty: the chat model that the reward models start from"
+    )
+    samples: int = setting(16, "answers drawn to each prompt (K); the greedy one comes beside them", ge=2)
+    sampling: WholeSamplingSettings = setting(WholeSamplingSettings(), "how the K answers are drawn")
+    num_prompts: int = setting(100, "of the evaluation's helpfulness prompts, at most so many; 0: all", ge=0)
+    num_safety_prompts: int = setting(50, "of the evaluation's safety prompts, at most so many; 0: all", ge=0)
+
+    @field_validator("models")
+    @classmethod
+    def _once(cls, models: tuple[str, ...]) -> tuple[str, ...]:
+        for name in models:
+            if models.count(name) > 1:
+                raise ValueError(f"names {name} more than once")
+        return models
+
+
 class EvaluateSettings(Settings):
     """Held-out prompts answered by every version and judged."""
 
@@ -68,5 +97,10 @@ class EvaluateSettings(Settings):
     sampling: GreedySettings = setting(GreedySettings(), "how the answers are drawn (greedy)")
     endpoint: EndpointSettings | None = setting(
         None, "an outside judge over HTTP, in OpenAI's form; its key stays in an environment variable"
+    )
+    own_answers: OwnAnswersSettings | None = setting(
+        None,
+        "reward models measured on the policy's own answers: right over wrong, best of K; none: they are not",
+        added=True,
     )
     num_examples: int = setting(6, "sample dialogues shown side by side in the report", ge=0, cosmetic=True)

@@ -1,4 +1,4 @@
-"""What the evaluation asks, and who judges the answers."""
+"""What the evaluation asks, who answers, and who judges the answers."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from alignment.evaluate.versions import Version
     from alignment.judging import Judge
     from alignment.records import Dialogue
     from recipes.stages.context import StageContext
     from recipes.stages.evaluate import EvaluateInputs
+
+START = "start"  # what the checkpoint in `model.path` is called
 
 
 def asked_prompts(inputs: EvaluateInputs, stage: StageContext) -> dict[str, Sequence[Dialogue]]:
@@ -29,6 +32,21 @@ def asked_prompts(inputs: EvaluateInputs, stage: StageContext) -> dict[str, Sequ
         for campaign, prompts in asked.items()
         if prompts or (campaign == "helpfulness" and inputs.demonstrations is not None)
     }
+
+
+def asked_versions(inputs: EvaluateInputs, stage: StageContext) -> list[Version]:
+    """The models that answer: the checkpoint in `model.path` where it is one, the versions, the controls."""
+    from alignment.evaluate.versions import Version
+    from alignment.policy.policy import checkpoint_folder
+
+    versions = [
+        Version(name=name, checkpoint=stage.folder_of(name) / "checkpoint", control=name in inputs.controls)
+        for name in (*inputs.versions, *inputs.controls)
+    ]
+    if inputs.with_start and inputs.model is not None and inputs.model.path is not None:
+        start = checkpoint_folder(inputs.model.path, inputs.model.revision)
+        versions.insert(0, Version(name=START, checkpoint=start))
+    return versions
 
 
 def judges_of(inputs: EvaluateInputs, stage: StageContext, prompts: Mapping[str, Sequence[Dialogue]]) -> list[Judge]:

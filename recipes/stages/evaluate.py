@@ -13,13 +13,13 @@ from recipes.stages.compared_pairs import FILE as REWARD_MODELS_FILE
 from recipes.stages.compared_pairs import ComparedPairs
 from recipes.stages.doubts import evaluation_doubts
 from recipes.stages.kind import DataSet, Reads, StageKind
+from recipes.stages.own_answers import FILE as OWN_ANSWERS_FILE
 from recipes.stages.rlhf_inputs import Judged
 
 if TYPE_CHECKING:
     from alignment.data.settings import DataSettings
     from alignment.evaluate.compared import Compared
     from alignment.evaluate.judge_words import JudgeWords
-    from alignment.evaluate.result import VersionScores
     from alignment.evaluate.settings import EvaluateSettings
     from alignment.report.blocks import Opening, Section
     from recipes.stages.context import StageContext
@@ -35,6 +35,7 @@ class EvaluateInputs(Judged):
         with_start: whether the checkpoint in `model.path` answers too; without SFT it is what the versions came from.
         prompts: held-out prompts by campaign; without them the held-out demonstrations' are asked.
         demonstrations: read only where there are no prompts.
+        answering: models on whose own answers the reward models are measured, where the settings ask for that.
         pairs: comparisons on whose held-out part the reward models stand side by side.
         controls: models that stand beside the versions and are none.
         compared: the two models of the page's first sentence; no part of the figures.
@@ -43,6 +44,7 @@ class EvaluateInputs(Judged):
     settings: EvaluateSettings
     versions: tuple[str, ...]
     controls: tuple[str, ...] = ()
+    answering: tuple[str, ...] = ()
     with_start: bool = False
     compared: Compared | None = None
     prompts: CampaignPrompts | None = None
@@ -75,24 +77,19 @@ class EvaluateInputs(Judged):
 
 
 def run(inputs: EvaluateInputs, stage: StageContext) -> dict[str, Any]:
-    """Answer and judge; saves `answers.jsonl`, `evaluation.json` and, with reward models, `reward_models.json`."""
+    """Answer and judge; saves `answers.jsonl`, `evaluation.json`; of reward models `reward_models.json` and, where the
+    recipe asks for it, `own_answers.json`."""
     from alignment.evaluate.improvement import headline, improvements
     from alignment.evaluate.result import read_answers
-    from alignment.evaluate.versions import Version, evaluate_versions
-    from alignment.policy.policy import checkpoint_folder
-    from recipes.stages.asked import asked_prompts, judges_of
+    from alignment.evaluate.versions import evaluate_versions
+    from recipes.stages.asked import asked_prompts, asked_versions, judges_of
+    from recipes.stages.own_answers import measure_own
 
-    versions = [
-        Version(name=name, checkpoint=stage.folder_of(name) / "checkpoint", control=name in inputs.controls)
-        for name in (*inputs.versions, *inputs.controls)
-    ]
-    if inputs.with_start and inputs.model is not None and inputs.model.path is not None:
-        start = checkpoint_folder(inputs.model.path, inputs.model.revision)
-        versions.insert(0, Version(name="start", checkpoint=start))
-    prompts = asked_prompts(inputs, stage)
+    versions, prompts = asked_versions(inputs, stage), asked_prompts(inputs, stage)
     judges = judges_of(inputs, stage, prompts)
     evaluation = evaluate_versions(versions, prompts, judges, inputs.settings, stage.session)
     inputs.pairs.measure(inputs.judges, stage)
+    measure_own(inputs, stage, versions, prompts, judges)
     found = improvements(evaluation, read_answers(stage.session.folder), inputs.compared)
     unjudged = "" if judges else f"{sum(map(len, prompts.values())):,} prompts answered; nobody judged"
     return {**evaluation.as_json(), "headline": headline(found, inputs.compared) or unjudged}
@@ -112,21 +109,11 @@ def _words(inputs: EvaluateInputs) -> JudgeWords:
 
 
 def figures(folder: Path) -> dict[str, float]:
-    """Every judge's mean figures by version and campaign."""
-    return {
-        f"{row.version}, {row.campaign}: {name}": figure.value
-        for row in _means(folder)
-        for name, figure in row.figures.items()
-    }
+    """Every judge's mean figures by version and campaign, and the reward models' on the policy's own answers."""
+    from alignment.evaluate.result import mean_figures
+    from reward.measure.own_report import own_figures
 
-
-def _means(folder: Path) -> list[VersionScores]:
-    """Every version's figures on whole campaigns; none of a stage that has not ended."""
-    from alignment.evaluate.result import EVALUATION_FILE, read_evaluation
-
-    if not (folder / EVALUATION_FILE).exists():
-        return []
-    return [row for row in read_evaluation(folder).versions if not row.task]
+    return {**mean_figures(folder), **own_figures(folder / OWN_ANSWERS_FILE)}
 
 
 def doubts(inputs: EvaluateInputs, result: Mapping[str, Any]) -> tuple[str, ...]:
@@ -137,12 +124,13 @@ def doubts(inputs: EvaluateInputs, result: Mapping[str, Any]) -> tuple[str, ...]
 def section(inputs: EvaluateInputs, folder: Path, name: str, result: Mapping[str, Any]) -> Section:
     """Its chapter of the page."""
     from alignment.evaluate.report import section as evaluation_section
+    from reward.measure.own_report import own_answers
     from reward.report import compared_models
 
-    found = evaluation_section(
-        folder, num_examples=inputs.settings.num_examples, compared=inputs.compared, words=_words(inputs)
-    )
-    return dataclasses.replace(found, details=(*found.details, *compared_models(folder / REWARD_MODELS_FILE)))
+    settings, words = inputs.settings, _words(inputs)
+    found = evaluation_section(folder, num_examples=settings.num_examples, compared=inputs.compared, words=words)
+    models = (*compared_models(folder / REWARD_MODELS_FILE), *own_answers(folder / OWN_ANSWERS_FILE, words))
+    return dataclasses.replace(found, details=(*found.details, *models))
 
 
 EVALUATE = StageKind(

@@ -1,0 +1,43 @@
+"""The reward models on the policy's own answers, as a part of the evaluation.  No torch, no pydantic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from alignment.evaluate.versions import Version
+    from alignment.judging import Judge
+    from alignment.records import Dialogue
+    from recipes.stages.context import StageContext
+    from recipes.stages.evaluate import EvaluateInputs
+
+FILE = "own_answers.json"
+_AS_ONE = ("helpfulness", "safety")  # roles that the reward judge scores, beside their combination
+
+
+def measure_own(
+    inputs: EvaluateInputs,
+    stage: StageContext,
+    versions: Sequence[Version],
+    prompts: Mapping[str, Sequence[Dialogue]],
+    judges: Sequence[Judge],
+) -> None:
+    """Measure every reward model on what the named models answer; nothing where the recipe does not ask for it.
+
+    The first judge that took no part in training says what answers are worth: the world's, else an outside one.
+    """
+    settings = inputs.settings.own_answers
+    if settings is None or inputs.judges is None:
+        return
+    from reward.own_answers import measure_own_answers
+
+    measure_own_answers(
+        {version.name: version.checkpoint for version in versions if version.name in inputs.answering},
+        prompts,
+        next(judge for judge in judges if not judge.independent),
+        next((judge for judge in judges if judge.independent), None),
+        settings,
+        stage.session,
+        beside={role: stage.reward(at) for role, at in inputs.judges.by_role().items() if role not in _AS_ONE},
+    )
