@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from alignment.evaluate.judge_words import REWARD, JudgeWords
+from alignment.evaluate.judge_words import JudgeWords
 from alignment.report import digits
 from alignment.report.figure import Figure, Series
 from alignment.report.page import Block, Paragraph
@@ -31,7 +31,7 @@ def own_answers(path: Path, words: JudgeWords) -> list[Block]:
         blocks.append(Paragraph(text=_said(entry, found, words)))
         blocks += _pairs(title, entry, found, words)
         for best in entry["best"]:
-            blocks += [_best_table(title, best, found, words), _best_figure(title, best, words)]
+            blocks += [_best_table(title, best, found["samples"], words), _best_figure(title, best, words)]
     return blocks
 
 
@@ -115,7 +115,8 @@ def _pairs(title: str, entry: Mapping[str, Any], found: Mapping[str, Any], words
         rows.append((kind, *cells, number, prompts))
     note = (
         f"How often a model scores the better one of a prompt's two different answers higher, as "
-        f"{words.title(found['judge'])} tells better from worse; a tie counts half; gaps are on its scale. {_BY_PROMPT}."
+        f"{words.title(found['judge'])} tells better from worse; a tie counts half; gaps are on its scale. "
+        f"{_BY_PROMPT}."
     )
     return [
         Table(
@@ -128,7 +129,7 @@ def _pairs(title: str, entry: Mapping[str, Any], found: Mapping[str, Any], words
     ]
 
 
-def _best_table(title: str, best: Mapping[str, Any], found: Mapping[str, Any], words: JudgeWords) -> Table:
+def _best_table(title: str, best: Mapping[str, Any], samples: int, words: JudgeWords) -> Table:
     """Mean scores of what each chooses among n, and against the greedy answer."""
     curves = list(_curves(best))
     counts = [point["n"] for point in curves[0][1]]
@@ -141,10 +142,10 @@ def _best_table(title: str, best: Mapping[str, Any], found: Mapping[str, Any], w
         title=f"Best of n of {title}, {_scale(best)}",
         columns=("chosen by", *(f"of {n}" for n in counts), f"of {counts[-1]} less greedy"),
         rows=tuple(rows),
-        note=f"Mean {best['figure']} score by {words.title(best['judge'])} over {best['prompts']:,} prompts of the answer "
-        f"chosen among n, the mean over all ways to draw n of {found['samples']}; of 1 is a drawn answer."
+        note=f"Mean {best['figure']} score by {words.title(best['judge'])} over {best['prompts']:,} prompts of the "
+        f"answer chosen among n, the mean over all ways to draw n of {samples}; of 1 is a drawn answer."
         f"{chooses} {_BY_PROMPT}.",
-        scored_by=best["judge"] if found["judge"] is not None else REWARD,
+        scored_by=best["judge"],
     )
 
 
