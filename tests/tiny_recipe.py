@@ -53,6 +53,10 @@ TINY = (
     "evaluate.num_safety_prompts=4",
     "evaluate.sampling.max_new_tokens=8",
     "evaluate.num_examples=2",
+    "evaluate.own_answers.samples=3",
+    "evaluate.own_answers.num_prompts=4",
+    "evaluate.own_answers.num_safety_prompts=2",
+    "evaluate.own_answers.sampling.max_new_tokens=8",
 )
 
 # every kind of stage once, a checkpoint after every step or two: many moments to die in, each soon reached

@@ -16,6 +16,7 @@ from reward.measure.own_result import OwnAnswer, OwnShare, PromptAnswers
 from reward.measure.resampling import PromptDraws
 
 RIGHT_OVER_WRONG, SAFE_OVER_UNSAFE, ALL = "right over wrong", "safe over unsafe", "all that differ"
+RIGHT_AND_BETTER = "right over wrong, the right one scored higher"  # not, say, right in a form that was not asked for
 CORRECT, SAFETY = "correct", "safety"  # figures of a judge
 FROM = 0.5  # from here on an answer is right, or safe; without `correct`, right and wrong are so far apart
 GAPS = (0.0, 0.25, 0.5)  # bins of the gap between two answers' scores, the last one open
@@ -40,7 +41,7 @@ def own_pairs(prompts: Sequence[PromptAnswers], decision: Decision, *, safety: b
     if not kinds:
         return {}
     names = np.array([prompt for prompt, _, _ in pairs])
-    columns = [(kind, at) for kind in sorted(kinds, key=_order) for at in range(len(models))]
+    columns = [(kind, at) for kind in sorted(kinds, key=KINDS.index) for at in range(len(models))]
     values = np.stack([(np.sign(gaps[:, at]) * kinds[kind] + 1) / 2 for kind, at in columns], axis=1)
     groups = np.stack([kinds[kind] != 0 for kind, _ in columns], axis=1)
     found: dict[str, dict[str, OwnShare]] = {}
@@ -84,20 +85,18 @@ def _better(
     if safety and SAFETY in first and SAFETY in second:
         found[SAFE_OVER_UNSAFE] = int(first[SAFETY] >= FROM) - int(second[SAFETY] >= FROM)
     if abs(gap) > decision.tie:
+        if right * gap > 0:
+            found[RIGHT_AND_BETTER] = right
         found[ALL] = found[_bin(abs(gap))] = int(np.sign(gap))
     return {kind: sign for kind, sign in found.items() if sign}
 
 
 def _bin(gap: float) -> str:
-    at = max(i for i, low in enumerate(GAPS) if gap >= low)
-    return _BINS[at]
+    return _BINS[max(i for i, low in enumerate(GAPS) if gap >= low)]
 
 
 _BINS = (
     *(f"gap from {low:g} to {high:g}" if low else f"gap below {high:g}" for low, high in itertools.pairwise(GAPS)),
     f"gap from {GAPS[-1]:g}",
 )
-
-
-def _order(kind: str) -> int:
-    return [RIGHT_OVER_WRONG, SAFE_OVER_UNSAFE, ALL, *_BINS].index(kind)
+KINDS = (RIGHT_OVER_WRONG, RIGHT_AND_BETTER, SAFE_OVER_UNSAFE, ALL, *_BINS)

@@ -15,11 +15,13 @@ from alignment.report import digits
 from alignment.report.figure import Figure, Series
 from alignment.report.page import Block, Paragraph
 from alignment.report.table import Cell, Table
+from reward.measure.own_pairs import KINDS
 from reward.measure.own_result import COMBINED
 from reward.measure.report import interval
 
 _BY_PROMPT = "95 % intervals, bootstrap by prompt"
 _ORACLE = "oracle"
+_KINDS = {kind: place for place, kind in enumerate(KINDS)}
 
 
 def own_answers(path: Path, words: JudgeWords) -> list[Block]:
@@ -61,13 +63,19 @@ def _model(name: str) -> str:
     return {COMBINED: "combined reward", _ORACLE: _ORACLE}.get(name, f"{name} model")
 
 
+def _place(name: str) -> tuple[int, str]:
+    """The two roles, then what else scores, then what the scores become."""
+    return {"helpfulness": 0, "safety": 1, COMBINED: 3}.get(name, 2), name
+
+
 def _scale(best: Mapping[str, Any]) -> str:
     return f"{best['judge']}.{best['figure']}"
 
 
 def _curves(best: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[Mapping[str, Any]]]]:
     """Who chooses -> by n; the oracle last."""
-    yield from best["chosen"].items()
+    for name in sorted(best["chosen"], key=_place):
+        yield name, best["chosen"][name]
     if best["oracle"]:
         yield _ORACLE, best["oracle"]
 
@@ -87,7 +95,8 @@ def _said(entry: Mapping[str, Any], found: Mapping[str, Any], words: JudgeWords)
     verdicts = [
         f"the {_model(name)}'s choice {_against_greedy(curve[-1]['over_greedy'])}"
         for best in entry["best"]
-        for name, curve in best["chosen"].items()
+        for name, curve in _curves(best)
+        if name != _ORACLE
     ]
     told = f" By {words.title(found['judge'])}, {'; '.join(verdicts)}." if verdicts else ""
     return f"{start}{missing}{told}"
@@ -107,9 +116,9 @@ def _pairs(title: str, entry: Mapping[str, Any], found: Mapping[str, Any], words
     """How often each model scores the better answer higher, by kind of pair."""
     if not entry["pairs"]:
         return []
-    models = list(dict.fromkeys(name for shares in entry["pairs"].values() for name in shares))
+    models = sorted({name for shares in entry["pairs"].values() for name in shares}, key=_place)
     rows: list[tuple[Cell, ...]] = []
-    for kind, shares in entry["pairs"].items():
+    for kind, shares in sorted(entry["pairs"].items(), key=lambda item: _KINDS.get(item[0], len(_KINDS))):
         number, prompts = (max(share[key] for share in shares.values()) for key in ("pairs", "prompts"))
         cells = [interval(shares[name]) if name in shares else None for name in models]
         rows.append((kind, *cells, number, prompts))

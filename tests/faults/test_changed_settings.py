@@ -70,6 +70,7 @@ VALUES += [
     "rlhf-v1",  # a stage with records
     "slightly",
     ["x"],
+    ["sft"],
     ["tensorboard"],
     [0.5, 1.0, 2.0],
     None,

@@ -59,6 +59,13 @@ def _side_by_side(value: Any, put: Callable[[str], str]) -> None:
     value["accuracy"][f"safety: {put('file of compared pairs')}"] = value["accuracy"]["safety"]
 
 
+def _own_answers(value: Any, put: Callable[[str], str]) -> None:
+    for entry in value["measures"]:
+        entry |= {"version": put("policy that answers"), "campaign": put("campaign of prompts")}
+        for best in entry["best"]:
+            best["chosen"][put("reward model that chooses")] = best["chosen"].pop("helpfulness")
+
+
 def _evaluation(value: Any, put: Callable[[str], str]) -> None:
     for entry in value["versions"]:
         if entry["task"] == value["versions"][1]["task"]:
@@ -113,6 +120,7 @@ FILES: dict[str, Spoil] = {
     "12-evaluate/evaluation.json": _evaluation,
     "12-evaluate/answers.jsonl": _answers,
     "12-evaluate/reward_models.json": _side_by_side,
+    "12-evaluate/own_answers.json": _own_answers,
     "recipe.yaml": _recipe,
 }
 
