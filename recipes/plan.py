@@ -23,13 +23,13 @@ from alignment.world.settings import WorldSettings
 from recipes.reading.schema import Recipe
 from recipes.reading.sources_said import sources_said
 from recipes.stages.apart import Apart, Section
-from recipes.stages.asked import START
 from recipes.stages.collect import COLLECT, CollectInputs
 from recipes.stages.compared_pairs import ComparedPairs
 from recipes.stages.control import CONTROL, ControlInputs
 from recipes.stages.evaluate import EVALUATE, EvaluateInputs
 from recipes.stages.gatt import GATT, GattInputs
 from recipes.stages.kind import DataSet, FromPolicy, Makes, PlannedStage, StageInputs, StageKind
+from recipes.stages.own_answers import START
 from recipes.stages.ppo import PPO, PpoInputs
 from recipes.stages.pretrain import PRETRAIN, PretrainInputs
 from recipes.stages.rejection import REJECTION, RejectionInputs

@@ -10,10 +10,10 @@ from alignment.train.settings import ReplaySource
 from recipes.plan import holds_out, stages_of
 from recipes.reading.schema import Recipe
 from recipes.reading.sources_said import source_settings, sources_said
-from recipes.stages.asked import START
 from recipes.stages.collect import COLLECT
 from recipes.stages.evaluate import EVALUATE, EvaluateInputs
 from recipes.stages.kind import Makes
+from recipes.stages.own_answers import START
 
 
 def section_problems(recipe: Recipe) -> list[tuple[KeyPath, str]]:

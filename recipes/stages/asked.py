@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from recipes.stages.context import StageContext
     from recipes.stages.evaluate import EvaluateInputs
 
-START = "start"  # what the checkpoint in `model.path` is called
-
 
 def asked_prompts(inputs: EvaluateInputs, stage: StageContext) -> dict[str, Sequence[Dialogue]]:
     """A fixed draw by campaign of prompts that no stage has looked at."""
@@ -38,6 +36,7 @@ def asked_versions(inputs: EvaluateInputs, stage: StageContext) -> list[Version]
     """The models that answer: the checkpoint in `model.path` where it is one, the versions, the controls."""
     from alignment.evaluate.versions import Version
     from alignment.policy.policy import checkpoint_folder
+    from recipes.stages.own_answers import START
 
     versions = [
         Version(name=name, checkpoint=stage.folder_of(name) / "checkpoint", control=name in inputs.controls)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from recipes.stages.evaluate import EvaluateInputs
 
 FILE = "own_answers.json"
+START = "start"  # what the checkpoint in `model.path` is called among the models that answer
 _AS_ONE = ("helpfulness", "safety")  # roles that the reward judge scores, beside their combination
 
 
