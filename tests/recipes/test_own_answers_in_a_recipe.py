@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -11,9 +10,6 @@ from alignment.errors import RecipeError
 from recipes.load import load_recipe
 from recipes.plan import stages_of
 from recipes.running.fingerprint import read_settings
-from recipes.running.runner import run
-from recipes.stages.evaluate import EVALUATE
-from tests.tiny_recipe import TINY
 
 ASKED = "evaluate.own_answers={}"
 
@@ -72,21 +68,3 @@ def test_asked_for_without_held_out_prompts_says_what_would_give_some(recipe_fil
 )
 def test_what_cannot_be_measured_is_refused_by_its_key(recipe_file: Path, setting: str, why: str) -> None:
     assert why in refused(recipe_file, f"evaluate.own_answers={setting}")
-
-
-@pytest.mark.slow
-def test_the_evaluation_measures_the_reward_models_and_its_page_and_figures_tell(tmp_path: Path) -> None:
-    found = run(
-        "quickstart", overrides=(*TINY, "rlhf.versions=1", "rlhf.ppo_from=2", "gatt=null"), out=tmp_path / "run"
-    )
-    (folder,) = found.folder.glob("*-evaluate")
-    measured = json.loads((folder / "own_answers.json").read_text())
-    assert measured["judge"] == "gold"
-    assert [(entry["version"], entry["campaign"], entry["prompts"]) for entry in measured["measures"]] == [
-        ("sft", "helpfulness", 4),
-        ("sft", "safety", 2),
-    ]
-    assert "sft drew 3 answers to each of 4 held-out helpfulness prompts" in (
-        found.folder / "report" / "report.md"
-    ).read_text(encoding="utf-8")
-    assert any(name.startswith("sft's own answers, helpfulness: best of 3") for name in EVALUATE.figures(folder))

@@ -14,6 +14,7 @@ from recipes.plan import stages_of
 from recipes.reading.schema import Recipe
 from recipes.running.page import compare_runs, write_run_report
 from recipes.running.runner import run
+from recipes.stages.evaluate import EVALUATE
 from tests.alignment.report.browser import NEEDS_BROWSER, measured
 from tests.tiny_recipe import TINY
 
@@ -58,6 +59,17 @@ def test_every_version_is_judged_by_the_gold_judge_and_by_the_reward_models(fini
     assert {"pretrain", "sft", "rlhf-v1", "rlhf-v5", "gatt"} <= set(whole)
     for figures in whole.values():
         assert {"gold.helpfulness", "gold.safety", "reward.combined"} <= set(figures)
+
+
+def test_the_reward_models_are_measured_on_what_the_sft_model_says(finished: Path) -> None:
+    (folder,) = finished.glob("*-evaluate")
+    measured = json.loads((folder / "own_answers.json").read_text())
+    assert measured["judge"] == "gold"
+    told = [(entry["version"], entry["campaign"], entry["prompts"]) for entry in measured["measures"]]
+    assert told == [("sft", "helpfulness", 4), ("sft", "safety", 2)]
+    page = (finished / "report" / "report.md").read_text(encoding="utf-8")
+    assert "drew 3 answers to each of 4 held-out helpfulness prompts" in page
+    assert any("best of 3 by the helpfulness model" in name for name in EVALUATE.figures(folder))
 
 
 def test_a_second_call_does_no_work(recipe: Recipe, finished: Path) -> None:
