@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from alignment.strict_yaml import KeyPath, YamlDocument, parse_yaml
 from recipes.reading.problems import schema_keys
-from recipes.reading.schema import AFTER_CHATS, CHATS, Recipe
+from recipes.reading.schema import AFTER_CHATS, CHATS, MEASURES_REWARDS, Recipe
 
 _WIDEST = 120  # characters of a line with its comment
 _DATA = (
@@ -48,6 +48,8 @@ def begun_recipe(text: str, *, origin: str, name: str, file: str, data: str | No
             body = [f"description: Begun from the shipped recipe {origin}."]
         elif key == CHATS and data is not None:
             body = list(_with_data(body, data))
+        elif key == "evaluate" and data is not None:
+            body = list(_commented(body, MEASURES_REWARDS))
         if data is not None and key in AFTER_CHATS:
             passive += [f"# {line}".rstrip() for line in body]
         else:
@@ -119,6 +121,15 @@ def _with_data(body: list[str], data: str) -> Iterator[str]:
             yield line
     if inside:
         yield ""
+
+
+def _commented(body: list[str], key: str) -> Iterator[str]:
+    """A section's lines, one of its keys commented out with what stands below it."""
+    inside = False
+    for line in body:
+        if re.match(r"  \S", line):
+            inside = line.startswith(f"  {key}:")
+        yield f"  # {line[2:]}" if inside and line.strip() else line
 
 
 def _quoted(text: str) -> str:
