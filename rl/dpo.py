@@ -90,13 +90,12 @@ def train_dpo(
 ) -> DpoResult:
     """Train a policy in place by TRL's DPOTrainer, and save it to `checkpoint/` in the session's folder.
 
-    The loss reads grades as mere order.  Nothing is saved before the end, so that a run that was interrupted begins
-    anew.
+    Grades count as mere order.  Nothing is saved before the end, so that a run that was interrupted begins anew.
 
     Args:
         policy: as it is now it is the reference.
         preferences: to learn from; the pairs of all steps are drawn by name, each as often as `epochs` says.
-        held_out: measured before nothing and after the training; may be empty.
+        held_out: measured after the training; may be empty.
 
     Returns:
         Steps and pairs, and what the policy's implicit reward says of the held-out pairs; also in `dpo.json`.
@@ -149,7 +148,6 @@ def _train(
     from trl import DPOConfig, DPOTrainer
 
     told = arguments(
-        policy,
         session,
         compute,
         name="dpo",
@@ -190,8 +188,7 @@ class PairRows:
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
         """`input_ids`, `attention_mask` and `completion_mask` (1 at the answers' tokens), [2 P, longest] each."""
         asked = [self.pairs[row["pair"]] for row in rows]
-        whole = [(pair.prompt, answer) for which in ("chosen", "rejected") for pair in asked for answer in
-                 (getattr(pair, which),)]  # fmt: skip
+        whole = [(pair.prompt, pair.chosen) for pair in asked] + [(pair.prompt, pair.rejected) for pair in asked]
         longest = max(len(prompt) + len(answer) for prompt, answer in whole)
         ids = [torch.tensor([*prompt, *answer]) for prompt, answer in whole]
         answers = [torch.tensor([0] * len(prompt) + [1] * len(answer)) for prompt, answer in whole]
@@ -213,7 +210,7 @@ def pair_context(policy: Policy, settings: DpoSettings) -> int:
 
 def pair_steps(count: int, settings: DpoSettings) -> int:
     """Optimizer steps of so many pairs; the last batch is filled up from the next pass."""
-    return max(1, -(-int(round(count * settings.epochs)) // settings.batch_size))
+    return max(1, -(-round(count * settings.epochs) // settings.batch_size))
 
 
 def token_pairs(

@@ -1,16 +1,16 @@
-"""Group relative policy optimisation by TRL (Shao et al. 2024: DeepSeekMath, 4.1), to compare rejection sampling and PPO
-with: the same reward, no value function.
+"""Group relative policy optimisation by TRL (Shao et al. 2024: DeepSeekMath, 4.1), to compare the versions with: the same
+reward, no value function.
 
 G answers are drawn to each prompt; an answer's advantage is its reward less the group's mean, over the group's standard
-deviation, at every one of its tokens (their 4.1.2); the loss is PPO's clipped one, a mean over each answer's tokens, plus
-beta times the KL to the start by its nonnegative estimate (eq. 3 and 4).  One update follows each sampling (4.2), so
-that the ratio is 1 and the clip never acts.
+deviation, at every one of its tokens (their 4.1.2); the loss is PPO's clipped one, a mean over each answer's tokens,
+plus beta times the KL to the start by its nonnegative estimate (eq. 3 and 4).  One update follows each sampling (4.2),
+so that the ratio is 1 and the clip never acts.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -137,7 +137,7 @@ def grpo_steps(settings: GrpoSettings, budget: int | None) -> int:
     """
     samples = settings.samples if settings.samples is not None else budget
     if samples is None:
-        raise UsageError("nothing says how many answers GRPO may draw: settings.samples is None, and no budget is given")
+        raise UsageError("nothing says how many answers GRPO may draw; say settings.samples, or give a budget")
     if samples < settings.batch_size:
         raise DataError(f"{samples:,} answers make no step of {settings.batch_size:,}; make batch_size smaller")
     return samples // settings.batch_size
@@ -230,14 +230,13 @@ def _train(
     compute: Compute,
     *,
     steps: int,
-    measured: Any,
+    measured: Callable[[int], Figures],
 ) -> None:
     """Let TRL take all steps."""
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
     told = arguments(
-        policy,
         session,
         compute,
         name="grpo",
@@ -280,7 +279,13 @@ def _train(
 
 
 def _held_out(
-    policy: Policy, judges: RewardJudges, prompts: Sequence[Prompt], settings: GrpoSettings, session: Session, *, done: int
+    policy: Policy,
+    judges: RewardJudges,
+    prompts: Sequence[Prompt],
+    settings: GrpoSettings,
+    session: Session,
+    *,
+    done: int,
 ) -> HeldOut:
     """Mean scores of greedy answers to held-out prompts, as PPO measures them."""
     greedy = SamplingSettings(**settings.sampling.model_dump() | {"temperature": 0.0})

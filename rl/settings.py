@@ -202,7 +202,7 @@ class GrpoSettings(Settings):
         None, "answers drawn in all, in whole steps; null: as many as all versions of RLHF draw", ge=1
     )
     batch_size: int = setting(1024, "answers per optimizer step (paper: 1,024)", ge=2)
-    samples_per_prompt: int = setting(64, "answers of one group, to one prompt; must divide the batch (paper: 64)", ge=2)
+    samples_per_prompt: int = setting(64, "answers to one prompt, a group; must divide the batch (paper: 64)", ge=2)
     microbatch_size: int = setting(32, "answers of one forward pass: memory; must divide the batch", ge=1)
     kl_coefficient: float = setting(0.04, "beta: weight of the KL to the start in the loss (paper: 0.04)", ge=0)
     clip: float = setting(0.2, "the ratio is clipped to [1-clip, 1+clip] (the paper does not say: TRL's)", gt=0, lt=1)

@@ -1,4 +1,4 @@
-"""What both baselines need of TRL, whose trainers train a policy of ours in place: quietly, and with nothing left behind.
+"""What both baselines need of TRL, whose trainers train a policy of ours in place: quietly, leaving nothing behind.
 
 TRL is the library that keeps these methods (https://github.com/huggingface/trl); it is imported by the two calls that
 train with it, `rl.dpo.train_dpo` and `rl.grpo.train_grpo`, and nowhere else.  Its trainers get our token ids, our
@@ -33,6 +33,7 @@ from transformers import (
 )
 
 from alignment.errors import NonFiniteError, UsageError
+from alignment.model.checkpoint import quiet_loading, save_model
 from alignment.policy.policy import Policy
 from alignment.randomness import named_seed
 from alignment.store.journal import Journal
@@ -60,7 +61,6 @@ def require_trl(stage: str) -> None:
 
 
 def arguments(
-    policy: Policy,
     session: Session,
     compute: Compute,
     *,
@@ -96,7 +96,7 @@ def arguments(
         "use_cpu": compute.device.type == "cpu",
         "bf16": compute.autocast_dtype is torch.bfloat16,
         "fp16": False,
-        "gradient_checkpointing": bool(policy.model.is_gradient_checkpointing),
+        "gradient_checkpointing": False,  # the model does as it was told when it was loaded
         "remove_unused_columns": False,
     }
 
@@ -112,12 +112,12 @@ def optimizers(
 
 @contextmanager
 def transformers_files(policy: Policy, session: Session, *, with_model: bool = False) -> Iterator[Path]:
-    """The policy's tokenizer, and its model where asked for, as files that transformers reads, while they are needed."""
+    """The policy's tokenizer, and its model where asked for, as files for transformers, as long as they are needed."""
     with TemporaryDirectory(dir=session.folder, prefix=".trl-") as name:
         folder = Path(name)
         policy.tokenizer.save(folder)
         if with_model:
-            policy.model.save_pretrained(folder)
+            save_model(policy.model, folder)
         yield folder
 
 
@@ -135,7 +135,9 @@ def quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*rollout_func.*experimental")
-            yield
+            warnings.filterwarnings("ignore", category=FutureWarning)  # TRL and transformers to each other
+            with quiet_loading():
+                yield
     finally:
         constants.HF_HUB_DISABLE_TELEMETRY = telemetry
         if not bars:
@@ -144,7 +146,7 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def lent(model: PreTrainedModel) -> Iterator[None]:
-    """A model that a trainer trains: what it sets in front of its forward pass is taken away again, and it trains on."""
+    """A model that a trainer trains: what it puts in front of the forward pass is taken away again."""
     own, name = dict(vars(model)), model.config._name_or_path
     try:
         yield
@@ -159,7 +161,7 @@ def lent(model: PreTrainedModel) -> Iterator[None]:
 
 
 class Told(TrainerCallback):  # type: ignore[misc]  # transformers' base has no annotations
-    """Passes a trainer's figures on to `metrics.jsonl` and the progress display, and stops it where a stop is asked for.
+    """Passes a trainer's figures on to `metrics.jsonl` and the progress display, and obeys the stop flag.
 
     Args:
         names: the library's name of a figure -> ours.
@@ -192,9 +194,7 @@ class Told(TrainerCallback):  # type: ignore[misc]  # transformers' base has no 
         """Show the steps to do."""
         self.session.progress.begin(self.steps, "steps")
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
-    ) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any) -> None:
         """Measure what is due, and obey the stop flag."""
         self._added = self.after(state.global_step)
         if self.session.stop.requested:
