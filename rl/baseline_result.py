@@ -75,8 +75,8 @@ class GrpoResult:
 
     @property
     def best(self) -> HeldOut:
-        """The evaluation with the highest reward, the first of equals: its model is the result."""
-        return max(self.course, key=lambda entry: entry.reward)
+        """The evaluation with the highest deciding score, the first of equals: its model is the result."""
+        return max(self.course, key=lambda entry: entry.decides)
 
     @property
     def headline(self) -> str:
@@ -88,7 +88,7 @@ class GrpoResult:
         return {
             "steps": self.steps,
             "samples": self.samples,
-            "held_out": [asdict(entry) for entry in self.course],
+            "held_out": [entry.as_json() for entry in self.course],
             "start_reward": self.course[0].reward,
             "best_reward": self.best.reward,
             "best_step": self.best.iteration,

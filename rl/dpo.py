@@ -72,6 +72,11 @@ class TokenPair:
     rejected: tuple[int, ...]
     row: str = ""
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the prompt with the longer answer."""
+        return len(self.prompt) + max(len(self.chosen), len(self.rejected))
+
     def trees(self) -> tuple[Tree, Tree]:
         """Prompt -> answer, twice, every token of the answer a target."""
         chosen, rejected = (
@@ -232,9 +237,9 @@ def token_pairs(
             for text in (record.chosen, record.rejected)
         )
         prompt = tuple(render_prompt(record.prompt, tokenizer))
-        if len(prompt) + max(len(chosen), len(rejected)) <= context_length:
-            pairs.append(TokenPair(prompt=prompt, chosen=chosen, rejected=rejected, row=str(record.source)))
-    return pairs, len(records) - len(pairs)
+        pairs.append(TokenPair(prompt=prompt, chosen=chosen, rejected=rejected, row=str(record.source)))
+    fitting = [pair for pair in pairs if pair.longest <= context_length]
+    return fitting, len(pairs) - len(fitting)
 
 
 def _drawn(pairs: Sequence[TokenPair], count: int, *, seed: int) -> list[TokenPair]:

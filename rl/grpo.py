@@ -1,5 +1,5 @@
-"""Group relative policy optimisation by TRL (Shao et al. 2024: DeepSeekMath, 4.1), to compare the versions with: the same
-reward, no value function.
+"""Group relative policy optimisation by TRL (Shao et al. 2024: DeepSeekMath, 4.1), to compare the versions with: the
+same reward, no value function.
 
 G answers are drawn to each prompt; an answer's advantage is its reward less the group's mean, over the group's standard
 deviation, at every one of its tokens (their 4.1.2); the loss is PPO's clipped one, a mean over each answer's tokens,
@@ -74,8 +74,8 @@ def train_grpo(
     """Train a policy in place by TRL's GRPOTrainer, and save the best model to `checkpoint/` in the session's folder.
 
     TRL's loss and steps; the answers are drawn by our engine (TRL's hook for that is `rollout_func`), the very ids that
-    were drawn are scored and trained on.  As with PPO, the model with the highest held-out reward of greedy answers is
-    the result.  Nothing is saved before the end, so that a run that was interrupted begins anew.
+    were drawn are scored and trained on.  As with PPO, the result is the model whose greedy answers to held-out prompts the watch
+    model likes best, or the combined reward where there is no such model.  Nothing is saved before the end, so that a run that was interrupted begins anew.
 
     Args:
         policy: as it is now it is the reference.
@@ -109,7 +109,8 @@ def train_grpo(
         if done % settings.evaluate_every and done != steps:
             return {}
         best.offer(_held_out(policy, judges, test, settings, session, done=done))
-        return {"held_out_reward": best.course[-1].reward}
+        watch = best.course[-1].watch
+        return {"held_out_reward": best.course[-1].reward, **({} if watch is None else {"held_out_watch": watch})}
 
     groups = _Groups(policy, judges, train, settings, session, steps=steps)
     _train(policy, groups, settings, session, compute, steps=steps, measured=measured)
@@ -299,7 +300,7 @@ def _held_out(
         journal_path=None,
     )
     try:
-        rollouts = score_rollouts(prompts, samples, policy, judges)
+        rollouts = score_rollouts(prompts, samples, policy, judges, watched=True)
     except NonFiniteError as error:
         raise NonFiniteError(f"held-out {error.quantity}", step=done, value=error.value, rows=error.rows) from error
     reward = float(np.mean([rollout.combined[0] for rollout in rollouts]))

@@ -79,7 +79,9 @@ def doubts(inputs: GrpoInputs, result: Mapping[str, Any]) -> tuple[str, ...]:
     """Too few steps, or whether no step was better than the start."""
     found = training_doubts(inputs.settings.optimizer, result, "rlhf.grpo")
     if result.get("best_step") == 0:
-        found.append("no step was better on held-out prompts than the start: the result is the model that it began with")
+        found.append(
+            "no step was better on held-out prompts than the start: the result is the model that it began with"
+        )
     return tuple(found)
 
 
