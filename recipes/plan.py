@@ -355,19 +355,20 @@ def _baselines(plan: _Plan, chat: str | None, tokenizer: str, judges: RewardMode
 def _dpo(plan: _Plan, chat: str | None, tokenizer: str) -> None:
     recipe = plan.recipe
     settings = (recipe.rlhf.dpo if recipe.rlhf is not None else None) or DpoSettings()
-    pairs = settings.data or _collected(recipe)
+    pairs = settings.data or _collected(plan)
     if pairs is None:
         return  # the recipe was checked
     inputs = DpoInputs(world=plan.world(pairs), settings=settings, pairs=pairs, **plan.start(chat))
     plan.add(DPO, "dpo", inputs, starts_from=chat, tokenizer=tokenizer)
 
 
-def _collected(recipe: Recipe) -> DataSettings | None:
-    """What `collect` collects, of both campaigns; None where it is not asked for."""
-    if recipe.collect is None:
+def _collected(plan: _Plan) -> DataSettings | None:
+    """All that the run collects, of both campaigns, but for the watch model's; None where nothing is collected."""
+    settings = plan.recipe.collect
+    sources = tuple(SourceSettings(stage=stage.name) for stage in plan.stages if stage.kind is COLLECT)
+    if settings is None or not sources:
         return None
-    source = (SourceSettings(stage="collect"),)
-    return DataSettings(train=source, held_out=source if recipe.collect.num_held_out else ())
+    return DataSettings(train=sources, held_out=sources if settings.num_held_out else ())
 
 
 def _grpo(plan: _Plan, chat: str | None, tokenizer: str, judges: RewardModels) -> None:

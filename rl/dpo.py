@@ -12,6 +12,7 @@ P pairs.
 from __future__ import annotations
 
 import copy
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -219,9 +220,9 @@ def pair_steps(count: int, settings: DpoSettings) -> int:
 
 
 def token_pairs(
-    preferences: Iterable[Preference], tokenizer: Tokenizer, context_length: int
+    preferences: Iterable[Preference], tokenizer: Tokenizer, context_length: int = sys.maxsize
 ) -> tuple[list[TokenPair], int]:
-    """Preferences in the chat format, as every stage renders them; and how many do not fit the context.
+    """Preferences in the chat format, as every stage renders them, that fit the context; and how many do not.
 
     Raises:
         UsageError: a record is no preference.

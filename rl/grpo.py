@@ -74,8 +74,9 @@ def train_grpo(
     """Train a policy in place by TRL's GRPOTrainer, and save the best model to `checkpoint/` in the session's folder.
 
     TRL's loss and steps; the answers are drawn by our engine (TRL's hook for that is `rollout_func`), the very ids that
-    were drawn are scored and trained on.  As with PPO, the result is the model whose greedy answers to held-out prompts the watch
-    model likes best, or the combined reward where there is no such model.  Nothing is saved before the end, so that a run that was interrupted begins anew.
+    were drawn are scored and trained on.  As with PPO, the result is the model whose greedy answers to held-out prompts
+    the watch model likes best, or the combined reward where there is no such model.  Nothing is saved before the end,
+    so that a run that was interrupted begins anew.
 
     Args:
         policy: as it is now it is the reference.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignment.data.record_types import PREFERENCES
-from recipes.stages.doubts import accuracy_doubts, training_doubts
+from recipes.stages.doubts import training_doubts
 from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Processes, Reads, Size, StageKind
 
 if TYPE_CHECKING:
@@ -58,14 +58,15 @@ def prepare(inputs: DpoInputs, lens: Lens) -> tuple[Prepared]:
     (data,) = inputs.data()
     settings, records = inputs.settings, lens.records(data)
     context = lens.within(settings.context_length)
-    pairs, too_long = token_pairs(records, lens.tokenizer, context)
+    pairs, _ = token_pairs(records, lens.tokenizer)
+    too_long = sum(pair.longest > context for pair in pairs)
     return (
         Prepared(
             key=data.key,
             lengths=tuple(pair.longest for pair in pairs),
             context=context,
             policy={"left out": too_long} if too_long else {},
-            steps=pair_steps(len(pairs), settings),
+            steps=pair_steps(len(pairs) - too_long, settings),
             asked=lens.too_much("rlhf.dpo.context_length", settings.asked_context),
         ),
     )
@@ -77,8 +78,8 @@ def size(inputs: DpoInputs) -> Size:
 
 
 def doubts(inputs: DpoInputs, result: Mapping[str, Any]) -> tuple[str, ...]:
-    """Too few steps, or an accuracy like a coin's."""
-    return (*training_doubts(inputs.settings.optimizer, result, "rlhf.dpo"), *accuracy_doubts(result))
+    """Too few steps."""
+    return tuple(training_doubts(inputs.settings.optimizer, result, "rlhf.dpo"))
 
 
 def section(inputs: DpoInputs, folder: Path, name: str, result: Mapping[str, Any]) -> Section:

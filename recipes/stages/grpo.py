@@ -77,7 +77,7 @@ def size(inputs: GrpoInputs) -> Size:
 
 def doubts(inputs: GrpoInputs, result: Mapping[str, Any]) -> tuple[str, ...]:
     """Too few steps, or whether no step was better than the start."""
-    found = training_doubts(inputs.settings.optimizer, result, "rlhf.grpo")
+    found = list(training_doubts(inputs.settings.optimizer, result, "rlhf.grpo"))
     if result.get("best_step") == 0:
         found.append(
             "no step was better on held-out prompts than the start: the result is the model that it began with"
