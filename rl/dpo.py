@@ -164,7 +164,8 @@ def _train(
     )
     reference = copy.deepcopy(policy.model).requires_grad_(False).eval()
     policy.model.train()
-    # TRL would cut and template texts; it is handed empty ones, and the collator puts our ids in their place
+    # TRL would cut and template texts: it is handed empty ones, and the collator puts our ids in their place; an
+    # iterable data set is read in its own order, any other in a shuffled one
     rows = Dataset.from_list([{"prompt": "", "chosen": "", "rejected": "", "pair": i} for i in range(len(drawn))])
     with lent(policy.model), quiet(), fresh_metrics(session) as journal, transformers_files(policy, session) as files:
         trainer = DPOTrainer(
@@ -172,7 +173,7 @@ def _train(
             ref_model=reference,
             args=DPOConfig(beta=settings.beta, loss_type=["sigmoid"], max_length=None, **told),
             data_collator=PairRows(pairs=drawn, pad_id=policy.tokenizer.pad_id),
-            train_dataset=rows,
+            train_dataset=rows.to_iterable_dataset(),
             processing_class=transformers_tokenizer(files),
             optimizers=optimizers(policy.model, settings.optimizer, steps),
         )
