@@ -71,8 +71,9 @@ def prepare(inputs: GrpoInputs, lens: Lens) -> tuple[Prepared, ...]:
 def size(inputs: GrpoInputs) -> Size:
     """Answers, and how many a step."""
     settings = inputs.settings
-    count = f"{settings.samples:,}" if settings.samples is not None else f"as {', '.join(inputs.sampled_by)}:"
-    return Size(first=f"{count} answers, {settings.batch_size:,} a step, {settings.samples_per_prompt:,} to a prompt")
+    own = f"{settings.samples:,} answers" if settings.samples is not None else ""
+    count = own or f"as many answers as {', '.join(inputs.sampled_by)}"
+    return Size(first=f"{count}, {settings.batch_size:,} a step, {settings.samples_per_prompt:,} to a prompt")
 
 
 def doubts(inputs: GrpoInputs, result: Mapping[str, Any]) -> tuple[str, ...]:
