@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from alignment.data.corpus import Loaded
-from alignment.errors import DataError, NonFiniteError, UsageError
+from alignment.errors import DataError, NonFiniteError, SettingError, UsageError
 from alignment.generate.draw import draw_samples, fitting_prompts
 from alignment.generate.sampler import Sample
 from alignment.generate.settings import SamplingSettings
@@ -89,7 +89,8 @@ def train_grpo(
 
     Raises:
         UsageError: TRL is not installed, or nothing says how many answers to draw.
-        DataError: no prompt leaves room for an answer, there are fewer than a step asks, or the budget makes no step.
+        DataError: no prompt leaves room for an answer.
+        SettingError: the answers make no step.
         TokenizerError: a judge was made with another tokenizer than the policy.
         NonFiniteError: a reward, loss or gradient is not finite; nothing is saved.
         Interrupted: a signal came; nothing is saved.
@@ -135,13 +136,15 @@ def grpo_steps(settings: GrpoSettings, budget: int | None) -> int:
 
     Raises:
         UsageError: nothing says how many.
-        DataError: they are fewer than one batch.
+        SettingError: they are fewer than one batch.
     """
     samples = settings.samples if settings.samples is not None else budget
     if samples is None:
         raise UsageError("nothing says how many answers GRPO may draw; say settings.samples, or give a budget")
     if samples < settings.batch_size:
-        raise DataError(f"{samples:,} answers make no step of {settings.batch_size:,}; make batch_size smaller")
+        raise SettingError(
+            "batch_size", f"{samples:,} answers make no step of {settings.batch_size:,}; a smaller batch will"
+        )
     return samples // settings.batch_size
 
 

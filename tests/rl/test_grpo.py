@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import rl.grpo
-from alignment.errors import DataError, NonFiniteError, UsageError
+from alignment.errors import DataError, NonFiniteError, SettingError, UsageError
 from alignment.policy.policy import Policy
 from alignment.records import Answer, Dialogue
 from alignment.store.journal import read_journal
@@ -57,7 +57,7 @@ def test_a_budget_must_be_given_and_make_a_step() -> None:
     unsaid = SETTINGS.model_copy(update={"samples": None})
     with pytest.raises(UsageError, match=r"say settings\.samples, or give a budget"):
         grpo_steps(unsaid, None)
-    with pytest.raises(DataError, match="7 answers make no step of 8; make batch_size smaller"):
+    with pytest.raises(SettingError, match="7 answers make no step of 8; a smaller batch will"):
         grpo_steps(unsaid, 7)
 
 
