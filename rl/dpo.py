@@ -28,7 +28,7 @@ from alignment.errors import DataError, UsageError
 from alignment.given import given_comparisons
 from alignment.policy.policy import Policy, save_policy
 from alignment.randomness import named_generator
-from alignment.records import Preference
+from alignment.records import LabelledAnswer, Preference
 from alignment.store.atomic import write_json
 from alignment.text.chat import answer_ids, render_prompt
 from alignment.text.tokenizer import Tokenizer
@@ -88,11 +88,11 @@ class TokenPair:
 
 def train_dpo(
     policy: Policy,
-    preferences: Iterable[Preference],
+    preferences: Iterable[Preference | LabelledAnswer],
     settings: DpoSettings,
     session: Session,
     *,
-    held_out: Iterable[Preference] = (),
+    held_out: Iterable[Preference | LabelledAnswer] = (),
 ) -> DpoResult:
     """Train a policy in place by TRL's DPOTrainer, and save it to `checkpoint/` in the session's folder.
 
@@ -100,7 +100,7 @@ def train_dpo(
 
     Args:
         policy: as it is now it is the reference.
-        preferences: to learn from; the pairs of all steps are drawn by name, each as often as `epochs` says.
+        preferences: to learn from, pairs only; those of all steps are drawn by name, each as often as `epochs` says.
         held_out: measured after the training; may be empty.
 
     Returns:
@@ -151,7 +151,8 @@ def _train(
 ) -> None:
     """Let TRL take all steps."""
     from datasets import Dataset
-    from trl import DPOConfig, DPOTrainer
+    from trl.trainer.dpo_config import DPOConfig
+    from trl.trainer.dpo_trainer import DPOTrainer
 
     told = arguments(
         session,
@@ -221,7 +222,7 @@ def pair_steps(count: int, settings: DpoSettings) -> int:
 
 
 def token_pairs(
-    preferences: Iterable[Preference], tokenizer: Tokenizer, context_length: int = sys.maxsize
+    preferences: Iterable[Preference | LabelledAnswer], tokenizer: Tokenizer, context_length: int = sys.maxsize
 ) -> tuple[list[TokenPair], int]:
     """Preferences in the chat format, as every stage renders them, that fit the context; and how many do not.
 

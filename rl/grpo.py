@@ -202,7 +202,9 @@ class _Groups:
             "logprobs": [list(answer.log_probs) for answer in answers],
         }
 
-    def reward(self, prompts: Sequence[str], completion_ids: Sequence[Sequence[int]], **given: Any) -> list[float]:
+    def reward(
+        self, prompts: Sequence[str], completion_ids: Sequence[Sequence[int]], **given: Any
+    ) -> list[float | None]:
         """The combined reward of the very ids that are trained on: TRL's reward function.
 
         Raises:
@@ -239,7 +241,8 @@ def _train(
 ) -> None:
     """Let TRL take all steps."""
     from datasets import Dataset
-    from trl import GRPOConfig, GRPOTrainer
+    from trl.trainer.grpo_config import GRPOConfig
+    from trl.trainer.grpo_trainer import GRPOTrainer
 
     told = arguments(
         session,
@@ -250,7 +253,7 @@ def _train(
         microbatch_size=settings.microbatch_size,
         optimizer=settings.optimizer,
     )
-    own = {
+    own: dict[str, Any] = {
         "num_generations": settings.samples_per_prompt,
         "steps_per_generation": settings.batch_size // settings.microbatch_size,
         "num_iterations": 1,

@@ -160,7 +160,7 @@ def lent(model: PreTrainedModel) -> Iterator[None]:
         model.zero_grad(set_to_none=True)
 
 
-class Told(TrainerCallback):  # type: ignore[misc]  # transformers' base has no annotations
+class Told(TrainerCallback):
     """Passes a trainer's figures on to `metrics.jsonl` and the progress display, and obeys the stop flag.
 
     Args:
