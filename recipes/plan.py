@@ -15,7 +15,7 @@ from typing import Any
 
 from alignment.annotate.settings import WORLD
 from alignment.data.record_types import DOCUMENTS, PREFERENCES
-from alignment.data.settings import DataSettings
+from alignment.data.settings import DataSettings, SourceSettings
 from alignment.errors import UsageError
 from alignment.evaluate.compared import Compared
 from alignment.train.settings import ReplaySource
@@ -26,8 +26,10 @@ from recipes.stages.apart import Apart, Section
 from recipes.stages.collect import COLLECT, CollectInputs
 from recipes.stages.compared_pairs import ComparedPairs
 from recipes.stages.control import CONTROL, ControlInputs
+from recipes.stages.dpo import DPO, DpoInputs
 from recipes.stages.evaluate import EVALUATE, EvaluateInputs
 from recipes.stages.gatt import GATT, GattInputs
+from recipes.stages.grpo import GRPO, GrpoInputs
 from recipes.stages.kind import DataSet, FromPolicy, Makes, PlannedStage, StageInputs, StageKind
 from recipes.stages.own_answers import START
 from recipes.stages.ppo import PPO, PpoInputs
@@ -40,7 +42,7 @@ from recipes.stages.rlhf_inputs import CampaignPrompts, RewardModels, RewardSour
 from recipes.stages.sft import SFT, SftInputs
 from recipes.stages.table import STAGES
 from recipes.stages.tokenizer import TOKENIZER, TokenizerInputs
-from rl.settings import CombinationSettings
+from rl.settings import CombinationSettings, DpoSettings, GrpoSettings
 
 
 class _Plan:
@@ -150,6 +152,7 @@ def stages_of(recipe: Recipe) -> tuple[PlannedStage, ...]:
     judges = _reward_models(plan, policy, tokenizer)
     policy = _versions(plan, policy, tokenizer, judges, models)
     _controls(plan, chat, tokenizer)
+    _baselines(plan, chat, tokenizer, judges)
     controls = plan.making(Makes.CONTROL)
     prompts, demonstrations = _prompts(recipe), recipe.sft.data if recipe.sft is not None else None
     # SFT alone that holds nothing out leaves nothing to ask
@@ -338,6 +341,55 @@ def _controls(plan: _Plan, chat: str | None, tokenizer: str) -> None:
             **plan.start(chat),
         )
         plan.add(CONTROL, f"control-{control}", inputs, *rejections, starts_from=chat, tokenizer=tokenizer)
+
+
+def _baselines(plan: _Plan, chat: str | None, tokenizer: str, judges: RewardModels | None) -> None:
+    """What people use instead, from the model that the first version starts from; evaluated beside the versions."""
+    for baseline in plan.recipe.rlhf.baselines if plan.recipe.rlhf is not None else ():
+        if baseline == "dpo":
+            _dpo(plan, chat, tokenizer)
+        elif judges is not None:
+            _grpo(plan, chat, tokenizer, judges)
+
+
+def _dpo(plan: _Plan, chat: str | None, tokenizer: str) -> None:
+    recipe = plan.recipe
+    settings = (recipe.rlhf.dpo if recipe.rlhf is not None else None) or DpoSettings()
+    pairs = settings.data or _collected(plan)
+    if pairs is None:
+        return  # the recipe was checked
+    inputs = DpoInputs(world=plan.world(pairs), settings=settings, pairs=pairs, **plan.start(chat))
+    plan.add(DPO, "dpo", inputs, starts_from=chat, tokenizer=tokenizer)
+
+
+def _collected(plan: _Plan) -> DataSettings | None:
+    """All that the run collects, of both campaigns, but for the watch model's; None where nothing is collected."""
+    settings = plan.recipe.collect
+    sources = tuple(SourceSettings(stage=stage.name) for stage in plan.stages if stage.kind is COLLECT)
+    if settings is None or not sources:
+        return None
+    return DataSettings(train=sources, held_out=sources if settings.num_held_out else ())
+
+
+def _grpo(plan: _Plan, chat: str | None, tokenizer: str, judges: RewardModels) -> None:
+    rlhf, prompts = plan.recipe.rlhf, _prompts(plan.recipe)
+    if rlhf is None or prompts is None:
+        return  # the recipe was checked
+    settings = rlhf.grpo or GrpoSettings()
+    sampled_by: dict[str, int | None] = {}
+    if settings.samples is None:
+        sizes = {REJECTION.name: None, PPO.name: rlhf.ppo.batch_size}
+        sampled_by = {stage.name: sizes[stage.kind.name] for stage in plan.stages if stage.kind.name in sizes}
+    inputs = GrpoInputs(
+        world=plan.world(prompts.helpfulness, prompts.safety),
+        settings=settings,
+        prompts=prompts,
+        judges=judges,
+        sampled_by=sampled_by,
+        **plan.start(chat),
+    )
+    rewards = plan.making(Makes.REWARD_MODEL)
+    plan.add(GRPO, "grpo", inputs, *rewards, *sampled_by, starts_from=chat, tokenizer=tokenizer)
 
 
 def _reads_files(data: DataSettings) -> bool:

@@ -56,6 +56,16 @@ def section_problems(recipe: Recipe) -> list[tuple[KeyPath, str]]:
             need(("rlhf", "rejection", "sft_share"), "mixes in SFT dialogues; add the section sft or set it to 0")
         if recipe.rlhf.controls and recipe.sft is None:
             need(("rlhf", "controls"), "train on SFT's demonstrations; add the section sft or leave controls out")
+        if (
+            "dpo" in recipe.rlhf.baselines
+            and recipe.collect is None
+            and (not recipe.rlhf.dpo or not recipe.rlhf.dpo.data)
+        ):
+            need(
+                ("rlhf", "baselines"),
+                "names dpo, which learns from the pairs that collect collects; add the section collect, or name pairs: "
+                "rlhf.dpo.data",
+            )
     if recipe.gatt is not None:
         versions = recipe.rlhf.versions if recipe.rlhf else 0
         if recipe.gatt.after > versions:

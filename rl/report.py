@@ -52,7 +52,7 @@ _REWARDS = (
 def rejection_section(folder: Path, *, stage: str, result: Mapping[str, Any]) -> Section:
     """The section of one rejection-sampling version."""
     found = json.loads((folder / "rejection.json").read_text(encoding="utf-8"))
-    rewards, counts = _apart(found)
+    rewards, counts = rewards_apart(found)
     origins = tuple((version, count) for version, count in found["pool_origins"].items())
     tuning = {name: value for name, value in result.items() if name not in found}
     details: list[Block] = [
@@ -119,7 +119,7 @@ def _best_of_n(best: Mapping[int, Interval]) -> Figure:
 def ppo_section(folder: Path, *, stage: str, result: Mapping[str, Any]) -> Section:
     """The section of a PPO stage."""
     found = json.loads((folder / "ppo.json").read_text(encoding="utf-8"))
-    rewards, counts = _apart(found)
+    rewards, counts = rewards_apart(found)
     details: list[Block] = [
         Facts(title="Figures", items=tuple(figures(counts))),
         Facts(title="Rewards", items=tuple(figures(rewards)), scored_by=REWARD),
@@ -128,20 +128,20 @@ def ppo_section(folder: Path, *, stage: str, result: Mapping[str, Any]) -> Secti
     rows = read_journal(folder / "metrics.jsonl")
     if rows:
         kept = {k: float(v) for k, v in rows[-1].items() if isinstance(v, (int, float)) and not k.startswith("time_")}
-        scores, others = _apart(kept)
+        scores, others = rewards_apart(kept)
         details.append(Facts(title="Last iteration", items=tuple(figures(others))))
         details.append(Facts(title="Rewards of the last iteration", items=tuple(figures(scores)), scored_by=REWARD))
     return Section(
         id=stage,
         title=f"{stage.replace('rlhf-v', 'RLHF-V')}: PPO",
-        blocks=(_held_out(found["held_out"]), *curves(folder, _PPO_CURVES)),
+        blocks=(held_out_figure(found["held_out"]), *curves(folder, _PPO_CURVES)),
         details=tuple(details),
         summary=f"held-out reward {found['start_reward']:.2f} → {found['best_reward']:.2f}, greedy answers, after "
         f"{found['best_iteration']:,} of {found['iterations']:,} iterations",
     )
 
 
-def _held_out(course: Sequence[Mapping[str, float]]) -> Figure:
+def held_out_figure(course: Sequence[Mapping[str, float]], *, unit: str = "iteration") -> Figure:
     """The scores of whichever reward models there are."""
     names = (("reward", "combined"), ("helpfulness", "helpfulness"), ("safety", "safety"), ("watch", "watch model"))
     series = []
@@ -154,16 +154,16 @@ def _held_out(course: Sequence[Mapping[str, float]]) -> Figure:
         title="held-out reward, greedy answers",
         kind="line",
         series=tuple(series),
-        x_label="iteration",
+        x_label=unit,
         y_label="mean score before the sigmoid",
-        note=_DECIDED.format(by="score of the watch model" if "watch" in course[0] else "combined reward"),
+        note=_DECIDED.format(by="score of the watch model" if "watch" in course[0] else "combined reward", unit=unit),
     )
 
 
-_DECIDED = "The best {by} is the stage's result; iteration 0 is the start."
+_DECIDED = "The best {by} is the stage's result; {unit} 0 is the start."
 
 
-def _apart(found: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def rewards_apart(found: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the reward models said, and what was counted."""
     rewards = {name: value for name, value in found.items() if name in _REWARDS}
     return rewards, {name: value for name, value in found.items() if name not in _REWARDS}

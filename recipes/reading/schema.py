@@ -221,6 +221,8 @@ class Recipe(Settings):
             found["rlhf.prompts"] = self.rlhf.prompts, PROMPTS
             if self.rlhf.safety_prompts is not None:
                 found["rlhf.safety_prompts"] = self.rlhf.safety_prompts, PROMPTS
+            if self.rlhf.dpo is not None and self.rlhf.dpo.data is not None:
+                found["rlhf.dpo.data"] = self.rlhf.dpo.data, PREFERENCES
         if self.gatt is not None:
             found["gatt.data"] = self.gatt.data, DIALOGUES
         return found

@@ -6,8 +6,10 @@ from typing import Any
 
 from recipes.stages.collect import COLLECT
 from recipes.stages.control import CONTROL
+from recipes.stages.dpo import DPO
 from recipes.stages.evaluate import EVALUATE
 from recipes.stages.gatt import GATT
+from recipes.stages.grpo import GRPO
 from recipes.stages.kind import StageKind
 from recipes.stages.ppo import PPO
 from recipes.stages.pretrain import PRETRAIN
@@ -19,5 +21,8 @@ from recipes.stages.tokenizer import TOKENIZER
 
 STAGES: dict[str, StageKind[Any, Any]] = {
     kind.name: kind
-    for kind in (TOKENIZER, PRETRAIN, SFT, COLLECT, REWARD, REJECTION, PPO, GATT, CONTROL, EVALUATE, REPORT)
+    for kind in (
+        *(TOKENIZER, PRETRAIN, SFT, COLLECT, REWARD, REJECTION, PPO, GATT),
+        *(CONTROL, DPO, GRPO, EVALUATE, REPORT),
+    )
 }

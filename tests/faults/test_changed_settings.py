@@ -38,6 +38,9 @@ SHAPE = {
     "rlhf.rejection.pool",
     "rlhf.rejection.start_from",
     "rlhf.controls",
+    "rlhf.baselines",
+    "rlhf.dpo",
+    "rlhf.grpo",
     "reward.watch",
 }
 SHAPE |= {
@@ -81,7 +84,7 @@ VALUES += [{}, {"x": "user"}, {"x": "x"}, [SOURCE], {"train": [SOURCE]}, {"data"
 # replayed documents, a mixture, collected preferences, a control, a campaign, a temperature, a small share
 VALUES += [{"source": [SOURCE], "share": 0.5}, {"source": [SOURCE], "documents": 2, "coefficient": 0.5}]
 VALUES += [{"sources": [SOURCE], "share": 0.5}, {"prompts": {"train": [SOURCE]}, "annotator": {"model": "judge"}}]
-VALUES += [["steps"], "helpfulness", "safety", "watch", "pretrain", [0.5, 0.9], 0.05]
+VALUES += [["steps"], ["grpo"], "helpfulness", "safety", "watch", "pretrain", [0.5, 0.9], 0.05]
 ONE_VALUE = {"rlhf.ppo.sampling.top_p", "rlhf.ppo.sampling.top_k"}  # PPO samples the whole distribution or is refused
 START_FROM = ("rlhf", "rejection", "start_from")  # `sft` is refused where Ghost Attention comes before a version
 # what else must change with a key, because the settings refuse it alone
@@ -91,6 +94,8 @@ TOGETHER: dict[str, dict[str, Any]] = {
     "stage": {"world": None, "path": None, "hub": None, "form": "auto", "columns": {}},
     "path": {"world": None, "hub": None},
     "data": {"path": "x.model"},
+    "dpo": {"baselines": ["dpo"]},
+    "grpo": {"baselines": ["grpo"]},
     "hub": {"world": None, "path": None},
     "revision": {"path": "x"},
     "function": {"path": None},

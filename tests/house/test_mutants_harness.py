@@ -18,6 +18,7 @@ ELSEWHERE = {
     "alignment.train.language_model:held_out_loss": "the mean of language_loss over batches; its sum is guarded there",
     "alignment.model.log_probs:token_log_probs": "one call of _TokenLogProbs, whose passes are guarded",
     "alignment.model.log_probs:summed_log_probs": "one call of _SummedLogProbs, whose passes are guarded",
+    "rl.dpo:pair_log_probs": "sums of token_log_probs by answer; test_dpo holds them against the loss of TRL",
 }
 
 
