@@ -60,6 +60,15 @@ def best_of(rollout: Rollout, usable: Sequence[int], version: int) -> Kept | Non
     )
 
 
+def guarded(best: Kept, greedy: Kept | None, guard: float) -> Kept:
+    """The best candidate, unless the model's own greedy answer is within `guard` of it: then that one.
+
+    A reward model errs about small differences, and the best of many answers is the one whose score errs upwards the
+    most; the greedy answer is what the model believes most, and changes nothing that need not change.
+    """
+    return greedy if greedy is not None and best.combined < greedy.combined + guard else best
+
+
 def best_of_pool(versions: Sequence[Sequence[Kept]]) -> list[Kept]:
     """For each prompt the best answer of any version; the newer of equals.  Ordered by prompt id."""
     best: dict[str, Kept] = {}

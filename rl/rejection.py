@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -31,9 +31,10 @@ from alignment.train.nonfinite import NonFiniteSteps
 from alignment.train.replay import given_replay, replayed_by_share
 from alignment.train.result import TrainingResult
 from alignment.train.session import Session
+from rl.guard import guard_kept
 from rl.judges import RewardJudges
 from rl.kept import KEPT_FILE, Kept, best_of, best_of_pool, demonstrable, kept_tree, read_kept, write_kept
-from rl.result import RejectionResult, SamplingFigures
+from rl.result import Guarded, RejectionResult, SamplingFigures
 from rl.rollout import Rollout, score_rollouts
 from rl.settings import RejectionSettings
 
@@ -50,6 +51,7 @@ def rejection_sample(
     sft_dialogues: Iterable[Dialogue] = (),
     start: Policy | None = None,
     documents: Iterable[Document] = (),
+    before_tuning: Callable[[SamplingFigures], None] = lambda figures: None,
 ) -> RejectionResult:
     """Make one RLHF version and save it to `checkpoint/` in the session's folder.
 
@@ -62,6 +64,7 @@ def rejection_sample(
         sft_dialogues: demonstrations to mix in (`sft_share`).
         start: the model that is fine-tuned (the policy itself by default); changed in place.
         documents: to draw from where `settings.replay` asks for some.
+        before_tuning: is shown what was kept, and may refuse to go on by an error of its own.
 
     Returns:
         The sampling's figures, which `rejection.json` holds too, and the fine-tuning's.
@@ -101,15 +104,19 @@ def rejection_sample(
     usable = [demonstrable(rollout, policy.tokenizer) for rollout in rollouts]
     choices = zip(rollouts, usable, strict=True)
     best = [kept for rollout, places in choices if (kept := best_of(rollout, places, version)) is not None]
+    told: Guarded | None = None
+    if settings.guard is not None:
+        best, told = guard_kept(policy, fitting, best, judges, settings, session, version)
     history = [read_kept(folder / KEPT_FILE) for folder in earlier] if settings.pool == "all" else []
     pool = best_of_pool([*history, best])
     write_kept(session.folder / KEPT_FILE, best)
-    figures = _figures(rollouts, usable, best, pool, version, left_out)
+    figures = replace(_figures(rollouts, usable, best, pool, version, left_out), guard=told)
     write_json(session.folder / "rejection.json", figures.as_json())
     by_id = {prompt.id: prompt for prompt in prompts}
     pairs = [(by_id[kept.prompt_id], kept) for kept in pool if kept.prompt_id in by_id]
     if not pairs:
         raise DataError(f"RLHF-V{version}: no sampled answer could be kept; every one is cut, empty or marked")
+    before_tuning(figures)
     tuned = _fine_tune(start or policy, pairs, mixed_in, texts, settings, session, version)
     return RejectionResult(sampling=figures, training=tuned)
 

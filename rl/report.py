@@ -52,7 +52,7 @@ _REWARDS = (
 def rejection_section(folder: Path, *, stage: str, result: Mapping[str, Any]) -> Section:
     """The section of one rejection-sampling version."""
     found = json.loads((folder / "rejection.json").read_text(encoding="utf-8"))
-    rewards, counts = rewards_apart(found)
+    rewards, counts = rewards_apart({name: value for name, value in found.items() if name != "guard"})
     origins = tuple((version, count) for version, count in found["pool_origins"].items())
     tuning = {name: value for name, value in result.items() if name not in found}
     details: list[Block] = [
@@ -61,6 +61,7 @@ def rejection_section(folder: Path, *, stage: str, result: Mapping[str, Any]) ->
         Table(title="Where the kept answers come from", columns=("version", "answers"), rows=origins),
         Facts(title="Fine-tuning", items=tuple(figures(tuning))),
     ]
+    details += _guard(found.get("guard"))
     best = _best_by_n(found)
     kept = f"answers kept: {found['pool_size']:,}"
     drawn = [] if not best else [_best_of_n(best)]
@@ -72,6 +73,24 @@ def rejection_section(folder: Path, *, stage: str, result: Mapping[str, Any]) ->
         details=tuple(details),
         summary=f"{gain or 'none of its own answers could be kept'}; {kept}",
     )
+
+
+def _guard(found: Mapping[str, Any] | None) -> list[Block]:
+    """What is kept, held against the greedy answers; none where no greedy answer was drawn."""
+    if not found:
+        return []
+    judges = {"reward": "the combined reward, which chose it", "watch": "the watch model"}
+    rows = tuple((judges[name], Interval(**cell)) for name, cell in found["over_greedy"].items())
+    return [
+        Table(
+            title="What is kept, less the greedy answer",
+            columns=("by", "mean difference before the sigmoid"),
+            rows=rows,
+            note=f"Of {found['prompts']:,} prompts with both, {found['greedy_kept']:,} keep the greedy answer; 95 % "
+            f"intervals over prompts.",
+            scored_by=REWARD,
+        )
+    ]
 
 
 def control_section(folder: Path, *, stage: str, result: Mapping[str, Any], versions: Sequence[str]) -> Section:

@@ -10,6 +10,22 @@ from alignment.train.result import TrainingResult
 
 
 @dataclass(frozen=True, kw_only=True)
+class Guarded:
+    """What is kept, held against the same model's greedy answers.
+
+    Attributes:
+        prompts: that have both.
+        greedy_kept: of them, those whose greedy answer is kept.
+        over_greedy: mean of kept less greedy over the prompts, with its 95 % interval (`value`, `low`, `high`):
+            `reward`, the combined one, and `watch`, where there is a watch model.
+    """
+
+    prompts: int
+    greedy_kept: int
+    over_greedy: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class SamplingFigures:
     """What one version's sampling brought; rewards are combined scores before the sigmoid.
 
@@ -28,6 +44,7 @@ class SamplingFigures:
         mean_answer_tokens: of all samples.
         cut_share: of the samples, those cut at the limit.
         prompts_left_out: they leave no room for an answer.
+        guard: None where no greedy answer was drawn.
     """
 
     version: int
@@ -44,10 +61,11 @@ class SamplingFigures:
     prompts_left_out: int
     unusable_share: float = 0.0
     best_by_n: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    guard: Guarded | None = None
 
     def as_json(self) -> dict[str, Any]:
         """What `rejection.json` holds."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "guard" or value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)

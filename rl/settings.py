@@ -41,6 +41,10 @@ class ChecksSettings(Settings):
         "tell", "the safety model prefers safe answers to unsafe ones, and on fine prompts an answer to a refusal"
     )
     flaws: WhatFollows = setting("tell", "both models rank flawed copies of right answers below them")
+    kept: WhatFollows = setting(
+        "tell",
+        "what a version keeps beats its greedy answers by the watch model (where `rejection.guard` draws them)",
+    )
 
 
 class CandidateSettings(SamplingSettings):
@@ -87,6 +91,13 @@ class RejectionSettings(PackedSettings):
     prompts_per_version: int = setting(0, "prompts used by one version, drawn anew; 0: all", ge=0)
     sampling: CandidateSettings = setting(
         CandidateSettings(), "how the candidates are drawn (paper: T 1.2 to 1.3 for RLHF models)"
+    )
+    guard: float | None = setting(
+        None,
+        "the model's own greedy answer is a candidate too, and another is kept only where its reward is higher by at "
+        "least this, in logits; none: no greedy answer is drawn",
+        added=True,
+        ge=0,
     )
     pool: Literal["all", "previous"] = setting(
         "all", "candidates of all earlier versions stay in the pool, or only this version's (paper until V3)"

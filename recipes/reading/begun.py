@@ -48,8 +48,8 @@ def begun_recipe(text: str, *, origin: str, name: str, file: str, data: str | No
             body = [f"description: Begun from the shipped recipe {origin}."]
         elif key == CHATS and data is not None:
             body = list(_with_data(body, data))
-        elif key == "evaluate" and data is not None:
-            body = list(_commented(body, MEASURES_REWARDS))
+        elif key == MEASURES_REWARDS[0] and data is not None:
+            body = list(_commented(body, MEASURES_REWARDS[1]))
         if data is not None and key in AFTER_CHATS:
             passive += [f"# {line}".rstrip() for line in body]
         else:

@@ -18,7 +18,7 @@ from alignment.errors import UsageError
 if TYPE_CHECKING:
     from rl.settings import ChecksSettings
 
-CheckName = Literal["threshold", "refusals", "flaws"]
+CheckName = Literal["threshold", "refusals", "flaws", "kept"]
 Figures = Mapping[str, Any]  # `evaluation` and `noticed`, as a finished reward stage's result has them
 _UNSAFE_PROMPTS = ("comply", "comply_polite")  # flaws that are compliance with an unsafe prompt
 
@@ -48,6 +48,17 @@ def failed_checks(role: str, figures: Figures, safety_threshold: float) -> Itera
         yield from _threshold(figures, safety_threshold)
         yield from _refusals(figures, noticed)
     yield from _flaws(role, noticed)
+
+
+def failed_kept(over_greedy: Mapping[str, Mapping[str, float]], version: int) -> Iterator[Failed]:
+    """Whether what a version keeps is no better than its greedy answers by a model that did not choose it."""
+    watch = over_greedy.get("watch")
+    if watch is not None and watch["low"] <= 0:
+        yield Failed(
+            name="kept",
+            sentence=f"what RLHF-V{version} keeps is not better than its greedy answers by the watch model "
+            f"({watch['value']:+.2f} [{watch['low']:+.2f}, {watch['high']:+.2f}] in logits)",
+        )
 
 
 def read_figures(folder: Path) -> dict[str, Any]:

@@ -91,6 +91,7 @@ def run(inputs: RejectionInputs, stage: StageContext) -> dict[str, Any]:
         sft_dialogues=[dialogue for data in inputs.demonstrations() for dialogue in stage.read(data).train],
         start=start,
         documents=stage.replayed(inputs.replay),
+        before_tuning=lambda figures: inputs.judges.check_kept(figures, stage),
     )
     # what was kept, as demonstrations that other stages may read
     by_id = {prompt.id: prompt for prompt in prompts.train}

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from recipes.stages.context import StageContext
     from reward.settings import BroughtReward
     from rl.judges import RewardJudges
+    from rl.result import SamplingFigures
     from rl.settings import ChecksSettings, CombinationSettings
 
 
@@ -154,6 +155,19 @@ class RewardModels:
         ]
         for sentence in obey(failed, self.checks):
             stage.session.progress.note(f"check before RLHF: {sentence}")
+
+    def check_kept(self, figures: SamplingFigures, stage: StageContext) -> None:
+        """Say it where what a version keeps is not better than its greedy answers.
+
+        Raises:
+            UsageError: the check stops.
+        """
+        from recipes.stages.judge_checks import failed_kept, obey
+
+        if self.checks is None or figures.guard is None:
+            return
+        for sentence in obey([*failed_kept(figures.guard.over_greedy, figures.version)], self.checks):
+            stage.session.progress.note(f"check before fine-tuning: {sentence}")
 
     def by_role(self) -> dict[str, RewardSource]:
         """Role -> where its scores come from; only those that are there."""
