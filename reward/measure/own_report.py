@@ -176,5 +176,6 @@ def _best_figure(title: str, best: Mapping[str, Any], samples: int, words: Judge
         series=tuple(series),
         x_label="answers to choose among",
         y_label=f"mean score, {words.title(best['judge'])}",
+        wide=True,
         note=f"The mean over all ways to draw n of {samples}; {_BY_PROMPT}.",
     )
