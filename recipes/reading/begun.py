@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from alignment.strict_yaml import KeyPath, YamlDocument, parse_yaml
 from recipes.reading.problems import schema_keys
-from recipes.reading.schema import AFTER_CHATS, CHATS, MEASURES_REWARDS, Recipe
+from recipes.reading.schema import AFTER_CHATS, CHATS, EVALUATION, MEASURES_REWARDS, Recipe
 
 _WIDEST = 120  # characters of a line with its comment
 _DATA = (
@@ -48,8 +48,8 @@ def begun_recipe(text: str, *, origin: str, name: str, file: str, data: str | No
             body = [f"description: Begun from the shipped recipe {origin}."]
         elif key == CHATS and data is not None:
             body = list(_with_data(body, data))
-        elif key == MEASURES_REWARDS[0] and data is not None:
-            body = list(_commented(body, MEASURES_REWARDS[1]))
+        elif key == EVALUATION and data is not None:
+            body = list(_commented(body, MEASURES_REWARDS))
         if data is not None and key in AFTER_CHATS:
             passive += [f"# {line}".rstrip() for line in body]
         else:

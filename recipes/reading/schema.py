@@ -28,8 +28,8 @@ from reward.settings import BroughtReward, RewardSettings
 from rl.settings import RlhfSettings
 
 # sections with data of their own: the one that takes a user's chats, and those that come after it
-CHATS, AFTER_CHATS = "sft", ("collect", "reward", "rlhf", "gatt")
-MEASURES_REWARDS = ("evaluate", "own_answers")  # the key that needs the section reward
+CHATS, AFTER_CHATS, EVALUATION = "sft", ("collect", "reward", "rlhf", "gatt"), "evaluate"
+MEASURES_REWARDS = "own_answers"  # of `evaluate`: what it cannot do without the section reward
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
 

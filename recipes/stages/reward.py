@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,7 +134,10 @@ def section(inputs: RewardInputs, folder: Path, name: str, result: Mapping[str, 
     from reward.report import section as reward_section
 
     marked = inputs.safety_threshold if inputs.role == "safety" else None
-    return reward_section(folder, stage=name, result=result, safety_threshold=marked)
+    found = reward_section(folder, stage=name, result=result, safety_threshold=marked)
+    if inputs.role != "watch":
+        return found
+    return dataclasses.replace(found, blocks=(), details=(*found.blocks, *found.details))  # no answer is rewarded by it
 
 
 REWARD = StageKind(

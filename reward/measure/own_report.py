@@ -33,7 +33,10 @@ def own_answers(path: Path, words: JudgeWords) -> list[Block]:
         blocks.append(Paragraph(text=_said(entry, found, words)))
         blocks += _pairs(title, entry, found, words)
         for best in entry["best"]:
-            blocks += [_best_table(title, best, found["samples"], words), _best_figure(title, best, words)]
+            blocks += [
+                _best_table(title, best, found["samples"], words),
+                _best_figure(title, best, found["samples"], words),
+            ]
     return blocks
 
 
@@ -139,26 +142,25 @@ def _pairs(title: str, entry: Mapping[str, Any], found: Mapping[str, Any], words
 
 
 def _best_table(title: str, best: Mapping[str, Any], samples: int, words: JudgeWords) -> Table:
-    """Mean scores of what each chooses among n, and against the greedy answer."""
-    curves = list(_curves(best))
-    counts = [point["n"] for point in curves[0][1]]
-    rows: list[tuple[Cell, ...]] = [("nobody: the greedy answer", interval(best["greedy"]), *[None] * len(counts))]
-    for name, curve in curves:
-        scores = [interval(point["score"]) for point in curve]
-        rows.append((f"the {_model(name)}", *scores, interval(curve[-1]["over_greedy"])))
+    """Mean scores of what each chooses among all that was drawn, and against the greedy answer."""
+    rows: list[tuple[Cell, ...]] = [
+        ("nobody: the greedy answer", interval(best["greedy"]), None),
+        ("chance: any drawn answer", interval(best["sample"]), interval(next(_curves(best))[1][0]["over_greedy"])),
+    ]
+    for name, curve in _curves(best):
+        rows.append((f"the {_model(name)}", interval(curve[-1]["score"]), interval(curve[-1]["over_greedy"])))
     chooses = f" The oracle chooses by {_scale(best)} itself." if best["oracle"] else ""
     return Table(
-        title=f"Best of n of {title}, {_scale(best)}",
-        columns=("chosen by", *(f"of {n}" for n in counts), f"of {counts[-1]} less greedy"),
+        title=f"Best of {samples} of {title}, {_scale(best)}",
+        columns=("chosen by", "mean score", "less greedy"),
         rows=tuple(rows),
-        note=f"Mean {best['figure']} score by {words.title(best['judge'])} over {best['prompts']:,} prompts of the "
-        f"answer chosen among n, the mean over all ways to draw n of {samples}; of 1 is a drawn answer."
-        f"{chooses} {_BY_PROMPT}.",
+        note=f"Mean {best['figure']} score by {words.title(best['judge'])} over {best['prompts']:,} prompts.{chooses} "
+        f"{_BY_PROMPT}.",
         scored_by=best["judge"],
     )
 
 
-def _best_figure(title: str, best: Mapping[str, Any], words: JudgeWords) -> Figure:
+def _best_figure(title: str, best: Mapping[str, Any], samples: int, words: JudgeWords) -> Figure:
     """The same as curves over n, the greedy answer a level."""
     series = []
     for name, curve in _curves(best):
@@ -174,5 +176,6 @@ def _best_figure(title: str, best: Mapping[str, Any], words: JudgeWords) -> Figu
         series=tuple(series),
         x_label="answers to choose among",
         y_label=f"mean score, {words.title(best['judge'])}",
-        note=f"{_BY_PROMPT}.",
+        wide=True,
+        note=f"The mean over all ways to draw n of {samples}; {_BY_PROMPT}.",
     )

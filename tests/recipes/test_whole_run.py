@@ -82,7 +82,7 @@ def test_a_second_call_does_no_work(recipe: Recipe, finished: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["02-pretrain", "03-sft", "07-rlhf-v1", "12-rlhf-v5", "13-gatt"])
+@pytest.mark.parametrize("name", ["02-pretrain", "03-sft", "08-rlhf-v1", "13-rlhf-v5", "14-gatt"])
 def test_every_policy_loads_in_transformers_and_answers_in_the_chat_format(finished: Path, name: str) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -166,7 +166,7 @@ def test_a_report_is_written_of_metrics_that_are_cut_in_the_middle_of_a_line(fin
 def test_a_report_of_a_run_without_some_stages_says_so(finished: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(finished, folder)
-    for name in ("13-gatt", "14-evaluate"):
+    for name in ("14-gatt", "15-evaluate"):
         shutil.rmtree(folder / name)
     page = write_run_report(folder)
     sections = json.loads((page.parent / "report.json").read_text(encoding="utf-8"))["sections"]

@@ -311,7 +311,8 @@ def test_the_page_shows_pairs_best_of_n_and_a_curve_with_the_greedy_answers_leve
     assert "By the outside judge, the helpfulness model's choice falls short of the greedy answer" in said.text
     assert pairs.type == table.type == "table"
     assert pairs.columns[1:4] == ("helpfulness model", "safety model", "combined reward")
-    assert table.columns == ("chosen by", "of 1", "of 2", "of 4", "of 4 less greedy")
+    assert table.columns == ("chosen by", "mean score", "less greedy")
+    assert [row[0] for row in table.rows][1:3] == ["chance: any drawn answer", "the helpfulness model"]
     assert [row[0] for row in table.rows][-1] == "the oracle"
     assert figure.type == "figure"
     assert [series.name for series in figure.series][-2:] == ["oracle", "greedy answer"]
