@@ -53,9 +53,9 @@ def guard_kept(
     )
     rollouts = score_rollouts(prompts, samples, policy, judges)
     own = {
-        kept.prompt_id: kept
+        said.prompt_id: said
         for rollout in rollouts
-        if (kept := best_of(rollout, demonstrable(rollout, policy.tokenizer), version)) is not None
+        if (said := best_of(rollout, demonstrable(rollout, policy.tokenizer), version)) is not None
     }
     kept = [guarded(candidate, own.get(candidate.prompt_id), settings.guard or 0.0) for candidate in best]
     pairs = [(answer, own[answer.prompt_id]) for answer in kept if answer.prompt_id in own]
