@@ -31,8 +31,12 @@ def evenly(count: int, events: Sequence[Event]) -> list[Event]:
     return [events[(2 * i + 1) * len(events) // (2 * count)] for i in range(min(count, len(events)))]
 
 
-def test_every_kind_of_stage_is_swept() -> None:
-    assert {stage.kind.name for stage in stages_of(load_recipe("quickstart", BRITTLE))} == set(STAGES)
+# trained by TRL's trainers: an interrupted one keeps nothing and begins anew (rl/trl_training.py)
+BEGUN_ANEW = {"dpo", "grpo"}
+
+
+def test_every_kind_of_stage_is_swept_but_those_that_begin_anew() -> None:
+    assert {stage.kind.name for stage in stages_of(load_recipe("quickstart", BRITTLE))} == set(STAGES) - BEGUN_ANEW
 
 
 class Careless(Swept):
