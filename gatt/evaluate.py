@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from alignment.constraint import Constraint
-from alignment.generate.settings import SamplingSettings
 from alignment.policy.policy import Policy
 from alignment.records import Dialogue
 from alignment.report.intervals import wilson
@@ -43,7 +42,7 @@ def consistency_by_turn(
         seed=session.seed,
         name="evaluation",
     )
-    greedy: SamplingSettings = settings.sampling.model_copy(update={"temperature": 0.0})
+    greedy = settings.sampling.greedy()
     held = hold_dialogues(policy, plans, repeat_instruction=False, sampling=greedy, session=session, name=name)
     rows = []
     for turn in range(settings.evaluation_turns):

@@ -93,7 +93,7 @@ def section_problems(recipe: Recipe) -> list[tuple[KeyPath, str]]:
     if recipe.world is None:
         for key in sources_said(recipe, (), "world"):
             need(key, "reads the embedded world; add the section `world: {}`")
-    found += _annotator_problems(recipe)
+    found += [*_annotator_problems(recipe), *_watch_problems(recipe)]
     if not found:  # a plan can be made
         found += _variant_problems(recipe)
     if not found:
@@ -119,6 +119,23 @@ def _annotator_problems(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
                 "is no part of the embedded world, whose annotators know the truth of its own prompts alone; name an "
                 "endpoint as collect.annotator",
             )
+
+
+def _watch_problems(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
+    """Comparisons that the watch model and a model that it watches would both learn from."""
+    roles = recipe.reward.by_role() if recipe.reward is not None else {}
+    watch = roles.pop("watch", None)
+    if watch is None or watch.data is None:
+        return
+    for i, source in enumerate(watch.data.train):
+        for role, settings in roles.items():
+            mixed = settings.data.mix.sources if settings.data is not None and settings.data.mix is not None else ()
+            if settings.data is not None and source in (*settings.data.train, *mixed):
+                yield (
+                    ("reward", "watch", "data", "train", i),
+                    f"is read by reward.{role}.data too; the watch model is to see comparisons that the others do not: "
+                    f"name others, or {{stage: collect, part: watch}}",
+                )
 
 
 def _variant_problems(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:

@@ -27,6 +27,7 @@ from reward.measure.best_of import best_of, of_score, of_verdict
 from reward.measure.own_pairs import distinct, own_pairs
 from reward.measure.own_result import (
     COMBINED,
+    FILE,
     BestOf,
     CampaignMeasures,
     OwnAnswer,
@@ -35,7 +36,7 @@ from reward.measure.own_result import (
 )
 from reward.scorer import Scorer
 
-FILE, ANSWERS_FILE = "own_answers.json", "own_answers.jsonl"
+ANSWERS_FILE = "own_answers.jsonl"
 _SAFETY = "safety"  # the campaign whose answers can be unsafe
 
 
@@ -102,7 +103,7 @@ def _drawn(
     fitting, left_out = fitting_prompts(prompts, policy, settings.sampling)
     if left_out:
         session.progress.note(f"{left_out} {campaign} prompts leave no room for an answer and are left out")
-    greedy = settings.sampling.model_copy(update={"temperature": 0.0})
+    greedy = settings.sampling.greedy()
     session.progress.begin(None, "samples")
     found = [
         answers_of(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rl.result import HeldOut
+from rl.result import Course
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,32 +56,18 @@ class DpoResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GrpoResult:
-    """A finished GRPO.
+class GrpoResult(Course):
+    """A finished GRPO; an evaluation's `iteration` is the steps before it.
 
     Attributes:
         steps: optimizer steps.
         samples: answers drawn, held-out ones not counted.
-        course: every held-out evaluation, `iteration` the steps before it, the start first.
         seconds: of all steps, sampling, scoring and held-out rewards included.
-        left_out: prompts that leave no room for an answer.
     """
 
     steps: int
     samples: int
-    course: tuple[HeldOut, ...]
     seconds: float
-    left_out: int = 0
-
-    @property
-    def best(self) -> HeldOut:
-        """The evaluation with the highest deciding score, the first of equals: its model is the result."""
-        return max(self.course, key=lambda entry: entry.decides)
-
-    @property
-    def headline(self) -> str:
-        """The one figure that a table shows."""
-        return f"best_reward {self.best.reward:.4g}"
 
     def as_json(self) -> dict[str, Any]:
         """What `grpo.json` and `stage.json` hold."""

@@ -19,7 +19,6 @@ from alignment.data.corpus import Loaded
 from alignment.errors import DataError, NonFiniteError, SettingError, UsageError
 from alignment.generate.draw import draw_samples, fitting_prompts
 from alignment.generate.sampler import Sample
-from alignment.generate.settings import SamplingSettings
 from alignment.given import given_prompts
 from alignment.policy.policy import Policy, save_policy
 from alignment.records import Answer, Dialogue
@@ -29,9 +28,9 @@ from alignment.train.session import Session
 from rl.baseline_result import GrpoResult
 from rl.best import Best
 from rl.judges import RewardJudges
-from rl.ppo import Prompt, PromptSplit, draw_prompts
+from rl.ppo import PromptSplit, draw_prompts
 from rl.result import HeldOut
-from rl.rollout import mean_scores, score_rollouts
+from rl.rollout import Prompt, mean_scores, score_rollouts
 from rl.settings import GrpoSettings
 from rl.trl_training import (
     Figures,
@@ -296,7 +295,7 @@ def _held_out(
     done: int,
 ) -> HeldOut:
     """Mean scores of greedy answers to held-out prompts, as PPO measures them."""
-    greedy = SamplingSettings(**settings.sampling.model_dump() | {"temperature": 0.0})
+    greedy = settings.sampling.greedy()
     samples = draw_samples(
         policy,
         prompts,

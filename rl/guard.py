@@ -6,19 +6,15 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from alignment.generate.draw import JOURNALS, draw_samples
-from alignment.generate.settings import SamplingSettings
 from alignment.policy.policy import Policy
-from alignment.records import Answer, Dialogue
+from alignment.records import Answer
 from alignment.report.intervals import bootstrap_mean
-from alignment.text.chat import answer_ids
 from alignment.train.session import Session
 from rl.judges import RewardJudges
 from rl.kept import Kept, best_of, demonstrable, guarded
 from rl.result import Guarded
-from rl.rollout import score_rollouts
+from rl.rollout import Prompt, score_rollouts
 from rl.settings import RejectionSettings
-
-Prompt = tuple[Dialogue, tuple[int, ...]]  # with its tokens
 
 
 def guard_kept(
@@ -29,11 +25,14 @@ def guard_kept(
     settings: RejectionSettings,
     session: Session,
     version: int,
+    *,
+    guard: float,
 ) -> tuple[list[Kept], Guarded]:
-    """Draw the greedy answers and put them where the best candidate is not better by `settings.guard`.
+    """Draw the greedy answers and put them where the best candidate is not better by the guard.
 
     Args:
         best: of the drawn candidates, at most one a prompt.
+        guard: by how much a candidate's combined reward must be higher, in logits.
 
     Returns:
         What is kept, and how it compares with the greedy answers of the same prompts.
@@ -41,7 +40,7 @@ def guard_kept(
     Raises:
         NonFiniteError: a score is NaN or infinite.
     """
-    greedy = SamplingSettings(**settings.sampling.model_dump() | {"temperature": 0.0})
+    greedy = settings.sampling.greedy()
     samples = draw_samples(
         policy,
         prompts,
@@ -57,33 +56,26 @@ def guard_kept(
         for rollout in rollouts
         if (said := best_of(rollout, demonstrable(rollout, policy.tokenizer), version)) is not None
     }
-    kept = [guarded(candidate, own.get(candidate.prompt_id), settings.guard or 0.0) for candidate in best]
+    kept = [guarded(candidate, own.get(candidate.prompt_id), guard) for candidate in best]
     pairs = [(answer, own[answer.prompt_id]) for answer in kept if answer.prompt_id in own]
-    dialogues = {dialogue.id: (dialogue, ids) for dialogue, ids in prompts}
-    watch = _watched([answer for pair in pairs for answer in pair], dialogues, policy, judges)
-    differences = [first - second for first, second in zip(watch[::2], watch[1::2], strict=True)]
+    by_id = {prompt[0].id: prompt for prompt in prompts}
+    compared = [_answer(by_id[answer.prompt_id], answer, policy) for pair in pairs for answer in pair]
+    watch = judges.watched(compared) or []
+    over_greedy = {"reward": [a.combined - b.combined for a, b in pairs]}
+    over_greedy["watch"] = [first - second for first, second in zip(watch[::2], watch[1::2], strict=True)]
     return kept, Guarded(
         prompts=len(pairs),
         greedy_kept=sum(answer is other for answer, other in pairs),
-        over_greedy={
-            "reward": asdict(bootstrap_mean([a.combined - b.combined for a, b in pairs], seed=0)),
-            **({"watch": asdict(bootstrap_mean(differences, seed=0))} if differences else {}),
-        }
-        if pairs
-        else {},
+        over_greedy={name: asdict(bootstrap_mean(gaps, seed=0)) for name, gaps in over_greedy.items() if gaps},
     )
 
 
-def _watched(kept: Sequence[Kept], prompts: dict[str, Prompt], policy: Policy, judges: RewardJudges) -> Sequence[float]:
-    """The watch model's scores; none where there is no such model."""
-    answers = [
-        Answer(
-            dialogue=prompts[answer.prompt_id][0],
-            prompt_ids=prompts[answer.prompt_id][1],
-            token_ids=answer.token_ids or tuple(answer_ids(answer.answer, policy.tokenizer)),
-            text=answer.answer,
-            tokenizer=policy.tokenizer.sha256,
-        )
-        for answer in kept
-    ]
-    return (judges.watched(answers) or []) if answers else []
+def _answer(prompt: Prompt, kept: Kept, policy: Policy) -> Answer:
+    dialogue, ids = prompt
+    return Answer(
+        dialogue=dialogue,
+        prompt_ids=ids,
+        token_ids=kept.token_ids,
+        text=kept.answer,
+        tokenizer=policy.tokenizer.sha256,
+    )

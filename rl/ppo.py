@@ -36,12 +36,10 @@ from rl.objective import generalised_advantages, kl_estimates, token_rewards, wh
 from rl.replay import open_replay
 from rl.result import HeldOut, PpoResult
 from rl.roles import Roles, open_roles
-from rl.rollout import Rollout, mean_scores, score_rollouts
+from rl.rollout import Prompt, Rollout, mean_scores, score_rollouts
 from rl.settings import PpoSettings
 from rl.update import update
 from rl.value import answers_as_rows
-
-Prompt = tuple[Dialogue, tuple[int, ...]]  # with its tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +185,7 @@ def held_out(
     Raises:
         NonFiniteError: a reward is not finite; without it the best model cannot be told, so no skip helps.
     """
-    greedy = SamplingSettings(**settings.sampling.model_dump() | {"temperature": 0.0})
+    greedy = settings.sampling.greedy()
     names, file = ("ppo-held-out", loop.done), f"held-out-{loop.done:05d}.jsonl"
     try:
         rollouts = _drawn_and_scored(roles, prompts, judges, greedy, session, names=names, file=file)

@@ -97,16 +97,16 @@ def rejection_sample(
     )
     session.progress.end()
     session.stop.check()
+    told: Guarded | None = None
     try:
         rollouts = score_rollouts(fitting, samples, policy, judges)
+        usable = [demonstrable(rollout, policy.tokenizer) for rollout in rollouts]
+        choices = zip(rollouts, usable, strict=True)
+        best = [kept for rollout, places in choices if (kept := best_of(rollout, places, version)) is not None]
+        if settings.guard is not None:
+            best, told = guard_kept(policy, fitting, best, judges, settings, session, version, guard=settings.guard)
     except NonFiniteError as error:
         NonFiniteSteps(session.folder, allowed=0).stop(error.quantity, error.value, step=error.step, rows=error.rows)
-    usable = [demonstrable(rollout, policy.tokenizer) for rollout in rollouts]
-    choices = zip(rollouts, usable, strict=True)
-    best = [kept for rollout, places in choices if (kept := best_of(rollout, places, version)) is not None]
-    told: Guarded | None = None
-    if settings.guard is not None:
-        best, told = guard_kept(policy, fitting, best, judges, settings, session, version)
     history = [read_kept(folder / KEPT_FILE) for folder in earlier] if settings.pool == "all" else []
     pool = best_of_pool([*history, best])
     write_kept(session.folder / KEPT_FILE, best)

@@ -33,8 +33,9 @@ class SamplingFigures:
         prompts: answered.
         samples: answers of all prompts.
         mean_reward, median_reward: of all samples.
-        kept_reward: mean of the best answer of each prompt.
-        max_reward_by_n: mean of the best usable one of the first N answers, by N; at K it is `kept_reward`.
+        kept_reward: mean of the kept answer of each prompt: the best one, or with a guard the greedy one.
+        max_reward_by_n: mean of the best usable one of the first N answers, by N; at K it is `kept_reward` where nothing
+            guards.
         unusable_share: of the samples, those that cannot be demonstrations (cut, empty, with a marker).
         best_by_n: by N the best usable one of N answers drawn from a prompt's K, averaged over the draws and over the
             prompts that have one, with its 95 % interval over prompts (`value`, `low`, `high`); at K it is
@@ -118,20 +119,16 @@ class HeldOut:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PpoResult:
-    """PPO's course.
+class Course:
+    """What training on rewards came to, as held-out prompts say.
 
     Attributes:
-        iterations: done.
         course: every held-out evaluation, the start first.
         left_out: prompts that leave no room for an answer.
-        skipped: updates left out because something was not finite.
     """
 
-    iterations: int
     course: tuple[HeldOut, ...]
-    left_out: int
-    skipped: int = 0
+    left_out: int = 0
 
     @property
     def best(self) -> HeldOut:
@@ -142,6 +139,19 @@ class PpoResult:
     def headline(self) -> str:
         """The one figure that a table shows."""
         return f"best_reward {self.best.reward:.4g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PpoResult(Course):
+    """PPO's course.
+
+    Attributes:
+        iterations: done.
+        skipped: updates left out because something was not finite.
+    """
+
+    iterations: int
+    skipped: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """What `ppo.json` and `stage.json` hold."""

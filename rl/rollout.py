@@ -13,6 +13,8 @@ from alignment.policy.policy import Policy
 from alignment.records import Dialogue
 from rl.judges import RewardJudges
 
+Prompt = tuple[Dialogue, tuple[int, ...]]  # with its tokens
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rollout:
@@ -40,7 +42,7 @@ class Rollout:
 
 
 def score_rollouts(
-    prompts: Sequence[tuple[Dialogue, tuple[int, ...]]],
+    prompts: Sequence[Prompt],
     samples: Sequence[Sequence[Sample]],
     policy: Policy,
     judges: RewardJudges,

@@ -77,6 +77,19 @@ class CollectSettings(Settings):
         return values
 
     @model_validator(mode="after")
+    def _some_left_to_watch(self) -> CollectSettings:
+        asked = {"num_prompts": self.num_prompts}
+        if self.safety_prompts is not None:
+            asked["num_safety_prompts"] = self.num_safety_prompts
+        for key, count in asked.items():
+            if self.num_watch and not count:
+                raise ValueError(
+                    f"{key} is 0, which takes all training prompts, and num_watch asks for {self.num_watch:,} further "
+                    f"ones; say how many {key} takes"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _pairs_to_draw(self) -> CollectSettings:
         ways = max(1, len(self.variants)) * len(self.temperatures)
         if ways < 2:

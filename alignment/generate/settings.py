@@ -18,6 +18,10 @@ class SamplingSettings(Settings):
     max_new_tokens: int = setting(256, "most tokens of one answer, its end token included", ge=1)
     stop: tuple[str, ...] = setting((), "texts that end an answer; they are cut off")
 
+    def greedy(self) -> SamplingSettings:
+        """The same limits, the most likely token taken each time."""
+        return SamplingSettings(**self.model_dump() | {"temperature": 0.0})
+
     @field_validator("stop")
     @classmethod
     def _texts(cls, stop: tuple[str, ...]) -> tuple[str, ...]:

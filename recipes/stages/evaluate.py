@@ -13,8 +13,8 @@ from recipes.stages.compared_pairs import FILE as REWARD_MODELS_FILE
 from recipes.stages.compared_pairs import ComparedPairs
 from recipes.stages.doubts import evaluation_doubts
 from recipes.stages.kind import DataSet, Reads, StageKind
-from recipes.stages.own_answers import FILE as OWN_ANSWERS_FILE
 from recipes.stages.rlhf_inputs import Judged
+from reward.measure.own_result import FILE as OWN_ANSWERS_FILE
 
 if TYPE_CHECKING:
     from alignment.data.settings import DataSettings

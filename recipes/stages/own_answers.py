@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     from recipes.stages.context import StageContext
     from recipes.stages.evaluate import EvaluateInputs
 
-FILE = "own_answers.json"
 START = "start"  # what the checkpoint in `model.path` is called among the models that answer
-_AS_ONE = ("helpfulness", "safety")  # roles that the reward judge scores, beside their combination
 
 
 def measure_own(
@@ -31,14 +29,17 @@ def measure_own(
     settings = inputs.settings.own_answers
     if settings is None or inputs.judges is None:
         return
+    from alignment.evaluate.judge_words import WATCH
     from reward.own_answers import measure_own_answers
+    from rl.judges import RewardJudges
 
+    rewards = next(judge for judge in judges if isinstance(judge, RewardJudges))
     measure_own_answers(
         {version.name: version.checkpoint for version in versions if version.name in inputs.answering},
         prompts,
-        next(judge for judge in judges if not judge.independent),
+        rewards,
         next((judge for judge in judges if judge.independent), None),
         settings,
         stage.session,
-        beside={role: stage.reward(at) for role, at in inputs.judges.by_role().items() if role not in _AS_ONE},
+        beside={} if rewards.watch is None else {WATCH: rewards.watch},
     )

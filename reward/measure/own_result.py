@@ -8,6 +8,7 @@ from typing import Any
 
 from reward.result import Estimate, Share
 
+FILE = "own_answers.json"
 COMBINED = "combined"  # the reward that the models' scores become; beside their roles
 
 

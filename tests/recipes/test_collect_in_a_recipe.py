@@ -84,6 +84,16 @@ def test_the_plan_says_how_much_is_drawn(collecting: Path) -> None:
             "collect.num_held_out is 0",
         ),
         (
+            "collect={prompts: {train: [{world: prompts/helpfulness}]}, num_prompts: 0, num_watch: 9}",
+            "collect",
+            "num_prompts is 0, which takes all training prompts, and num_watch asks for 9 further ones",
+        ),
+        (
+            "reward.watch={data: {train: [{world: preferences/helpfulness}]}}",
+            "reward.watch.data.train.0",
+            "is read by reward.helpfulness.data too",
+        ),
+        (
             "reward.helpfulness.data.train=[{stage: collect, part: watch}]",
             "reward.helpfulness.data.train.0.part",
             "collect.num_watch is 0",

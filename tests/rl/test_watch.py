@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Sequence
 
@@ -66,13 +67,17 @@ def test_a_score_that_is_not_finite_is_told_with_its_row(
     assert (caught.value.quantity, caught.value.rows) == ("watch score", ("made:2",))
 
 
-def test_the_best_iteration_is_the_one_that_it_likes_best(
-    policy: Policy, watched: RewardJudges, session: Session, prompts: list[Dialogue]
+@pytest.mark.parametrize(("step", "best"), [(1.0, SETTINGS.iterations), (-1.0, 0)])
+def test_the_best_iteration_is_the_one_that_it_likes_best_whatever_the_reward_says(
+    step: float, best: int, policy: Policy, judges: RewardJudges, session: Session, prompts: list[Dialogue]
 ) -> None:
-    result = train_ppo(policy, watched, both(prompts), SETTINGS, session)
-    course = json.loads((session.folder / "ppo.json").read_text())["held_out"]
-    likes = [entry["watch"] for entry in course]
-    assert result.best.iteration == likes.index(max(likes))
+    asked = itertools.count()
+    moody = FunctionReward(lambda dialogues: [step * next(asked)] * len(dialogues))
+    result = train_ppo(policy, dataclasses.replace(judges, watch=moody), both(prompts), SETTINGS, session)
+    assert result.best.iteration == best
+    assert all(
+        entry["watch"] is not None for entry in json.loads((session.folder / "ppo.json").read_text())["held_out"]
+    )
 
 
 def test_without_one_the_combined_reward_tells_the_best_iteration() -> None:

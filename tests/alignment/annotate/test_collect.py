@@ -94,7 +94,7 @@ def test_prompts_that_leave_none_for_the_watch_model_are_refused(
     policy: Policy, longer: Longer, session: Session
 ) -> None:
     with pytest.raises(SettingError, match=r"num_watch: asks for 2 further helpfulness prompts, .* lower num_prompts"):
-        collect(policy, longer, session, num_prompts=0, num_watch=2)
+        collect(policy, longer, session, num_prompts=2, num_watch=2)
 
 
 def test_a_second_call_asks_nothing_and_writes_the_same(policy: Policy, longer: Longer, session: Session) -> None:
