@@ -34,8 +34,8 @@ class SamplingFigures:
         samples: answers of all prompts.
         mean_reward, median_reward: of all samples.
         kept_reward: mean of the kept answer of each prompt: the best one, or with a guard the greedy one.
-        max_reward_by_n: mean of the best usable one of the first N answers, by N; at K it is `kept_reward` where nothing
-            guards.
+        max_reward_by_n: mean of the best usable one of the first N answers, by N; at K it is `kept_reward` where
+            nothing guards.
         unusable_share: of the samples, those that cannot be demonstrations (cut, empty, with a marker).
         best_by_n: by N the best usable one of N answers drawn from a prompt's K, averaged over the draws and over the
             prompts that have one, with its 95 % interval over prompts (`value`, `low`, `high`); at K it is
