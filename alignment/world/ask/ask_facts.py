@@ -77,24 +77,11 @@ def follow_up(town: Town, contents: Contents, draw: np.random.Generator) -> Ques
     """A second question about the same person, who is only a pronoun by then."""
     person, attributes = _someone(contents, draw, at_least=2)
     if len(attributes) < 2:
-        return follow_other(town, contents, draw)
+        return person_fact(town, contents, draw)
     first, second = (attributes[int(i)] for i in draw.permutation(len(attributes))[:2])
     turns = _asked_and_told(person, first, draw)
     again = pick(questions.FOLLOW[second], draw).format(p=person.pronoun)
     return _about_person("follow_up", (*turns, Turn(role="user", content=again)), person, (second,), spoken=True)
-
-
-def follow_other(town: Town, contents: Contents, draw: np.random.Generator) -> Question:
-    """The same attribute of another person, without naming the attribute again."""
-    person, attributes = _someone(contents, draw, at_least=1)
-    attribute = pick(attributes, draw)
-    others = [p for p, asked in (*contents.held_out, *contents.seen) if attribute in asked and p.name != person.name]
-    if not others:
-        return person_fact(town, contents, draw)
-    other = pick(others, draw)
-    again = pick(questions.OTHER, draw).format(n=other.name)
-    turns = (*_asked_and_told(person, attribute, draw), Turn(role="user", content=again))
-    return _about_person("follow_other", turns, other, (attribute,))
 
 
 def shop_fact(town: Town, contents: Contents, draw: np.random.Generator) -> Question:
@@ -102,12 +89,6 @@ def shop_fact(town: Town, contents: Contents, draw: np.random.Generator) -> Ques
     name, attribute = pick(contents.shop_facts, draw)
     prompt = say(pick(questions.SHOP[attribute], draw), n=f"the {name}")
     return shop_question("shop_fact", prompt, town, name, attribute)
-
-
-def price(town: Town, contents: Contents, draw: np.random.Generator) -> Question:
-    """What one thing costs."""
-    shop, item = pick(contents.prices, draw)
-    return price_question("price", pick(questions.PRICE, draw).format(n=f"a {item}"), town, shop, item)
 
 
 def shop_question(task: str, prompt: str, town: Town, name: str, attribute: str, **about: Any) -> Question:

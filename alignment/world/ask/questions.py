@@ -66,7 +66,6 @@ FOLLOW: Mapping[str, tuple[str, ...]] = {
     "month": ("And when was {p} born?", "In which month was {p} born?"),
     "hobby": ("And what does {p} do for fun?", "Which hobby does {p} have?"),
 }
-OTHER = ("And {n}?", "What about {n}?", "And what about {n}?")  # the same attribute of another person
 ONE_WORD = ("Answer in one word.", "One word, please.", "Just one word.")
 ABOUT = ("Tell me about {n}.", "Who is {n}?", "What do you know about {n}?", "Please describe {n}.")
 ABOUT_COUNT = " Tell me {k} things."
@@ -77,7 +76,6 @@ SHOP: Mapping[str, tuple[str, ...]] = {
     "closes": ("When does {n} close?", "At what time does {n} close?", "Until when is {n} open?"),
     "closed_day": ("On which day is {n} closed?", "When does {n} rest?", "Which day is {n} closed?"),
 }
-PRICE = ("What does {n} cost?", "How much is {n}?", "What is the price of {n}?")
 POLITE = ('Make this polite: "{t}"', 'Say this in a kind way: "{t}"')
 
 # small talk: (prompts, answers); a pair's prompts are split apart
