@@ -3,24 +3,25 @@
 The one place that asks whether a section of the recipe is there, and so the one that knows what each stage is handed.
 
 `rlhf: {versions: 5, ppo_from: 5}` becomes rlhf-v1 … rlhf-v4, rlhf-v5-rejection and rlhf-v5; Ghost Attention comes
-after its version, and the next version starts from its model (Llama 2 paper, 3.3).
+after its version, and the next version starts from its model (Llama 2 paper, 3.3).  With `rlhf.refresh` each version
+from the second on begins with collect-vN, reward-helpfulness-vN and the others of its reward models, and PPO with
+collect-vN-ppo and those of its own.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from alignment.annotate.settings import WORLD
+from alignment.annotate.settings import WORLD, CollectSettings
 from alignment.data.record_types import DOCUMENTS, PREFERENCES
 from alignment.data.settings import DataSettings, SourceSettings
-from alignment.errors import UsageError
 from alignment.evaluate.compared import Compared
 from alignment.train.settings import ReplaySource
 from alignment.world.settings import WorldSettings
-from recipes.reading.schema import Recipe
+from recipes.accumulated import accumulated, collected_by_version, reads_collected
+from recipes.reading.schema import Recipe, RewardStageSettings
 from recipes.reading.sources_said import sources_said
 from recipes.stages.apart import Apart, Section
 from recipes.stages.collect import COLLECT, CollectInputs
@@ -40,7 +41,6 @@ from recipes.stages.report import REPORT, ReportInputs
 from recipes.stages.reward import REWARD, RewardInputs
 from recipes.stages.rlhf_inputs import CampaignPrompts, RewardModels, RewardSource
 from recipes.stages.sft import SFT, SftInputs
-from recipes.stages.table import STAGES
 from recipes.stages.tokenizer import TOKENIZER, TokenizerInputs
 from rl.settings import CombinationSettings, DpoSettings, GrpoSettings
 
@@ -150,7 +150,7 @@ def stages_of(recipe: Recipe) -> tuple[PlannedStage, ...]:
     chat = policy
     _collect(plan, policy, tokenizer)
     judges = _reward_models(plan, policy, tokenizer)
-    policy = _versions(plan, policy, tokenizer, judges, models)
+    newest = _versions(plan, policy, tokenizer, judges, models)
     _controls(plan, chat, tokenizer)
     _baselines(plan, chat, tokenizer, judges)
     controls = plan.making(Makes.CONTROL)
@@ -171,7 +171,7 @@ def stages_of(recipe: Recipe) -> tuple[PlannedStage, ...]:
                 compared=_compared({name: kinds[name] for name in models}, chat),
                 prompts=prompts,
                 demonstrations=demonstrations if prompts is None else None,
-                judges=judges,
+                judges=newest,
                 pairs=_compared_pairs(recipe),
                 answering=_answering(recipe, chat),
             ),
@@ -205,13 +205,20 @@ def _collect(plan: _Plan, chat: str | None, tokenizer: str) -> None:
     if settings is None:
         return
     variants = settings.variants or tuple(name for name in (chat,) if name is not None)
-    inputs = CollectInputs(
+    plan.add(COLLECT, "collect", _collect_inputs(plan, settings, variants), *variants, tokenizer=tokenizer)
+
+
+def _collect_inputs(
+    plan: _Plan, settings: CollectSettings, variants: tuple[str, ...], *, later: str = "", earlier: tuple[str, ...] = ()
+) -> CollectInputs:
+    return CollectInputs(
         world=plan.world(settings.prompts, settings.safety_prompts, judged=settings.annotator == WORLD),
         settings=settings,
         variants=variants,
+        later=later,
+        earlier=earlier,
         **(plan.start(None) if not variants else {}),
     )
-    plan.add(COLLECT, "collect", inputs, *variants, tokenizer=tokenizer)
 
 
 def _reward_models(plan: _Plan, chat: str | None, tokenizer: str) -> RewardModels | None:
@@ -219,26 +226,13 @@ def _reward_models(plan: _Plan, chat: str | None, tokenizer: str) -> RewardModel
     if recipe.reward is None:
         return None
     sources: dict[str, RewardSource] = {}
-    threshold = recipe.rlhf.combination.safety_threshold if recipe.rlhf is not None else None
     for role, settings in recipe.reward.by_role().items():
-        key = f"reward.{role}"
         if settings.data is None:
-            sources[role] = RewardSource(key=key, brought=settings.brought)
+            sources[role] = RewardSource(key=f"reward.{role}", brought=settings.brought)
             continue
-        # what a model of helpfulness notices is asked in the town, wherever its comparisons come from; a model of
-        # safety that learnt there is asked of both campaigns
-        helps = role == "helpfulness"
-        inputs = RewardInputs(
-            world=plan.world(settings.data, judged=helps),
-            role=role,
-            settings=settings,
-            comparisons=settings.data,
-            probed=("helpfulness",) if helps else ("helpfulness", "safety"),
-            safety_threshold=threshold,
-            **plan.start(chat),
-        )
+        inputs = _reward_inputs(plan, role, settings, settings.data, **plan.start(chat))
         name = plan.add(REWARD, f"reward-{role}", inputs, starts_from=chat, tokenizer=tokenizer)
-        sources[role] = RewardSource(key=key, stage=name)
+        sources[role] = RewardSource(key=f"reward.{role}", stage=name)
     return RewardModels(
         helpfulness=sources["helpfulness"],
         safety=sources.get("safety"),
@@ -248,11 +242,65 @@ def _reward_models(plan: _Plan, chat: str | None, tokenizer: str) -> RewardModel
     )
 
 
+def _reward_inputs(
+    plan: _Plan, role: str, settings: RewardStageSettings, comparisons: DataSettings, **more: Any
+) -> RewardInputs:
+    # what a model of helpfulness notices is asked in the town, wherever its comparisons come from; a model of
+    # safety that learnt there is asked of both campaigns
+    helps, rlhf = role == "helpfulness", plan.recipe.rlhf
+    return RewardInputs(
+        world=plan.world(comparisons, judged=helps),
+        role=role,
+        settings=settings,
+        comparisons=comparisons,
+        probed=("helpfulness",) if helps else ("helpfulness", "safety"),
+        safety_threshold=rlhf.combination.safety_threshold if rlhf is not None else None,
+        **more,
+    )
+
+
+def _refreshed(
+    plan: _Plan, judges: RewardModels, policy: str | None, tokenizer: str, version: int, *, ppo: bool
+) -> RewardModels:
+    """Reward models that have learnt from the newest model's answers too; those of before where none is asked for."""
+    recipe = plan.recipe
+    rlhf, reward, first = recipe.rlhf, recipe.reward, recipe.collect
+    if rlhf is None or reward is None or first is None or rlhf.collect is None or rlhf.refresh is None:
+        return judges
+    later = f"v{version}-ppo" if ppo else f"v{version}"
+    asked = collected_by_version(first, rlhf.collect, temperature=rlhf.ppo.sampling.temperature if ppo else None)
+    earlier = tuple(stage.name for stage in plan.stages if stage.kind is COLLECT)
+    variants = (policy,) if policy is not None else ()
+    inputs = _collect_inputs(plan, asked, variants, later=later, earlier=earlier)
+    newest = plan.add(COLLECT, f"collect-{later}", inputs, *earlier, policy, tokenizer=tokenizer)
+    sources: dict[str, RewardSource] = {}
+    for role, source in judges.by_role().items():
+        settings = reward.by_role()[role]
+        sources[role] = source
+        if settings.data is None or not reads_collected(settings.data):
+            continue  # brought, or of comparisons that no version adds to
+        data = accumulated(settings.data, (*earlier, newest), rlhf.collect.older_share)
+        continues = source.stage if rlhf.refresh == "continue" else None
+        reward_inputs = _reward_inputs(
+            plan, role, settings, data, version=version, continues=continues, **plan.start(policy)
+        )
+        name = plan.add(
+            REWARD, f"reward-{role}-{later}", reward_inputs, continues, starts_from=policy, tokenizer=tokenizer
+        )
+        sources[role] = RewardSource(key=f"reward.{role}", stage=name)
+    return dataclasses.replace(
+        judges,
+        helpfulness=sources["helpfulness"],
+        safety=sources.get("safety"),
+        watch=sources.get("watch"),
+    )
+
+
 def _versions(
     plan: _Plan, chat: str | None, tokenizer: str, judges: RewardModels | None, models: list[str]
-) -> str | None:
-    """RLHF-V1 … Vn and Ghost Attention; adds to `models`, returns the newest."""
-    recipe, policy = plan.recipe, chat
+) -> RewardModels | None:
+    """RLHF-V1 … Vn and Ghost Attention; adds to `models`, returns the newest reward models."""
+    recipe, policy, first = plan.recipe, chat, judges
     versions = recipe.rlhf.versions if recipe.rlhf else 0
     gatt_after = (recipe.gatt.after or versions) if recipe.gatt else -1
     rejections: list[str] = []
@@ -261,7 +309,10 @@ def _versions(
         if rlhf is None or prompts is None or judges is None:
             break  # the recipe was checked
         with_ppo, name = version >= rlhf.ppo_from, f"rlhf-v{version}"
-        base = policy if rlhf.rejection.start_from == "latest" else chat
+        before = judges
+        if version > 1:
+            judges = _refreshed(plan, judges, policy, tokenizer, version, ppo=False)
+        base, previous = policy if rlhf.rejection.start_from == "latest" else chat, policy
         mixed = recipe.sft.data if recipe.sft is not None and rlhf.rejection.sft_share > 0 else None
         replay = plan.replay("rlhf.rejection.replay", rlhf.rejection.replay)
         earlier = tuple(rejections) if rlhf.rejection.pool == "all" else ()
@@ -275,13 +326,15 @@ def _versions(
             replay=replay,
             prompts=prompts,
             judges=judges,
+            new_judges=version == 1 or judges != before,
+            rescores=bool(earlier) and judges != first,
             **plan.start(base),
         )
         rejection = plan.add(
             REJECTION,
             f"{name}-rejection" if with_ppo else name,
             inputs,
-            *plan.making(Makes.REWARD_MODEL),
+            *judges.stages(),
             *earlier,
             policy,
             starts_from=base,
@@ -290,6 +343,9 @@ def _versions(
         rejections.append(rejection)
         policy = rejection
         if with_ppo:
+            start = rejection if rlhf.ppo.on == "rejection" else previous
+            if rlhf.ppo.refresh:
+                judges = _refreshed(plan, judges, start, tokenizer, version, ppo=True)
             replay = plan.replay("rlhf.ppo.replay", rlhf.ppo.replay)
             inputs = PpoInputs(
                 world=plan.world(prompts.helpfulness, prompts.safety, replay),
@@ -297,14 +353,15 @@ def _versions(
                 settings=rlhf.ppo,
                 prompts=prompts,
                 judges=judges,
-                **plan.start(rejection),
+                **plan.start(start),
             )
-            rewards = plan.making(Makes.REWARD_MODEL)
-            policy = plan.add(PPO, name, inputs, *rewards, starts_from=rejection, tokenizer=tokenizer)
+            policy = plan.add(PPO, name, inputs, *judges.stages(), starts_from=start, tokenizer=tokenizer)
         models.append(policy)
         if version == gatt_after:
             policy = _gatt(plan, policy, tokenizer, models)
-    return _gatt(plan, policy, tokenizer, models) if gatt_after == 0 else policy
+    if gatt_after == 0:
+        _gatt(plan, policy, tokenizer, models)
+    return judges
 
 
 def _gatt(plan: _Plan, policy: str | None, tokenizer: str, models: list[str]) -> str | None:
@@ -325,17 +382,20 @@ def _gatt(plan: _Plan, policy: str | None, tokenizer: str, models: list[str]) ->
 
 
 def _controls(plan: _Plan, chat: str | None, tokenizer: str) -> None:
-    """What is evaluated beside the versions: the chat model trained on as long as they were, without RLHF."""
+    """What is evaluated beside the versions: the chat model trained on as long as they were, without a reward."""
     recipe = plan.recipe
-    if recipe.rlhf is None or recipe.sft is None:
+    if recipe.rlhf is None:
         return
     rejections = tuple(stage.name for stage in plan.stages if stage.kind is REJECTION)
     for control in recipe.rlhf.controls:
         replay = plan.replay("rlhf.rejection.replay", recipe.rlhf.rejection.replay)
+        demonstrations = recipe.sft.data if control == "steps" and recipe.sft is not None else None
+        asked = _prompts(recipe) if control == "greedy" else None
         inputs = ControlInputs(
-            world=plan.world(recipe.sft.data, replay),
+            world=plan.world(demonstrations, *((asked.helpfulness, asked.safety) if asked else ()), replay),
             settings=recipe.rlhf.rejection,
-            demonstrations=recipe.sft.data,
+            demonstrations=demonstrations,
+            prompts=asked,
             versions=rejections,
             replay=replay,
             **plan.start(chat),
@@ -388,8 +448,7 @@ def _grpo(plan: _Plan, chat: str | None, tokenizer: str, judges: RewardModels) -
         sampled_by=sampled_by,
         **plan.start(chat),
     )
-    rewards = plan.making(Makes.REWARD_MODEL)
-    plan.add(GRPO, "grpo", inputs, *rewards, *sampled_by, starts_from=chat, tokenizer=tokenizer)
+    plan.add(GRPO, "grpo", inputs, *judges.stages(), *sampled_by, starts_from=chat, tokenizer=tokenizer)
 
 
 def _reads_files(data: DataSettings) -> bool:
@@ -439,47 +498,3 @@ def _prompts(recipe: Recipe) -> CampaignPrompts | None:
     if recipe.rlhf is None:
         return None
     return CampaignPrompts(helpfulness=recipe.rlhf.prompts, safety=recipe.rlhf.safety_prompts)
-
-
-def needed_for(stages: tuple[PlannedStage, ...], targets: tuple[str, ...]) -> tuple[PlannedStage, ...]:
-    """The stages that some of them need, themselves included, in order."""
-    by_name = {stage.name: stage for stage in stages}
-    needed: set[str] = set()
-    waiting = list(targets)
-    while waiting:
-        name = waiting.pop()
-        if name not in needed:
-            needed.add(name)
-            waiting.extend(by_name[name].parents)
-    return tuple(stage for stage in stages if stage.name in needed)
-
-
-def descendants(stages: tuple[PlannedStage, ...], names: set[str]) -> tuple[str, ...]:
-    """The stages that stand on any of them, themselves included, in order."""
-    fallen = set(names)
-    for stage in stages:  # parents come first
-        if fallen.intersection(stage.parents):
-            fallen.add(stage.name)
-    return tuple(stage.name for stage in stages if stage.name in fallen)
-
-
-def find_stages(stages: tuple[PlannedStage, ...], name: str) -> tuple[str, ...]:
-    """The stages that a name or a kind means ("rlhf-v2"; "reward": both reward models).
-
-    Raises:
-        UsageError: there is none; names the nearest.
-    """
-    names = [stage.name for stage in stages]
-    if name in names:
-        return (name,)
-    of_kind = tuple(stage.name for stage in stages if stage.kind.name == name)
-    if of_kind:
-        return of_kind
-    if name in STAGES:
-        raise UsageError(
-            f"the recipe has no stage of the kind {name!r}; add its section, or hold out what it needs "
-            f"(held_out, held_out_fraction); it has {', '.join(names)}"
-        )
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(names)}"
-    raise UsageError(f"the recipe has no stage {name[:100]!r}; {hint}")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pydantic import ValidationError
+
 from alignment.annotate.settings import WORLD
 from alignment.strict_yaml import KeyPath, dotted
 from alignment.train.settings import ReplaySource
+from recipes.accumulated import collected_by_version, reads_collected
 from recipes.plan import holds_out, stages_of
 from recipes.reading.schema import Recipe
 from recipes.reading.sources_said import source_settings, sources_said
@@ -54,8 +57,13 @@ def section_problems(recipe: Recipe) -> list[tuple[KeyPath, str]]:
             )
         if recipe.rlhf.rejection.sft_share > 0 and recipe.sft is None:
             need(("rlhf", "rejection", "sft_share"), "mixes in SFT dialogues; add the section sft or set it to 0")
-        if recipe.rlhf.controls and recipe.sft is None:
+        if "steps" in recipe.rlhf.controls and recipe.sft is None:
             need(("rlhf", "controls"), "train on SFT's demonstrations; add the section sft or leave controls out")
+        if recipe.rlhf.collect is not None and recipe.collect is None:
+            need(
+                ("rlhf", "collect"),
+                "says what later versions collect otherwise than the first, and there is no section collect; add one",
+            )
         if (
             "dpo" in recipe.rlhf.baselines
             and recipe.collect is None
@@ -93,7 +101,7 @@ def section_problems(recipe: Recipe) -> list[tuple[KeyPath, str]]:
     if recipe.world is None:
         for key in sources_said(recipe, (), "world"):
             need(key, "reads the embedded world; add the section `world: {}`")
-    found += [*_annotator_problems(recipe), *_watch_problems(recipe)]
+    found += [*_annotator_problems(recipe), *_watch_problems(recipe), *_refresh_problems(recipe)]
     if not found:  # a plan can be made
         found += _variant_problems(recipe)
     if not found:
@@ -136,6 +144,26 @@ def _watch_problems(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
                     f"is read by reward.{role}.data too; the watch model is to see comparisons that the others do not: "
                     f"name others, or {{stage: collect, part: watch}}",
                 )
+
+
+def _refresh_problems(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
+    """Later versions' collections that are no sound ones, or that no reward model reads."""
+    rlhf, first = recipe.rlhf, recipe.collect
+    if rlhf is None or rlhf.collect is None or first is None:
+        return
+    roles = recipe.reward.by_role().values() if recipe.reward is not None else ()
+    if not any(reads_collected(settings.data) for settings in roles if settings.data is not None):
+        yield (
+            ("rlhf", "refresh"),
+            "trains reward models anew on what every version collects, and none of them reads it; name "
+            "{stage: collect} among reward.helpfulness.data.train",
+        )
+    for temperature in (None, rlhf.ppo.sampling.temperature):
+        try:
+            collected_by_version(first, rlhf.collect, temperature=temperature)
+        except ValidationError as error:
+            yield ("rlhf", "collect"), f"with what collect says besides: {error.errors()[0]['msg']}"
+            return
 
 
 def _variant_problems(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:

@@ -18,7 +18,8 @@ from pydantic import ValidationError
 from alignment.errors import Problem, RecipeError, UsageError
 from alignment.strict_yaml import YamlDocument, read_yaml
 from recipes.load import load_recipe
-from recipes.plan import find_stages, stages_of
+from recipes.plan import stages_of
+from recipes.planned import find_stages
 from recipes.reading.problems import problems_of
 from recipes.reading.schema import Recipe
 from recipes.reading.study import StudySettings

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from alignment.batch.steps import Steps, pack
 from alignment.errors import DataError
 from alignment.given import given_comparisons
+from alignment.policy.pairing import require_same_tokenizer
 from alignment.policy.policy import Policy
 from alignment.records import LabelledAnswer, Preference
 from alignment.store.atomic import write_json
@@ -42,12 +43,15 @@ def train_reward(
     held_out: Iterable[Preference | LabelledAnswer] = (),
     *,
     name: str = "reward",
+    start: RewardModel | None = None,
 ) -> RewardResult:
     """Train a reward model from a chat model and save it to `checkpoint/` in the session's folder.
 
     Args:
         policy: the chat model; it is not changed.
         name: names the random order and the head's initialisation ("helpfulness", "safety").
+        start: a reward model to go on from, body and head, which is trained in place; None: the chat model's body with
+            a new head.
 
     Returns:
         The training's figures, and the evaluation on the held-out pairs, which `evaluation.json` holds too.
@@ -55,9 +59,12 @@ def train_reward(
     Raises:
         UsageError: what is given holds no preferences.
         DataError: an answer is empty, the two of a pair are the same, a grade is unknown, or no pair is left.
+        TokenizerError: `start` reads token ids as other texts than the chat model.
     """
     given = given_comparisons(preferences, "preferences"), given_comparisons(held_out, "held_out")
-    reward_model = RewardModel.from_policy(policy, seed=session.seed, name=name)
+    if start is not None:
+        require_same_tokenizer(start.tokenizer, "the reward model to go on from", policy.tokenizer, "the chat model")
+    reward_model = start or RewardModel.from_policy(policy, seed=session.seed, name=name)
     context = longest_sequence(policy, settings)
     tell_cut_context(policy, settings, session)
     pairs, test = (

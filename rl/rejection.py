@@ -2,7 +2,8 @@
 
 1. sample K answers to each prompt from the most recent model;
 2. score them with the best reward models and keep the best of each prompt;
-3. candidates are the best of *all* earlier versions too (from V4 on in the paper; `pool: previous` leaves that out);
+3. candidates are the best of *all* earlier versions too (from V4 on in the paper; `pool: previous` leaves that out),
+   scored again where the reward models are new;
 4. fine-tune on the kept answers as in SFT.
 """
 
@@ -34,6 +35,7 @@ from alignment.train.session import Session
 from rl.guard import guard_kept
 from rl.judges import RewardJudges
 from rl.kept import KEPT_FILE, Kept, best_of, best_of_pool, demonstrable, kept_tree, read_kept, write_kept
+from rl.pool import rescored
 from rl.result import Guarded, RejectionResult, SamplingFigures
 from rl.rollout import Rollout, score_rollouts
 from rl.settings import RejectionSettings
@@ -48,6 +50,7 @@ def rejection_sample(
     *,
     version: int = 1,
     earlier: Sequence[Path] = (),
+    rescore: bool = False,
     sft_dialogues: Iterable[Dialogue] = (),
     start: Policy | None = None,
     documents: Iterable[Document] = (),
@@ -61,6 +64,8 @@ def rejection_sample(
         judges: the reward models.
         version: its number, from 1; names the draws.
         earlier: folders of earlier rejection stages, whose kept answers stay in the pool.
+        rescore: they were scored by other reward models; these score them again, so that answers of different versions
+            are compared by one measure.
         sft_dialogues: demonstrations to mix in (`sft_share`).
         start: the model that is fine-tuned (the policy itself by default); changed in place.
         documents: to draw from where `settings.replay` asks for some.
@@ -107,13 +112,17 @@ def rejection_sample(
             best, told = guard_kept(policy, fitting, best, judges, settings, session, version, guard=settings.guard)
     except NonFiniteError as error:
         NonFiniteSteps(session.folder, allowed=0).stop(error.quantity, error.value, step=error.step, rows=error.rows)
+    by_id = {prompt.id: prompt for prompt in prompts}
     history = [read_kept(folder / KEPT_FILE) for folder in earlier] if settings.pool == "all" else []
+    # answers to prompts that are no training prompts any more are left out
+    history = [[kept for kept in one if kept.prompt_id in by_id] for one in history]
+    if rescore:
+        history = [rescored(one, by_id, judges, policy) for one in history]
     pool = best_of_pool([*history, best])
     write_kept(session.folder / KEPT_FILE, best)
     figures = replace(_figures(rollouts, usable, best, pool, version, left_out), guard=told)
     write_json(session.folder / "rejection.json", figures.as_json())
-    by_id = {prompt.id: prompt for prompt in prompts}
-    pairs = [(by_id[kept.prompt_id], kept) for kept in pool if kept.prompt_id in by_id]
+    pairs = [(by_id[kept.prompt_id], kept) for kept in pool]
     if not pairs:
         raise DataError(f"RLHF-V{version}: no sampled answer could be kept; every one is cut, empty or marked")
     before_tuning(figures)

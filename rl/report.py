@@ -93,14 +93,17 @@ def _guard(found: Mapping[str, Any] | None) -> list[Block]:
     ]
 
 
-def control_section(folder: Path, *, stage: str, result: Mapping[str, Any], versions: Sequence[str]) -> Section:
-    """The section of a control: what the versions' fine-tuning gives on demonstrations alone."""
+def control_section(
+    folder: Path, *, stage: str, result: Mapping[str, Any], versions: Sequence[str], greedy: bool = False
+) -> Section:
+    """The section of a control: what the versions' fine-tuning gives on demonstrations, or on greedy answers, alone."""
+    taught = "the model's own greedy answers to the same prompts" if greedy else "demonstrations"
     return Section(
         id=stage,
-        title="Control: the same training without RLHF",
-        blocks=tuple(curves(folder)),
+        title=f"Control: the same training on {'greedy answers' if greedy else 'demonstrations'}, without a reward",
+        blocks=() if greedy else tuple(curves(folder)),
         details=(Facts(title="Fine-tuning", items=tuple(figures(result))),),
-        summary=f"{result['steps']:,} steps, those of {', '.join(versions)} together, on demonstrations alone",
+        summary=f"{result['steps']:,} steps, those of {', '.join(versions)} together, on {taught} alone",
     )
 
 

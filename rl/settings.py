@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from alignment.data.settings import DataSettings
 from alignment.generate.settings import SamplingSettings
@@ -18,8 +18,9 @@ from alignment.train.settings import (
     ReplaySource,
 )
 
-Control = Literal["steps"]
+Control = Literal["steps", "greedy"]
 Baseline = Literal["dpo", "grpo"]
+Refresh = Literal["fresh", "continue"]
 
 
 class CombinationSettings(Settings):
@@ -44,6 +45,24 @@ class ChecksSettings(Settings):
     kept: WhatFollows = setting(
         "tell",
         "what a version keeps beats its greedy answers by the watch model (where `rejection.guard` draws them)",
+    )
+
+
+class VersionCollectSettings(Settings):
+    """What a version after the first collects of its own answers (Llama 2 paper, 3.2.1: comparisons every week, of the
+    newest model); what is null is as the section `collect` says, and so are prompts, annotator and the rest."""
+
+    num_prompts: int | None = setting(None, "training prompts of the helpfulness campaign", ge=1)
+    num_safety_prompts: int | None = setting(None, "training prompts of the safety campaign", ge=1)
+    num_held_out: int | None = setting(None, "prompts of each campaign's validation part", ge=0)
+    num_watch: int | None = setting(None, "further training prompts of each campaign, for the watch model alone", ge=0)
+    temperatures: tuple[Annotated[float, Field(ge=0, le=10)], ...] | None = setting(
+        None, "the newest model answers at each; before PPO it answers at PPO's alone"
+    )
+    answers: int | None = setting(None, "answers to a prompt at each temperature", ge=1, le=256)
+    pairs_per_prompt: int | None = setting(None, "pairs of a prompt's answers that are compared, at most", ge=1)
+    older_share: float = setting(
+        1.0, "the share that a refreshed reward model reads of everything but the newest comparisons", ge=0, le=1
     )
 
 
@@ -141,6 +160,17 @@ class PpoSettings(CadenceSettings):
     sampling: RolloutSettings = setting(RolloutSettings(), "how rollouts are drawn")
     replay: PpoReplaySettings | None = setting(
         None, "language loss on pretraining documents beside the policy's; none: no document", added=True
+    )
+    on: Literal["rejection", "previous"] = setting(
+        "rejection",
+        "what PPO starts from: this version's rejection sampling (the paper's V5), or the previous version's model",
+        added=True,
+    )
+    refresh: bool = setting(
+        True,
+        "where rlhf.refresh asks for new reward models: train them once more on the starting model's own answers at "
+        "PPO's temperature, before PPO",
+        added=True,
     )
     evaluate_every: int = setting(10, "iterations between held-out rewards", ge=1)
     patience: int = setting(5, "stop after this many held-out evaluations without a better one", ge=1)
@@ -243,6 +273,19 @@ class RlhfSettings(Settings):
     prompts: DataSettings = setting(..., "prompts to answer; held-out prompts measure the versions")
     safety_prompts: DataSettings | None = setting(None, "adversarial prompts, scored by the safety model")
     combination: CombinationSettings = setting(CombinationSettings(), "the combined reward")
+    collect: VersionCollectSettings | None = setting(
+        None,
+        "what every version after the first collects of the newest model's answers; null: reward models learn from the "
+        "first model's answers alone",
+        added=True,
+    )
+    refresh: Refresh | None = setting(
+        None,
+        "where the reward models of every version after the first start, which learn from all comparisons so far; "
+        "fresh: from the newest model's body; continue: from the previous version's reward models; null: the first "
+        "version's judge all versions",
+        added=True,
+    )
     checks: ChecksSettings = setting(
         ChecksSettings(), "what follows where the reward models are not fit to judge", cosmetic=True
     )
@@ -251,7 +294,8 @@ class RlhfSettings(Settings):
     controls: tuple[Control, ...] = setting(
         (),
         "models that are evaluated beside the versions, so that no gain is credited to RLHF that they have too; steps: "
-        "as many steps as rejection sampling of all versions, with the same documents, on demonstrations alone",
+        "as many steps as rejection sampling of all versions, with the same documents, on demonstrations alone; "
+        "greedy: version by version on the model's own greedy answers to the same prompts, with the same documents",
         added=True,
     )
 
@@ -263,6 +307,20 @@ class RlhfSettings(Settings):
     )
     dpo: DpoSettings | None = setting(None, "the baseline dpo; null: its paper's values", added=True)
     grpo: GrpoSettings | None = setting(None, "the baseline grpo; null: its paper's values", added=True)
+
+    @model_validator(mode="after")
+    def _refreshed_by_what_is_collected(self) -> RlhfSettings:
+        if self.refresh is not None and self.collect is None:
+            raise ValueError(
+                f"refresh is {self.refresh}, and nothing new is collected to learn from; add collect, for example "
+                f"collect: {{num_prompts: 200}}"
+            )
+        if self.collect is not None and self.refresh is None:
+            raise ValueError(
+                "collect collects comparisons of every version's answers, and refresh is null: no reward model would "
+                "read them; say refresh: fresh, or leave collect out"
+            )
+        return self
 
     @field_validator("controls")
     @classmethod

@@ -52,6 +52,8 @@ def collect_preferences(
     session: Session,
     *,
     held_out: Iterable[Dialogue] = (),
+    name: str = "",
+    earlier: Sequence[Preference] = (),
 ) -> CollectResult:
     """Collect preferences and write them to `records.jsonl` in the session's folder.
 
@@ -59,6 +61,9 @@ def collect_preferences(
         variants: name -> policy, or what loads it; one is held at a time.
         prompts: training prompts; `meta["campaign"]` says whose guidelines hold ("helpfulness" where it says nothing).
         held_out: validation prompts, whose pairs measure what learns from the others'.
+        name: names the draw of the prompts, so that each version of a run asks others; "" is the first's.
+        earlier: what earlier versions collected: a prompt that they kept for the watch model stays with it, and one
+            that the other models learnt from is never kept for it.
 
     Returns:
         The counts, which `collect.json` holds too.
@@ -71,11 +76,13 @@ def collect_preferences(
     most = {"helpfulness": settings.num_prompts, "safety": settings.num_safety_prompts}
     kept = dict.fromkeys(most, settings.num_held_out)
     offered, validation = given_prompts(prompts, "prompts"), given_prompts(held_out, "held_out")
-    train = _chosen(offered, most, session.seed, TRAIN)
+    seen = {part: {r.prompt.id for r in earlier if r.meta["part"] == part} for part in (TRAIN, WATCH)}
+    train = _chosen([p for p in offered if p.id not in seen[WATCH]], most, session.seed, TRAIN, name)
+    left = [prompt for prompt in offered if prompt.id not in seen[TRAIN]]
     given = {
         TRAIN: train,
-        WATCH: _kept_for_watch(offered, train, settings.num_watch, session.seed),
-        HELD_OUT: _chosen(validation, kept, session.seed, HELD_OUT) if settings.num_held_out else [],
+        WATCH: _kept_for_watch(left, train, settings.num_watch, session.seed, name),
+        HELD_OUT: _chosen(validation, kept, session.seed, HELD_OUT, name) if settings.num_held_out else [],
     }
     parts = {prompt.id: part for part, asked in given.items() for prompt in asked}
     asked = [*given[TRAIN], *given[WATCH], *given[HELD_OUT]]
@@ -120,19 +127,22 @@ def collect_preferences(
     return result
 
 
-def _chosen(prompts: Sequence[Dialogue], counts: Mapping[str, int], seed: int, part: str) -> list[Dialogue]:
+def _chosen(prompts: Sequence[Dialogue], counts: Mapping[str, int], seed: int, part: str, name: str) -> list[Dialogue]:
     """So many prompts of each campaign, a fixed draw; 0 takes all."""
+    names = ("collect-prompts", *filter(None, (name,)), part)
     found: list[Dialogue] = []
     for campaign, count in counts.items():
         own = [prompt for prompt in prompts if campaign_of(prompt) == campaign]
         if count and count < len(own):
-            picked = named_generator(seed, "collect-prompts", part, campaign).choice(len(own), count, replace=False)
+            picked = named_generator(seed, *names, campaign).choice(len(own), count, replace=False)
             own = [own[i] for i in sorted(picked.tolist())]
         found += own
     return found
 
 
-def _kept_for_watch(offered: Sequence[Dialogue], taken: Sequence[Dialogue], count: int, seed: int) -> list[Dialogue]:
+def _kept_for_watch(
+    offered: Sequence[Dialogue], taken: Sequence[Dialogue], count: int, seed: int, name: str
+) -> list[Dialogue]:
     """So many further prompts of each campaign that is asked.
 
     Raises:
@@ -150,7 +160,7 @@ def _kept_for_watch(offered: Sequence[Dialogue], taken: Sequence[Dialogue], coun
                 f"asks for {count:,} further {campaign} prompts, and the {len(ids):,} training prompts are all there "
                 f"are; lower {key}",
             )
-    return _chosen(left, {"helpfulness": count, "safety": count}, seed, WATCH)
+    return _chosen(left, {"helpfulness": count, "safety": count}, seed, WATCH, name)
 
 
 def _records(paired: Sequence[_Paired], judged: Judged, parts: Mapping[str, str]) -> list[Preference]:

@@ -1,6 +1,7 @@
 """Which two answers to a prompt are compared: of two variants, never the same text, none twice.  No torch.
 
 Llama 2 paper, 3.2.1: the two answers come from two different model variants, at different temperatures, for diversity.
+Where there is one variant at one temperature, as before PPO, they are two answers of it.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Pairs:
 
 
 def draw_pairs(answers: Mapping[Way, Sequence[str]], count: int, *, seed: int, prompt: str) -> Pairs:
-    """Up to `count` pairs of answers of two ways, drawn at random, the order of the two too.
+    """Up to `count` pairs of answers of two ways, or of the only one, drawn at random, the order of the two too.
 
     Args:
         answers: the usable answers to one prompt, by how they came about.
@@ -66,6 +67,10 @@ def draw_pairs(answers: Mapping[Way, Sequence[str]], count: int, *, seed: int, p
         for first, second in combinations(answers, 2)
         for one, other in product(answers[first], answers[second])
     ]
+    if len(answers) == 1:
+        (way,) = answers
+        own = combinations(answers[way], 2)
+        candidates = [(Drawn(text=one, way=way), Drawn(text=other, way=way)) for one, other in own]
     found, seen = Pairs(), set[frozenset[str]]()
     for place in draw.permutation(len(candidates)).tolist():
         if len(found.asked) == count:

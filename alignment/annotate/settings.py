@@ -47,7 +47,8 @@ class CollectSettings(Settings):
         (), "stages whose policies answer; none: the chat model that the reward models start from"
     )
     temperatures: tuple[Annotated[float, Field(ge=0, le=10)], ...] = setting(
-        (0.7, 1.0), "every variant answers at each; the two answers of a pair differ in variant or temperature"
+        (0.7, 1.0),
+        "every variant answers at each; the two answers of a pair differ in variant or temperature where there are two",
     )
     answers: int = setting(4, "answers to a prompt of each variant at each temperature", ge=1, le=256)
     pairs_per_prompt: int = setting(8, "pairs of a prompt's answers that are compared, at most", ge=1)
@@ -92,12 +93,14 @@ class CollectSettings(Settings):
     @model_validator(mode="after")
     def _pairs_to_draw(self) -> CollectSettings:
         ways = max(1, len(self.variants)) * len(self.temperatures)
-        if ways < 2:
+        if ways < 2 and self.answers < 2:
             raise ValueError(
-                f"one variant at the one temperature {self.temperatures[0]:g}: the two answers of a pair come of two "
-                f"that differ; add a temperature to temperatures, or a stage to variants"
+                f"one variant at the one temperature {self.temperatures[0]:g} with one answer makes no pair; raise "
+                f"answers, or add a temperature to temperatures or a stage to variants"
             )
-        most = ways * (ways - 1) // 2 * self.answers**2
+        # of one way the two are any two of its answers; of more, answers of two that differ
+        alone = self.answers * (self.answers - 1) // 2
+        most = ways * (ways - 1) // 2 * self.answers**2 if ways > 1 else alone
         if self.pairs_per_prompt > most:
             raise ValueError(
                 f"pairs_per_prompt is {self.pairs_per_prompt}, and {ways} variants with {self.answers} answers each "

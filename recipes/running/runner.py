@@ -21,7 +21,8 @@ from alignment.train.session import StopFlag
 from alignment.train.tracking import require_loggers
 from recipes.load import check_recipe
 from recipes.masking import mask
-from recipes.plan import find_stages, needed_for, stages_of
+from recipes.plan import stages_of
+from recipes.planned import find_stages, needed_for
 from recipes.reading.schema import Recipe
 from recipes.reading.written import recipe_yaml
 from recipes.running import folder as run_folder

@@ -9,7 +9,7 @@ from typing import Any
 
 from alignment.errors import DataError, RunChanged
 from recipes.masking import mask, mask_values
-from recipes.plan import descendants
+from recipes.planned import descendants
 from recipes.reading.schema import Recipe
 from recipes.running.digests import Digests
 from recipes.running.fingerprint import PENDING, Change, basis_of, changes, fingerprint, of_this_release

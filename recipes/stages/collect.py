@@ -14,6 +14,7 @@ from recipes.stages.rlhf_inputs import CampaignPrompts
 if TYPE_CHECKING:
     from alignment.annotate.annotator import Annotator
     from alignment.annotate.settings import CollectSettings
+    from alignment.records import Preference
     from alignment.report.blocks import Section
     from recipes.stages.context import StageContext
 
@@ -26,10 +27,14 @@ class CollectInputs(FromPolicy):
 
     Attributes:
         variants: the stages whose policies answer; none: the checkpoint that the run begins with.
+        later: "v2", … names the draw of a later version's prompts; "" is the first's.
+        earlier: the stages that collected for earlier versions.
     """
 
     settings: CollectSettings
     variants: tuple[str, ...] = ()
+    later: str = ""
+    earlier: tuple[str, ...] = ()
 
     @property
     def prompts(self) -> CampaignPrompts:
@@ -39,7 +44,7 @@ class CollectInputs(FromPolicy):
 
     def reads(self) -> Reads:
         """The section."""
-        return {**super().reads(), "collect": self.settings}
+        return {**super().reads(), "collect": self.settings, **({"later": self.later} if self.later else {})}
 
     def data(self) -> tuple[DataSet[Any], ...]:
         """The prompts by campaign."""
@@ -62,7 +67,17 @@ def run(inputs: CollectInputs, stage: StageContext) -> dict[str, Any]:
         inputs.settings,
         stage.session,
         held_out=prompts.validation,
+        name=inputs.later,
+        earlier=[record for name in inputs.earlier for record in _collected(stage.folder_of(name))],
     ).as_json()
+
+
+def _collected(folder: Path) -> list[Preference]:
+    """What an earlier version's stage collected."""
+    from alignment.data.rows.written import RECORDS_FILE, read_records
+    from alignment.records import Preference
+
+    return [r for r in read_records(folder / RECORDS_FILE) if isinstance(r, Preference)]
 
 
 def _annotator(inputs: CollectInputs, stage: StageContext) -> Annotator:

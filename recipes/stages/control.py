@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from alignment.records import Dialogue
     from alignment.report.blocks import Section
     from recipes.stages.context import StageContext
+    from recipes.stages.rlhf_inputs import CampaignPrompts
     from rl.settings import RejectionSettings
 
 
@@ -25,36 +26,42 @@ class ControlInputs(FromPolicy):
     """All that the stage reads of the recipe.
 
     Attributes:
-        settings: of the versions' fine-tuning, which it repeats on demonstrations.
-        demonstrations: SFT's.
+        settings: of the versions' fine-tuning, which it repeats.
+        demonstrations: SFT's; None where it trains on its own greedy answers instead.
+        prompts: the versions', which it answers greedily; None where it trains on demonstrations.
         versions: the rejection stages whose steps, dialogues and documents it takes.
         replay: documents that they mixed in, where some were asked for.
     """
 
     settings: RejectionSettings
-    demonstrations: DataSettings
+    demonstrations: DataSettings | None
     versions: tuple[str, ...]
+    prompts: CampaignPrompts | None = None
     replay: Replay | None = None
 
     settings_key = "rlhf.rejection"
 
     def reads(self) -> Reads:
         """The versions' section, the demonstrations and the documents."""
-        own = {"rlhf.rejection": self.settings, "sft.data": self.demonstrations}
-        return {**super().reads(), **own, **reads_of(self.replay)}
+        taught = {"sft.data": self.demonstrations} if self.prompts is None else self.prompts.reads()
+        return {**super().reads(), "rlhf.rejection": self.settings, **taught, **reads_of(self.replay)}
 
     def data(self) -> tuple[DataSet[Any], ...]:
-        """The demonstrations, then the documents."""
-        return (self.dialogues(), *data_of(self.replay))
+        """The demonstrations or the prompts, then the documents."""
+        asked = self.prompts.data() if self.prompts is not None else ()
+        return (*self.dialogues(), *asked, *data_of(self.replay))
 
-    def dialogues(self) -> DataSet[Dialogue]:
+    def dialogues(self) -> tuple[DataSet[Dialogue], ...]:
         """The demonstrations."""
-        return DataSet(key="sft", settings=self.demonstrations, records=DIALOGUES)
+        if self.demonstrations is None:
+            return ()
+        return (DataSet(key="sft", settings=self.demonstrations, records=DIALOGUES),)
 
 
 def run(inputs: ControlInputs, stage: StageContext) -> dict[str, Any]:
     """Train as long as the versions did; saves `checkpoint/`."""
     from rl.control import Round, train_control
+    from rl.greedy_control import train_greedy_control
 
     results = [stage.result_of(name) for name in inputs.versions]
     rounds = [
@@ -66,15 +73,20 @@ def run(inputs: ControlInputs, stage: StageContext) -> dict[str, Any]:
         )
         for result in results
     ]
-    dialogues, documents = stage.load(inputs.dialogues()), stage.replayed(inputs.replay)
-    return train_control(
-        stage.start(), dialogues.train, rounds, inputs.settings, stage.session, documents=documents
-    ).as_json()
+    start, settings, documents = stage.start(), inputs.settings, stage.replayed(inputs.replay)
+    if inputs.prompts is not None:
+        prompts = stage.load_campaigns(inputs.prompts.data()).train
+        numbers = [each.version for each in rounds]
+        return train_greedy_control(start, prompts, numbers, settings, stage.session, documents=documents).as_json()
+    (demonstrations,) = inputs.dialogues()
+    taught = stage.load(demonstrations).train
+    return train_control(start, taught, rounds, settings, stage.session, documents=documents).as_json()
 
 
 def size(inputs: ControlInputs) -> Size:
     """What it repeats; its steps are known when the versions have been trained."""
-    return Size(first=f"the steps of {len(inputs.versions)} versions together, on demonstrations alone")
+    taught = "demonstrations alone" if inputs.prompts is None else "its own greedy answers"
+    return Size(first=f"the steps of {len(inputs.versions)} versions together, on {taught}")
 
 
 def doubts(inputs: ControlInputs, result: Mapping[str, Any]) -> tuple[str, ...]:
@@ -86,17 +98,18 @@ def section(inputs: ControlInputs, folder: Path, name: str, result: Mapping[str,
     """Its chapter of the page."""
     from rl.report import control_section
 
-    return control_section(folder, stage=name, result=result, versions=inputs.versions)
+    greedy = inputs.prompts is not None
+    return control_section(folder, stage=name, result=result, versions=inputs.versions, greedy=greedy)
 
 
 CONTROL = StageKind(
     name="control",
-    does="A model trained on as long as the versions without RLHF, to compare them with",
+    does="Models trained on as long as the versions without a reward, to compare them with",
     run=run,
     section=section,
     size=size,
     doubts=doubts,
     shown=("steps",),
-    processes=Processes.ALL,
+    processes=Processes.ONE,
     makes=frozenset({Makes.CONTROL}),
 )

@@ -31,6 +31,8 @@ class RejectionInputs(Judged):
         judges: the reward models.
         samples_from: the stage whose model draws the answers; None: the one that is trained.
         earlier: rejection stages whose kept answers stay in the pool.
+        new_judges: its reward models have judged for no version before: they are checked.
+        rescores: the pool was scored by other reward models, and is scored again.
         mixed_in: demonstrations that are mixed in, where a share is asked for.
         replay: documents that are mixed in, where some are asked for.
     """
@@ -43,6 +45,8 @@ class RejectionInputs(Judged):
     earlier: tuple[str, ...] = ()
     mixed_in: DataSettings | None = None
     replay: Replay | None = None
+    new_judges: bool = False
+    rescores: bool = False
 
     settings_key = "rlhf.rejection"
 
@@ -76,7 +80,7 @@ def run(inputs: RejectionInputs, stage: StageContext) -> dict[str, Any]:
     from rl.kept import KEPT_FILE, read_kept
     from rl.rejection import rejection_sample
 
-    if inputs.version == 1:  # the same judges hold for all versions
+    if inputs.new_judges:
         inputs.judges.check(stage)
     prompts = stage.load_campaigns(inputs.prompts.data())
     start = stage.start()
@@ -88,6 +92,7 @@ def run(inputs: RejectionInputs, stage: StageContext) -> dict[str, Any]:
         stage.session,
         version=inputs.version,
         earlier=[stage.folder_of(name) for name in inputs.earlier],
+        rescore=inputs.rescores,
         sft_dialogues=[dialogue for data in inputs.demonstrations() for dialogue in stage.read(data).train],
         start=start,
         documents=stage.replayed(inputs.replay),

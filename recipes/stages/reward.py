@@ -28,10 +28,11 @@ class RewardInputs(FromPolicy):
     """All that the stage reads of the recipe.
 
     Attributes:
-        role: "helpfulness", "safety" or "watch".
-        comparisons: what it is trained on, out of its section.
+        comparisons: what it is trained on, out of its section; a later version's have accumulated.
         probed: the campaigns of the world in whose answers the model is asked what flaws it notices.
         safety_threshold: the recipe's, marked on the page; no part of what the stage does.
+        version: of RLHF, whose answers it judges.
+        continues: the stage whose reward model it goes on from; None: a new head on the policy that it starts from.
     """
 
     role: str
@@ -39,10 +40,13 @@ class RewardInputs(FromPolicy):
     comparisons: DataSettings
     probed: tuple[Literal["helpfulness", "safety"], ...] = ()
     safety_threshold: float | None = None
+    version: int = 1
+    continues: str | None = None
 
     def reads(self) -> Reads:
         """The role's section."""
-        return {**super().reads(), f"reward.{self.role}": self.settings}
+        later = {"comparisons": self.comparisons, "continues": self.continues} if self.version > 1 else {}
+        return {**super().reads(), f"reward.{self.role}": self.settings, **later}
 
     def data(self) -> tuple[DataSet[Preference | LabelledAnswer]]:
         """The comparisons."""
@@ -60,18 +64,18 @@ def run(inputs: RewardInputs, stage: StageContext) -> dict[str, Any]:
 
     (data,) = inputs.data()
     pairs, policy = stage.load(data), stage.start()
-    probes = read_flaws(inputs.settings.flaws) if inputs.settings.flaws is not None else []
-    require_room(probes, policy.tokenizer, longest_sequence(policy, inputs.settings))  # before the training, not after
-    result = train_reward(
-        policy, pairs.train, inputs.settings, stage.session, held_out=pairs.held_out, name=inputs.role
-    )
+    own, session = inputs.settings, stage.session
+    probes = read_flaws(own.flaws) if own.flaws is not None else []
+    require_room(probes, policy.tokenizer, longest_sequence(policy, own))  # before the training, not after
+    before = RewardModel.load(stage.folder_of(inputs.continues) / "checkpoint") if inputs.continues else None
+    result = train_reward(policy, pairs.train, own, session, held_out=pairs.held_out, name=inputs.role, start=before)
     if stage.world is not None:
         for campaign in inputs.probed:
             probes += world_probes(stage.world, campaign)
     if not probes:
         return result.as_json()
-    found = noticed(RewardModel.load(stage.session.folder / "checkpoint"), probes, stage.session.compute)
-    write_json(stage.session.folder / NOTICED, found)
+    found = noticed(RewardModel.load(session.folder / "checkpoint"), probes, session.compute)
+    write_json(session.folder / NOTICED, found)
     return {**result.as_json(), "noticed": found}
 
 

@@ -174,6 +174,10 @@ class RewardModels:
         roles = {"helpfulness": self.helpfulness, "safety": self.safety, "watch": self.watch}
         return {role: source for role, source in roles.items() if source is not None}
 
+    def stages(self) -> tuple[str, ...]:
+        """The stages of the run that train them."""
+        return tuple(source.stage for source in self.by_role().values() if source.stage is not None)
+
     def reads(self) -> Reads:
         """The sections of what is brought; a stage of the run is told by its parents."""
         return {source.key: source.brought for source in self.by_role().values() if source.brought is not None}

@@ -20,7 +20,8 @@ from alignment.errors import RecipeError, RunChanged
 from alignment.settings import Settings
 from alignment.strict_yaml import YamlDocument
 from recipes.load import build_recipe, load_recipe, shipped_recipes
-from recipes.plan import descendants, stages_of
+from recipes.plan import stages_of
+from recipes.planned import descendants
 from recipes.reading.schema import Recipe
 from recipes.reading.variables import names_in
 from recipes.running.digests import Digests

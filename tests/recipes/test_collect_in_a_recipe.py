@@ -114,7 +114,7 @@ def test_a_fault_is_told_with_its_key_and_place(collecting: Path, override: str,
 @pytest.mark.parametrize(
     ("variants", "temperatures", "why"),
     [
-        ("[sft]", "[0.7]", "one variant at the one temperature 0.7: the two answers of a pair come of two that differ"),
+        ("[sft]", "[0.7]\n  answers: 1", "one variant at the one temperature 0.7 with one answer makes no pair"),
         ("[sft]", "[0.7, 1.0]\n  answers: 2", "2 variants with 2 answers each make at most 4 pairs of a prompt"),
     ],
 )

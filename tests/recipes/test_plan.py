@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from alignment.errors import RecipeError, UsageError
 from alignment.strict_yaml import parse_yaml
 from recipes.load import build_recipe, load_recipe
-from recipes.plan import descendants, find_stages, needed_for, stages_of
+from recipes.plan import stages_of
+from recipes.planned import descendants, find_stages, needed_for
 from recipes.reading.schema import Recipe
 from recipes.stages.kind import PlannedStage
 
