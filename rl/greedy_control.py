@@ -1,7 +1,7 @@
 """A control for RLHF: version by version, the model fine-tuned on its own greedy answers, with no reward at all.
 
 Fine-tuning on what a model says most readily sharpens it, and much of what rejection sampling seems to gain in its
-first version is that.  This control answers the very prompts of each version, greedily, and trains on the answers with the
+first version is that.  This control answers the prompts of each version, greedily, and trains on the answers with the
 same documents, settings and number of rounds; what the versions have over it, the choice by reward has brought.
 """
 
