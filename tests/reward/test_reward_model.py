@@ -203,3 +203,14 @@ def test_a_learnable_preference_is_learnt(policy: Policy, session: Session) -> N
     assert result.evaluation.accuracy["all"].value > 0.9
     assert math.isfinite(result.training.held_out["loss"])
     assert (session.folder / "checkpoint" / "manifest.json").exists()
+
+
+def test_a_training_goes_on_from_a_reward_model_with_its_head(policy: Policy, session: Session) -> None:
+    before = RewardModel.from_policy(policy, seed=5, name="another head")
+    head = before.model.score.weight.detach().clone()
+    settings = RewardSettings(
+        context_length=64, batch_size=4, max_steps=1, optimizer=RewardOptimizerSettings(learning_rate=1e-12)
+    )
+    train_reward(policy, preferences(8), settings, session, start=before)
+    saved = RewardModel.load(session.folder / "checkpoint").model.score.weight
+    assert torch.allclose(saved, head, atol=1e-6)

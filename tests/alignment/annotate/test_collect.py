@@ -164,3 +164,41 @@ def test_the_page_shows_every_pair_drawn_and_who_is_preferred(policy: Policy, lo
     assert [row[0] for row in campaigns.rows] == ["helpfulness", "safety"]
     assert [row[0] for row in ways.rows] == ["sft at 0.7", "sft at 1"]
     assert page.summary == f"{result['records']:,} preferences by who likes length"
+
+
+def test_a_later_versions_prompts_are_drawn_anew(policy: Policy, longer: Longer, session: Session) -> None:
+    many = [asked(f"who sells bread {i}?", "helpfulness", i) for i in range(12)]
+    asking = settings(num_prompts=4, num_held_out=0)
+
+    def prompts(name: str) -> set[str]:
+        own = Session(session.folder / (name or "first"))
+        collect_preferences({"sft": policy}, many, longer, asking, own, name=name)
+        return {record.prompt.id for record in written(own)}
+
+    assert prompts("") != prompts("v2")
+
+
+def test_what_earlier_versions_kept_for_the_watch_model_stays_with_it(
+    policy: Policy, longer: Longer, session: Session
+) -> None:
+    many = [asked(f"who sells bread {i}?", "helpfulness", i) for i in range(8)]
+    asking = settings(num_prompts=4, num_held_out=0, num_watch=4)
+    first, second = Session(session.folder / "1"), Session(session.folder / "2")
+    collect_preferences({"sft": policy}, many, longer, asking, first)
+    collect_preferences({"sft": policy}, many, longer, asking, second, name="v2", earlier=written(first))
+    parts = {
+        (number, part): {r.prompt.id for r in written(own) if r.meta["part"] == part}
+        for number, own in ((1, first), (2, second))
+        for part in ("train", "watch")
+    }
+    assert parts[1, "watch"].isdisjoint(parts[2, "train"])
+    assert parts[1, "train"].isdisjoint(parts[2, "watch"])
+    assert parts[2, "train"]
+    assert parts[2, "watch"]
+
+
+def test_one_model_at_one_temperature_is_compared_with_itself(policy: Policy, longer: Longer, session: Session) -> None:
+    collect(policy, longer, session, temperatures=(1.0,), answers=4)
+    records = written(session)
+    assert {record.meta["chosen_from"] for record in records} == {"sft at 1"}
+    assert all(record.chosen != record.rejected for record in records)

@@ -1,0 +1,199 @@
+"""`rlhf.refresh`: every version from the second on collects comparisons of its own and has reward models of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from alignment.data.settings import SourceSettings
+from alignment.errors import RecipeError
+from recipes.accumulated import accumulated
+from recipes.load import load_recipe
+from recipes.plan import stages_of
+from recipes.stages.collect import CollectInputs
+from recipes.stages.evaluate import EvaluateInputs
+from recipes.stages.kind import PlannedStage
+from recipes.stages.ppo import PpoInputs
+from recipes.stages.rejection import RejectionInputs
+from recipes.stages.reward import RewardInputs
+
+COLLECT = """
+collect:
+  prompts: {train: [{world: prompts/helpfulness}]}
+  num_held_out: 3
+"""
+FRESH = ("rlhf.refresh=fresh", "rlhf.collect={num_prompts: 5, older_share: 0.5}")
+
+
+@pytest.fixture
+def collecting(recipe_file: Path) -> Path:
+    """The small recipe, whose helpfulness model reads what is collected beside the town's own comparisons."""
+    text = recipe_file.read_text(encoding="utf-8") + COLLECT
+    own = "{train: [{world: preferences/helpfulness}]}"
+    both = "{train: [{world: preferences/helpfulness}, {stage: collect}], held_out: [{stage: collect}]}"
+    recipe_file.write_text(text.replace(own, both), encoding="utf-8")
+    return recipe_file
+
+
+def plan(file: Path, *overrides: str) -> dict[str, PlannedStage]:
+    return {stage.name: stage for stage in stages_of(load_recipe(file, overrides))}
+
+
+def refused(file: Path, *overrides: str) -> str:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(file, overrides)
+    return str(caught.value)
+
+
+def test_a_version_is_collect_then_its_reward_models_then_its_fine_tuning(collecting: Path) -> None:
+    names = list(plan(collecting, *FRESH, "gatt=null"))
+    assert names[names.index("rlhf-v1") :] == [
+        *("rlhf-v1", "collect-v2", "reward-helpfulness-v2", "rlhf-v2"),
+        *("collect-v3", "reward-helpfulness-v3", "rlhf-v3-rejection"),
+        *("collect-v3-ppo", "reward-helpfulness-v3-ppo", "rlhf-v3", "evaluate", "report"),
+    ]
+
+
+def test_without_refresh_the_first_versions_models_judge_all(collecting: Path) -> None:
+    stages = plan(collecting)
+    assert not any(name.startswith(("collect-", "reward-helpfulness-")) for name in stages)
+    for name in ("rlhf-v1", "rlhf-v2", "rlhf-v3"):
+        assert "reward-helpfulness" in stages[name].parents
+
+
+def test_a_version_is_judged_by_its_own_models_alone(collecting: Path) -> None:
+    stages = plan(collecting, *FRESH)
+    for name, own in {"rlhf-v1": "", "rlhf-v2": "-v2", "rlhf-v3-rejection": "-v3", "rlhf-v3": "-v3-ppo"}.items():
+        judging = {parent for parent in stages[name].parents if parent.startswith("reward-helpfulness")}
+        assert judging == {f"reward-helpfulness{own}"}, name
+        assert "reward-safety" in stages[name].parents  # it reads nothing that a version collects
+
+
+def test_the_newest_model_answers_and_fresh_models_start_from_its_body(collecting: Path) -> None:
+    stages = plan(collecting, *FRESH, "gatt=null")
+    inputs = stages["collect-v3"].inputs
+    assert isinstance(inputs, CollectInputs)
+    assert (inputs.variants, inputs.earlier, inputs.later) == (("rlhf-v2",), ("collect", "collect-v2"), "v3")
+    assert inputs.settings.num_prompts == 5
+    assert inputs.settings.num_held_out == 3  # as the section collect says
+    assert stages["reward-helpfulness-v3"].starts_from == "rlhf-v2"
+
+
+def test_continued_models_go_on_from_the_previous_versions(collecting: Path) -> None:
+    stages = plan(collecting, "rlhf.refresh=continue", FRESH[1], "gatt=null")
+    inputs = stages["reward-helpfulness-v3"].inputs
+    assert isinstance(inputs, RewardInputs)
+    assert inputs.continues == "reward-helpfulness-v2"
+    assert "reward-helpfulness-v2" in stages["reward-helpfulness-v3"].parents
+
+
+def test_comparisons_accumulate_and_the_newest_are_held_out(collecting: Path) -> None:
+    inputs = plan(collecting, *FRESH)["reward-helpfulness-v3"].inputs
+    assert isinstance(inputs, RewardInputs)
+    read = [(source.world or source.stage, source.share) for source in inputs.comparisons.train]
+    assert read == [
+        ("preferences/helpfulness", 0.5),
+        ("collect-v3", 1.0),
+        ("collect", 0.5),
+        ("collect-v2", 0.5),
+    ]
+    assert [source.stage for source in inputs.comparisons.held_out] == ["collect-v3"]
+
+
+def test_with_no_older_share_only_the_newest_are_read(collecting: Path) -> None:
+    inputs = plan(collecting, "rlhf.refresh=fresh", "rlhf.collect.older_share=0")["reward-helpfulness-v2"].inputs
+    assert isinstance(inputs, RewardInputs)
+    assert [source.stage for source in inputs.comparisons.train] == ["collect-v2"]
+
+
+def test_a_share_of_a_source_is_shared_again(collecting: Path) -> None:
+    recipe = load_recipe(collecting)
+    assert recipe.reward is not None
+    data = recipe.reward.helpfulness.data
+    assert data is not None
+    half = data.model_copy(update={"train": (SourceSettings(world="preferences/helpfulness", share=0.5),)})
+    assert accumulated(half, ("collect", "collect-v2"), 0.5).train[0].share == 0.25
+
+
+def test_before_ppo_answers_are_drawn_at_its_temperature(collecting: Path) -> None:
+    stages = plan(collecting, *FRESH, "rlhf.ppo.sampling.temperature=0.9", "gatt=null")
+    inputs = stages["collect-v3-ppo"].inputs
+    assert isinstance(inputs, CollectInputs)
+    assert (inputs.variants, inputs.settings.temperatures) == (("rlhf-v3-rejection",), (0.9,))
+    assert inputs.settings.answers == 8  # as many as at both temperatures of the section collect
+    assert "collect-v3-ppo" not in plan(collecting, *FRESH, "rlhf.ppo.refresh=false")
+
+
+def test_ppo_goes_on_from_its_versions_rejection_sampling_or_from_the_previous_version(collecting: Path) -> None:
+    assert plan(collecting, *FRESH, "gatt=null")["rlhf-v3"].starts_from == "rlhf-v3-rejection"
+    stages = plan(collecting, *FRESH, "rlhf.ppo.on=previous", "gatt=null")
+    assert stages["rlhf-v3"].starts_from == "rlhf-v2"
+    assert stages["reward-helpfulness-v3-ppo"].starts_from == "rlhf-v2"
+
+
+def test_the_pool_is_scored_again_and_new_models_are_checked(collecting: Path) -> None:
+    stages = plan(collecting, *FRESH)
+    told = [stages[name].inputs for name in ("rlhf-v1", "rlhf-v2", "rlhf-v3-rejection")]
+    rejections = [inputs for inputs in told if isinstance(inputs, RejectionInputs)]
+    assert [(inputs.new_judges, inputs.rescores) for inputs in rejections] == [
+        (True, False),
+        (True, True),
+        (True, True),
+    ]
+    plain = plan(collecting)["rlhf-v2"].inputs
+    assert isinstance(plain, RejectionInputs)
+    assert (plain.new_judges, plain.rescores) == (False, False)
+
+
+def test_the_evaluation_is_judged_by_the_newest_models(collecting: Path) -> None:
+    stages = plan(collecting, *FRESH)
+    ppo, evaluate = stages["rlhf-v3"].inputs, stages["evaluate"].inputs
+    assert isinstance(ppo, PpoInputs)
+    assert isinstance(evaluate, EvaluateInputs)
+    assert evaluate.judges == ppo.judges
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key", "why"),
+    [
+        (("rlhf.refresh=fresh",), "rlhf", "refresh is fresh, and nothing new is collected to learn from"),
+        (("rlhf.collect={}",), "rlhf", "and refresh is null: no reward model would read them; say refresh: fresh"),
+        (
+            (*FRESH, "collect=null", "reward.helpfulness.data.train=[{world: preferences/helpfulness}]"),
+            "rlhf.collect",
+            "there is no section collect; add one",
+        ),
+        (
+            (*FRESH, "reward.helpfulness.data.train=[{world: preferences/helpfulness}]"),
+            "rlhf.refresh",
+            "none of them reads it; name {stage: collect}",
+        ),
+        (
+            ("rlhf.refresh=fresh", "rlhf.collect={answers: 1, pairs_per_prompt: 9}"),
+            "rlhf.collect",
+            "with what collect says besides: Value error, pairs_per_prompt is 9",
+        ),
+    ],
+)
+def test_what_cannot_be_refreshed_is_refused_with_its_key(
+    collecting: Path, overrides: tuple[str, ...], key: str, why: str
+) -> None:
+    said = refused(collecting, *overrides)
+    assert why in said
+    assert f"{key}: " in said
+
+
+def test_a_recipe_without_refresh_rests_on_what_it_did_before(collecting: Path) -> None:
+    rlhf = load_recipe(collecting).rlhf
+    assert rlhf is not None
+    assert not {"collect", "refresh"} & rlhf.fingerprint_values().keys()
+    assert not {"on", "refresh"} & rlhf.ppo.fingerprint_values().keys()
+
+
+def test_the_greedy_control_has_the_versions_prompts_and_no_reward_model(collecting: Path) -> None:
+    control = plan(collecting, "rlhf.controls=[greedy]", "gatt=null")["control-greedy"]
+    assert (control.kind.name, control.starts_from) == ("control", "sft")
+    assert [data.key for data in control.inputs.data()] == ["rlhf.prompts"]
+    assert {"rlhf-v1", "rlhf-v2", "rlhf-v3-rejection"} <= set(control.parents)
+    assert not any(parent.startswith("reward") for parent in control.parents)
