@@ -172,7 +172,7 @@ def stages_of(recipe: Recipe) -> tuple[PlannedStage, ...]:
                 prompts=prompts,
                 demonstrations=demonstrations if prompts is None else None,
                 judges=newest,
-                pairs=_compared_pairs(recipe),
+                pairs=_compared_pairs(recipe, plan),
                 answering=_answering(recipe, chat),
             ),
             *models,
@@ -461,7 +461,7 @@ def holds_out(data: DataSettings, test: float) -> bool:
     return bool(data.held_out or any(source.world for source in data.train) or (test and _reads_files(data)))
 
 
-def _compared_pairs(recipe: Recipe) -> ComparedPairs:
+def _compared_pairs(recipe: Recipe, plan: _Plan) -> ComparedPairs:
     """The comparisons of the reward models that the recipe trains, where there are two models to compare."""
     roles = recipe.reward.by_role() if recipe.reward is not None else {}
     if len(roles) < 2:
@@ -469,7 +469,13 @@ def _compared_pairs(recipe: Recipe) -> ComparedPairs:
     data = {role: section.data for role, section in roles.items() if section.data is not None}
     lengths = {role: roles[role].context_length for role in data}
     # the watch model stands beside the two on their pairs; what is held out of its own is of the same prompts
-    return ComparedPairs(comparisons={r: d for r, d in data.items() if r != "watch"}, lengths=lengths)
+    judged = {
+        stage.name: stage.inputs.judges
+        for stage in plan.stages
+        if isinstance(stage.inputs, (RejectionInputs, PpoInputs))
+    }
+    several = judged if len(set(judged.values())) > 1 else {}
+    return ComparedPairs(comparisons={r: d for r, d in data.items() if r != "watch"}, lengths=lengths, versions=several)
 
 
 def _answering(recipe: Recipe, chat: str | None) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from typing import Any
 from alignment.evaluate.judge_words import REWARD
 from alignment.report import digits
 from alignment.report.figure import Figure, Series
+from alignment.report.intervals import Interval
 from alignment.report.page import Block, Facts, Section
 from alignment.report.table import Table
 from alignment.train.report import Curve, curves, figures
@@ -66,6 +67,35 @@ def compared_models(path: Path) -> list[Block]:
         scored_by=REWARD,
     )
     return [table]
+
+
+def versions_of_models(path: Path) -> list[Block]:
+    """Every version's reward models on held-out answers of the very model that they judged; none without the file."""
+    if not path.exists():
+        return []
+    found = json.loads(path.read_text(encoding="utf-8"))
+    rows = []
+    for version, roles in found.items():
+        for role, accuracy in roles.items():
+            own = {group: accuracy[group] for group in accuracy if group.startswith("source:stage:")}
+            graded = (accuracy.get(f"grade:{grade}") for grade in ("significantly", "better"))
+            entry = next(iter(own.values()), accuracy.get("all"))
+            if entry is not None:
+                rows.append((version, role, interval(entry), *map(_or_none, graded), entry["pairs"]))
+    table = Table(
+        title="Reward models, version by version",
+        columns=("judging", "model", "accuracy on its own answers", "significantly better", "better", "number"),
+        rows=tuple(rows),
+        note=f"Held-out pairs of the answers that each version's models were trained to judge; 95 % intervals, "
+        f"bootstrap by prompt; {_TIES}. Later versions' answers differ less from one another, and are harder to tell apart; "
+        f"the two columns by grade are of all held-out pairs.",
+        scored_by=REWARD,
+    )
+    return [table]
+
+
+def _or_none(entry: Mapping[str, Any] | None) -> Interval | None:
+    return interval(entry) if entry is not None else None
 
 
 def compared_figures(folder: Path) -> dict[str, float]:

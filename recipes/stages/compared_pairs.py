@@ -1,4 +1,5 @@
-"""The reward models side by side, as a part of the evaluation: each on the held-out pairs of all that were trained.
+"""The reward models side by side, as a part of the evaluation: each on the held-out pairs of all that were trained, and
+version by version on the answers of the model that it judged.
 
 No torch, no pydantic.
 """
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from recipes.stages.rlhf_inputs import RewardModels
 
 FILE = "reward_models.json"
+VERSIONS_FILE = "reward_versions.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +29,12 @@ class ComparedPairs:
     Attributes:
         comparisons: role -> what its model was trained on.
         lengths: role -> the longest prompt and answer that its model took, in tokens.
+        versions: stage of RLHF -> the reward models that judged it, where they are not the same for all.
     """
 
     comparisons: Mapping[str, DataSettings] = field(default_factory=dict)
     lengths: Mapping[str, int] = field(default_factory=dict)
+    versions: Mapping[str, RewardModels] = field(default_factory=dict)
 
     def reads(self) -> Reads:
         """The comparisons and the lengths."""
@@ -42,7 +46,9 @@ class ComparedPairs:
         return tuple(self._by_role().values())
 
     def measure(self, judges: RewardModels | None, stage: StageContext) -> None:
-        """Score the pairs with every model; saves `reward_models.json`."""
+        """Score the pairs with every model; saves `reward_models.json`, and of several versions' models
+        `reward_versions.json`."""
+        self._tell_versions(stage)
         sources = judges.by_role() if judges is not None else {}
         if len(sources) < 2 or not self.comparisons:
             return
@@ -59,6 +65,22 @@ class ComparedPairs:
         )
         if found.accuracy:
             write_json(stage.session.folder / FILE, found.as_json())
+
+    def _tell_versions(self, stage: StageContext) -> None:
+        """What each version's models came to on their held-out pairs, the newest model's own answers."""
+        if not self.versions:
+            return
+        from alignment.store.atomic import write_json
+
+        told = {
+            version: {
+                role: stage.result_of(source.stage)["evaluation"]["accuracy"]
+                for role, source in judges.by_role().items()
+                if source.stage is not None
+            }
+            for version, judges in self.versions.items()
+        }
+        write_json(stage.session.folder / VERSIONS_FILE, told)
 
     def _by_role(self) -> dict[str, DataSet[Any]]:
         return {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from alignment.data.record_types import DIALOGUES
 from recipes.stages.compared_pairs import FILE as REWARD_MODELS_FILE
-from recipes.stages.compared_pairs import ComparedPairs
+from recipes.stages.compared_pairs import VERSIONS_FILE, ComparedPairs
 from recipes.stages.doubts import evaluation_doubts
 from recipes.stages.kind import DataSet, Reads, StageKind
 from recipes.stages.rlhf_inputs import Judged
@@ -125,12 +125,13 @@ def section(inputs: EvaluateInputs, folder: Path, name: str, result: Mapping[str
     """Its chapter of the page."""
     from alignment.evaluate.report import section as evaluation_section
     from reward.measure.own_report import own_answers
-    from reward.report import compared_models
+    from reward.report import compared_models, versions_of_models
 
     settings, words = inputs.settings, _words(inputs)
     found = evaluation_section(folder, num_examples=settings.num_examples, compared=inputs.compared, words=words)
-    models = (*compared_models(folder / REWARD_MODELS_FILE), *own_answers(folder / OWN_ANSWERS_FILE, words))
-    return dataclasses.replace(found, details=(*found.details, *models))
+    models = (*compared_models(folder / REWARD_MODELS_FILE), *versions_of_models(folder / VERSIONS_FILE))
+    own = own_answers(folder / OWN_ANSWERS_FILE, words)
+    return dataclasses.replace(found, details=(*found.details, *models, *own))
 
 
 EVALUATE = StageKind(
