@@ -10,9 +10,8 @@ from typing import Any
 from alignment.evaluate.judge_words import REWARD
 from alignment.report import digits
 from alignment.report.figure import Figure, Series
-from alignment.report.intervals import Interval
 from alignment.report.page import Block, Facts, Section
-from alignment.report.table import Table
+from alignment.report.table import Interval, Table
 from alignment.train.report import Curve, curves, figures
 from reward.measure.report import cell, interval, measured
 from reward.result import group_order
@@ -87,8 +86,8 @@ def versions_of_models(path: Path) -> list[Block]:
         columns=("judging", "model", "accuracy on its own answers", "significantly better", "better", "number"),
         rows=tuple(rows),
         note=f"Held-out pairs of the answers that each version's models were trained to judge; 95 % intervals, "
-        f"bootstrap by prompt; {_TIES}. Later versions' answers differ less from one another, and are harder to tell apart; "
-        f"the two columns by grade are of all held-out pairs.",
+        f"bootstrap by prompt; {_TIES}. Later versions' answers differ less, and are harder to tell apart; the "
+        f"two columns by grade are of all held-out pairs.",
         scored_by=REWARD,
     )
     return [table]
