@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from alignment.data.settings import DataSettings
     from alignment.report.blocks import Section
     from recipes.stages.context import StageContext
+    from recipes.stages.disjoint import PromptPools
     from recipes.stages.rlhf_inputs import CampaignPrompts, RewardModels
     from rl.settings import RejectionSettings
 
@@ -33,6 +34,7 @@ class RejectionInputs(Judged):
         earlier: rejection stages whose kept answers stay in the pool.
         mixed_in: demonstrations that are mixed in, where a share is asked for.
         replay: documents that are mixed in, where some are asked for.
+        pools: what the stages so far read, for the checks before the first version; no part of what the stage does.
     """
 
     version: int
@@ -43,6 +45,7 @@ class RejectionInputs(Judged):
     earlier: tuple[str, ...] = ()
     mixed_in: DataSettings | None = None
     replay: Replay | None = None
+    pools: PromptPools | None = None
 
     settings_key = "rlhf.rejection"
 
@@ -77,7 +80,7 @@ def run(inputs: RejectionInputs, stage: StageContext) -> dict[str, Any]:
     from rl.rejection import rejection_sample
 
     if inputs.version == 1:  # the same judges hold for all versions
-        inputs.judges.check(stage)
+        inputs.judges.check(stage, inputs.pools)
     prompts = stage.load_campaigns(inputs.prompts.data())
     start = stage.start()
     result = rejection_sample(
