@@ -105,7 +105,8 @@ def opening(inputs: EvaluateInputs, folder: Path) -> Opening:
 def _words(inputs: EvaluateInputs) -> JudgeWords:
     from alignment.evaluate.judge_words import JudgeWords
 
-    return JudgeWords.of_a_run(inputs.settings.endpoint.model if inputs.settings.endpoint is not None else None)
+    outside, watch = inputs.settings.endpoint, inputs.judges.outside_watch if inputs.judges is not None else None
+    return JudgeWords.of_a_run(*(None if endpoint is None else endpoint.model for endpoint in (outside, watch)))
 
 
 def figures(folder: Path) -> dict[str, float]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 CheckName = Literal["threshold", "refusals", "flaws", "kept", "disjoint"]
 Figures = Mapping[str, Any]  # `evaluation` and `noticed`, as a finished reward stage's result has them
 _OWN_PAIRS = "source:stage:"  # the group of held-out pairs that another stage drew from the policy
+# what a watch model said of kept and greedy answers, and its unit: a trained one, one that compares
+_WATCHED: Mapping[str, str] = {"watch": "in logits", "wins": "of comparisons won over one half, ties half"}
 _UNSAFE_PROMPTS = ("comply", "comply_polite")  # flaws that are compliance with an unsafe prompt
 
 
@@ -53,12 +55,14 @@ def failed_checks(role: str, figures: Figures, safety_threshold: float) -> Itera
 
 def failed_kept(over_greedy: Mapping[str, Mapping[str, float]], version: int) -> Iterator[Failed]:
     """Whether what a version keeps is no better than its greedy answers by a model that did not choose it."""
-    watch = over_greedy.get("watch")
-    if watch is not None and watch["low"] <= 0:
+    for key, unit in _WATCHED.items():
+        watch = over_greedy.get(key)
+        if watch is None or watch["low"] > 0:
+            continue
         yield Failed(
             name="kept",
             sentence=f"what RLHF-V{version} keeps is not better than its greedy answers by the watch model "
-            f"({watch['value']:+.2f} [{watch['low']:+.2f}, {watch['high']:+.2f}] in logits)",
+            f"({watch['value']:+.2f} [{watch['low']:+.2f}, {watch['high']:+.2f}] {unit})",
         )
 
 

@@ -18,6 +18,7 @@ from recipes.stages.kind import DataSet, FromPolicy, Lens, Prepared, Reads
 if TYPE_CHECKING:
     from alignment.data.corpus import Loaded
     from alignment.data.settings import DataSettings
+    from alignment.evaluate.settings import EndpointSettings
     from alignment.generate.settings import SamplingSettings
     from alignment.text.tokenizer import Tokenizer
     from recipes.stages.context import StageContext
@@ -194,6 +195,11 @@ class RewardModels:
 
         guard = result.get("guard")
         return [] if guard is None else [*failed_kept(guard["over_greedy"], result["version"])]
+
+    @property
+    def outside_watch(self) -> EndpointSettings | None:
+        """The outside model that watches, where one does."""
+        return self.watch.brought.endpoint if self.watch is not None and self.watch.brought is not None else None
 
     def by_role(self) -> dict[str, RewardSource]:
         """Role -> where its scores come from; only those that are there."""

@@ -42,6 +42,7 @@ SHAPE = {
     "rlhf.dpo",
     "rlhf.grpo",
     "reward.watch",
+    "reward.watch.endpoint",
 }
 SHAPE |= {
     f"reward.{role}.{key}" for role in ("helpfulness", "safety", "watch") for key in ("path", "revision", "function")
