@@ -60,7 +60,7 @@ class EndpointWatch:
         before = self.without_verdict
         with Journal(self.path) as journal:
             first, known = _read(journal, self.path)
-            found = []
+            found: list[float | None] = []
             for answer in answers:
                 prompt = answer.dialogue.id
                 if prompt not in first:
