@@ -240,6 +240,7 @@ def _reward_models(plan: _Plan, chat: str | None, tokenizer: str) -> RewardModel
             role=role,
             settings=settings,
             comparisons=settings.data,
+            settings_key=key,
             probed=("helpfulness",) if helps else ("helpfulness", "safety"),
             safety_threshold=threshold,
             **plan.start(chat),

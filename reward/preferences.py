@@ -13,6 +13,7 @@ from torch import Tensor
 
 from alignment.batch.render import answer_tree
 from alignment.batch.tree import ForestBatch, Tree, make_batch
+from alignment.errors import SettingError
 from alignment.records import Grade, LabelledAnswer, Preference
 from alignment.text.chat import answer_ids, render_prompt
 from alignment.text.tokenizer import Tokenizer
@@ -96,6 +97,18 @@ class PreparedPairs:
 
     examples: tuple[Example, ...]
     too_long: int
+
+    def require_some(self, context_length: int) -> None:
+        """Refuse a context that leaves nothing to train on.
+
+        Raises:
+            SettingError: no example fits it.
+        """
+        if not self.examples:
+            raise SettingError(
+                "context_length",
+                f"is {context_length:,}, which none of {self.too_long:,} comparisons fits; raise it, or shorten them",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,8 @@ from recipes.stages.judge_checks import Failed, obey
 from recipes.stages.kind import PlannedStage
 from recipes.stages.rlhf_inputs import Judged, RewardModels
 
+_THRESHOLD = ("rlhf", "combination", "safety_threshold")
+
 
 def before_rlhf(recipe: Recipe, plan: Sequence[PlannedStage], pools: Sequence[Pool]) -> tuple[list[str], list[str]]:
     """What the checks say now.
@@ -37,10 +39,11 @@ def before_rlhf(recipe: Recipe, plan: Sequence[PlannedStage], pools: Sequence[Po
     except AlignmentError as error:
         told.append(f"what the run has finished cannot be looked at: {error}")
     for check in failed:
+        where = f"{recipe.origin.where(_THRESHOLD)}: " if check.name == "threshold" else ""
         try:
-            told += [f"check before RLHF: {sentence}" for sentence in obey([check], judges.checks)]
+            told += [f"check before RLHF: {where}{sentence}" for sentence in obey([check], judges.checks)]
         except UsageError as error:
-            stopping.append(str(error))
+            stopping.append(f"{where}{error}")
     return told, stopping
 
 

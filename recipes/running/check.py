@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignment.data.record_types import PROMPTS
-from alignment.errors import AlignmentError, CheckpointError, DataError, MissingExtra, TokenizerError
+from alignment.errors import AlignmentError, CheckpointError, DataError, MissingExtra, SettingError, TokenizerError
 from alignment.records import Document
 from alignment.train.tracking import require_loggers
 from recipes.plan import stages_of
 from recipes.reading.schema import Recipe
 from recipes.running.before_rlhf import before_rlhf
-from recipes.running.inputs import missing_inputs, name_a_folder
+from recipes.running.inputs import missing_inputs, name_a_folder, with_its_place
 from recipes.stages.apart import Apart
 from recipes.stages.disjoint import Pool, without_stages
 from recipes.stages.kind import DataSet, Lens, Makes, PlannedStage, Prepared
@@ -120,7 +120,7 @@ def check(recipe: Recipe, folder: Path, say: Callable[[str], None] = lambda text
         found.problems.append(str(error))
         positions = None
     if found.tokenizer is not None:
-        _prepare(found, plan, found.tokenizer, positions, recipe.seed, say)
+        _prepare(found, plan, found.tokenizer, positions, recipe, say)
     told, stopping = before_rlhf(recipe, plan, [s.pool for s in found.sections if s.pool is not None])
     found.doubts += told
     found.problems += stopping
@@ -142,12 +142,12 @@ def _prepare(
     plan: Sequence[PlannedStage],
     tokenizer: Tokenizer,
     positions: int | None,
-    seed: int,
+    recipe: Recipe,
     say: Callable[[str], None],
 ) -> None:
     """Let every stage count what it would do with its data; a data set is told by the first stage that does."""
     usable = {section.key: section for section in found.sections if section.error is None}
-    lens = Lens(tokenizer=tokenizer, positions=positions, seed=seed, records=lambda data: usable[data.key].train)
+    lens = Lens(tokenizer=tokenizer, positions=positions, seed=recipe.seed, records=lambda data: usable[data.key].train)
     for stage in plan:
         keys = [data.key for data in stage.inputs.data()]
         waiting = [key for key in keys if key in usable and usable[key].prepared is None]
@@ -169,6 +169,8 @@ def _prepare(
                             f"{key} is {context:,}; the model is built for model.context_length {positions:,}; "
                             f"longer sequences are cut to that"
                         )
+        except SettingError as error:
+            found.problems.append(str(with_its_place(error, stage.inputs.settings_key, recipe)))
         except AlignmentError as error:
             found.problems.append(f"{waiting[0]}: {error}")
     for section in usable.values():

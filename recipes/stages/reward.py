@@ -32,6 +32,7 @@ class RewardInputs(FromPolicy):
         comparisons: what it is trained on, out of its section.
         probed: the campaigns of the world in whose answers the model is asked what flaws it notices.
         safety_threshold: the recipe's, marked on the page; no part of what the stage does.
+        settings_key: the section's.
     """
 
     role: str
@@ -39,6 +40,7 @@ class RewardInputs(FromPolicy):
     comparisons: DataSettings
     probed: tuple[Literal["helpfulness", "safety"], ...] = ()
     safety_threshold: float | None = None
+    settings_key: str = ""
 
     def reads(self) -> Reads:
         """The role's section."""
@@ -89,6 +91,7 @@ def prepare(inputs: RewardInputs, lens: Lens) -> tuple[Prepared]:
     if settings.flaws is not None:
         require_room(read_flaws(settings.flaws), lens.tokenizer, context)
     pairs = prepare_pairs(records, lens.tokenizer, margin=settings.margin, context_length=context)
+    pairs.require_some(context)
     lengths = []
     for record in records:
         answers = [record.chosen, record.rejected] if isinstance(record, Preference) else [record.answer]

@@ -185,7 +185,9 @@ def changed_at(recipe: Recipe, tree: dict[str, Any], path: KeyPath, value: Any, 
                 spot = spot[part]
             if together and path[0] == "reward" and len(path) == 3:  # brought: nothing is said of training
                 spot.clear()
-                spot |= {path[-1]: None} if path[-1] in ("path", "function", "endpoint") else {"path": "x", path[-1]: None}
+                spot |= (
+                    {path[-1]: None} if path[-1] in ("path", "function", "endpoint") else {"path": "x", path[-1]: None}
+                )
             elif isinstance(spot, dict):
                 spot.update({name: new for name, new in together.items() if name in spot})
             if len(path) > 1 and path[-1] == "world" and other["world"] is None:

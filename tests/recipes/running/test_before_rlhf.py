@@ -50,6 +50,25 @@ def test_a_finished_reward_model_is_told_with_the_key_that_passes_over_it(unsure
     assert told(load_recipe(file, [out, "rlhf.checks.kept=skip"])) == ([], [])
 
 
+def test_a_threshold_that_no_score_reaches_is_told_with_file_and_line(
+    recipe_file: Path, stages: FakeStages, tmp_path: Path
+) -> None:
+    def measured(context: StageContext) -> None:
+        figures = {"score_range": {"min": 0.4, "max": 0.6}}
+        (context.session.folder / "evaluation.json").write_text(json.dumps(figures))
+
+    text = recipe_file.read_text().replace("  ppo_from: 3\n", "  ppo_from: 3\n  combination: {safety_threshold: 0.2}\n")
+    recipe_file.write_text(text)
+    stages.before["reward-safety"] = measured
+    recipe = load_recipe(recipe_file, [f"out={tmp_path}/run"])
+    run(recipe, stages=stages, until="reward-safety")
+    line = 1 + ["safety_threshold" in row for row in text.splitlines()].index(True)
+    ((sentence,), _) = told(recipe)
+    assert sentence.startswith(
+        f"check before RLHF: {recipe_file}:{line}: rlhf.combination.safety_threshold, 0.2, is below"
+    )
+
+
 def test_a_model_that_the_recipe_would_not_make_any_more_is_not_told_of(unsure: tuple[Path, str]) -> None:
     file, out = unsure
     assert told(load_recipe(file, [out, "reward.helpfulness.margin=none"])) == ([], [])
