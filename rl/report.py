@@ -169,6 +169,10 @@ def held_out_figure(
     """The scores of whichever reward models there are; `compares`: an outside model watched."""
     watch = "outside watch model, comparisons with the start won" if compares else "watch model"
     names = (("reward", "combined"), ("helpfulness", "helpfulness"), ("safety", "safety"), ("watch", watch))
+    decided = (
+        "combined reward" if "watch" not in course[0] else "share of comparisons won" if compares else _WATCH_SCORE
+    )
+    missing = sum(entry.get("without_verdict", 0) for entry in course)
     series = []
     for key, name in names:
         found = [entry for entry in course if entry.get(key) is not None]
@@ -181,10 +185,12 @@ def held_out_figure(
         series=tuple(series),
         x_label=unit,
         y_label="mean score before the sigmoid",
-        note=_DECIDED.format(by="score of the watch model" if "watch" in course[0] else "combined reward", unit=unit),
+        note=_DECIDED.format(by=decided, unit=unit)
+        + (f" The watch model gave no verdict on {missing:,.0f} answers, which are left out." if missing else ""),
     )
 
 
+_WATCH_SCORE = "score of the watch model"
 _DECIDED = "The best {by} is the stage's result; {unit} 0 is the start."
 
 

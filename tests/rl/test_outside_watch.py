@@ -147,6 +147,8 @@ def test_ppo_counts_the_held_out_answers_without_a_verdict(
     train_ppo(policy, watched, both(prompts), PPO, session)
     course = json.loads((session.folder / "ppo.json").read_text())["held_out"]
     assert [entry.get("without_verdict", 0) for entry in course if entry["iteration"]].count(1.0) == 1
+    (figure, *_) = ppo_section(session.folder, stage="rlhf-v1", result={}, compares=True).blocks
+    assert "gave no verdict on 1 answers, which are left out" in figure.note  # type: ignore[union-attr]
 
 
 def test_a_held_out_evaluation_without_any_verdict_decides_nothing_by_the_reward_instead(
