@@ -23,9 +23,9 @@ class EndpointWatch:
     """A chat-completions endpoint in a watch model's place: what share of comparisons an answer wins.
 
     The first answer to a prompt that a stage shows is what all later ones are compared with, and worth 0.5 itself: in
-    PPO the greedy answer of the model at its start, in rejection sampling's guard the greedy one, in the evaluation the
-    first model's.  Both orders are asked, and a win counts only if both agree; an answer that says the same is a tie
-    and costs no request.  Verdicts are journalled, so that none is paid for twice.
+    PPO the greedy answer of the model at its start, in rejection sampling's guard the greedy one, in the evaluation
+    that of the model that RLHF starts from.  Both orders are asked, and a win counts only if both agree; an answer that
+    says the same is a tie and costs no request.  Verdicts are journalled, so that none is paid for twice.
 
     Args:
         session: first answers and verdicts go to `samples/watched.jsonl` in its folder.

@@ -47,7 +47,7 @@ MAIN_FIGURES: Mapping[str, tuple[tuple[str, ...], str]] = {
     ENDPOINT: (("helpfulness", "safety"), "mean score, 0 to 1"),
     REWARD: (("helpfulness", "safety", "combined"), "mean score before the sigmoid"),
     WATCH: (("score",), "mean score before the sigmoid"),
-    OUTSIDE_WATCH: (("wins",), "comparisons with the first model won, ties half"),
+    OUTSIDE_WATCH: (("wins",), "comparisons with the start's answers won, ties half"),
 }
 
 

@@ -43,7 +43,7 @@ class ComparedPairs:
 
     def measure(self, judges: RewardModels | None, stage: StageContext) -> None:
         """Score the pairs with every model; saves `reward_models.json`."""
-        sources = judges.by_role() if judges is not None else {}
+        sources = judges.scoring() if judges is not None else {}
         if len(sources) < 2 or not self.comparisons:
             return
         from alignment.store.atomic import write_json

@@ -206,6 +206,10 @@ class RewardModels:
         roles = {"helpfulness": self.helpfulness, "safety": self.safety, "watch": self.watch}
         return {role: source for role, source in roles.items() if source is not None}
 
+    def scoring(self) -> dict[str, RewardSource]:
+        """Those that give answers scores: an outside watch model does not, it compares."""
+        return {role: s for role, s in self.by_role().items() if s.brought is None or s.brought.endpoint is None}
+
     def reads(self) -> Reads:
         """The sections of what is brought; a stage of the run is told by its parents."""
         return {source.key: source.brought for source in self.by_role().values() if source.brought is not None}

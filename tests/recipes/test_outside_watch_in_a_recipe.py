@@ -14,6 +14,7 @@ from recipes.load import load_recipe
 from recipes.plan import stages_of
 from recipes.running.fingerprint import plan_fingerprint
 from recipes.stages.context import StageContext
+from recipes.stages.evaluate import EvaluateInputs
 from recipes.stages.kind import PlannedStage
 from recipes.stages.rlhf_inputs import Judged
 from rl.outside_watch import EndpointWatch
@@ -41,6 +42,22 @@ def test_no_stage_trains_it_and_those_that_judge_are_told_of_it(recipe_file: Pat
         assert inputs.judges is not None
         assert inputs.judges.outside_watch is not None
         assert inputs.facts()["watch score"] == "brought: the outside model m"
+
+
+def test_where_models_are_compared_by_their_scores_it_is_left_out(recipe_file: Path) -> None:
+    inputs = cast(Judged, plan(recipe_file, WATCH)["evaluate"].inputs)
+    assert inputs.judges is not None
+    assert list(inputs.judges.scoring()) == ["helpfulness", "safety"]
+
+
+def test_the_evaluation_holds_the_others_against_the_model_before_rlhf(recipe_file: Path) -> None:
+    inputs = plan(recipe_file, WATCH)["evaluate"].inputs
+    assert isinstance(inputs, EvaluateInputs)
+    assert inputs.versions[0] == "pretrain"
+    assert inputs.held_against == "sft"
+    without = plan(recipe_file)["evaluate"].inputs
+    assert isinstance(without, EvaluateInputs)
+    assert without.held_against is None
 
 
 def test_another_outside_model_is_another_result(recipe_file: Path) -> None:

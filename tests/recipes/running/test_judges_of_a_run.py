@@ -55,7 +55,7 @@ def test_an_outside_model_that_watches_is_told_by_its_model(recipe_file: Path, t
     assert judges(tmp_path, recipe)["outside-watch"] == "outside model somebody, which watched"
     words = JudgeWords.of_a_run(None, "somebody")
     assert words.title("outside-watch") == "the outside model somebody, which watched"
-    assert "comparisons with the first model won" in scale_of("outside-watch")
+    assert "comparisons with the start's answers won" in scale_of("outside-watch")
 
 
 def test_a_run_has_the_judges_that_its_recipe_has(recipe_file: Path, tmp_path: Path) -> None:
