@@ -90,7 +90,7 @@ def given_comparisons(
         if not all(answer.strip() for answer in answers):
             raise DataError(f"{_place(argument, i, record)} has an empty answer; leave it out")
         if isinstance(record, Preference):
-            if record.chosen == record.rejected:
+            if record.chosen.strip() == record.rejected.strip():
                 raise DataError(f"{_place(argument, i, record)} has the same text as chosen and rejected; leave it out")
             if record.grade is not None and record.grade not in GRADES:
                 raise DataError(

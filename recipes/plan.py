@@ -27,6 +27,7 @@ from recipes.stages.apart import Apart, Section
 from recipes.stages.collect import COLLECT, CollectInputs
 from recipes.stages.compared_pairs import ComparedPairs
 from recipes.stages.control import CONTROL, ControlInputs
+from recipes.stages.disjoint import PromptPools
 from recipes.stages.dpo import DPO, DpoInputs
 from recipes.stages.evaluate import EVALUATE, EvaluateInputs
 from recipes.stages.gatt import GATT, GattInputs
@@ -120,6 +121,12 @@ class _Plan:
         if settings is None or documents is None:
             return None  # the recipe was checked
         return Replay(key=key, documents=documents, borrowed=settings.source is None)
+
+    def pools(self, prompts: CampaignPrompts) -> PromptPools:
+        """What the stages so far read, and the prompts of RLHF."""
+        read = [(data, stage.inputs.apart) for stage in self.stages for data in stage.inputs.data()]
+        apart = self.apart(prompts.data())
+        return PromptPools.of([*read, *((data, apart) for data in prompts.data())], self.recipe.world)
 
     def making(self, what: Makes) -> list[str]:
         """The stages so far that make something."""
@@ -253,6 +260,7 @@ def _reward_inputs(
         role=role,
         settings=settings,
         comparisons=comparisons,
+        settings_key=f"reward.{role}",
         probed=("helpfulness",) if helps else ("helpfulness", "safety"),
         safety_threshold=rlhf.combination.safety_threshold if rlhf is not None else None,
         **more,
@@ -328,6 +336,7 @@ def _versions(
             judges=judges,
             new_judges=version == 1 or judges != before,
             rescores=bool(earlier) and judges != first,
+            pools=plan.pools(prompts) if version == 1 else None,
             **plan.start(base),
         )
         rejection = plan.add(

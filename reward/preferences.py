@@ -13,6 +13,7 @@ from torch import Tensor
 
 from alignment.batch.render import answer_tree
 from alignment.batch.tree import ForestBatch, Tree, make_batch
+from alignment.errors import SettingError
 from alignment.records import Grade, LabelledAnswer, Preference
 from alignment.text.chat import answer_ids, render_prompt
 from alignment.text.tokenizer import Tokenizer
@@ -97,6 +98,18 @@ class PreparedPairs:
     examples: tuple[Example, ...]
     too_long: int
 
+    def require_some(self, context_length: int) -> None:
+        """Refuse a context that leaves nothing to train on.
+
+        Raises:
+            SettingError: no example fits it.
+        """
+        if not self.examples:
+            raise SettingError(
+                "context_length",
+                f"is {context_length:,}, which none of {self.too_long:,} comparisons fits; raise it, or shorten them",
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class PairBatch:
@@ -179,6 +192,12 @@ def prepare_pairs(
             example = AnswerExample(tree=tree, safe=record.safe, source=source)
         examples.append(example)
     return PreparedPairs(examples=tuple(examples), too_long=len(records) - len(examples))
+
+
+def longest_with_answer(record: Preference | LabelledAnswer, tokenizer: Tokenizer) -> int:
+    """Tokens of a record's prompt with its longest answer, which is what must fit the context."""
+    answers = [record.chosen, record.rejected] if isinstance(record, Preference) else [record.answer]
+    return len(render_prompt(record.prompt, tokenizer)) + max(len(answer_ids(text, tokenizer)) for text in answers)
 
 
 def make_pair_batch(examples: Sequence[Example]) -> PairBatch:

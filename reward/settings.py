@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import field_validator
 
+from alignment.evaluate.settings import EndpointSettings
 from alignment.model.settings import names_folder
 from alignment.records import Grade
 from alignment.settings import Settings, setting
@@ -53,7 +54,7 @@ class RewardSettings(PackedSettings):
 
 
 class BroughtReward(Settings):
-    """A reward that is brought instead of trained: a checkpoint, or a Python function."""
+    """A reward that is brought instead of trained: a checkpoint, a Python function or, to watch, an endpoint."""
 
     path: str | None = setting(
         None, "a reward model's folder or hub name: one label, the policy's tokenizer", file=names_folder
@@ -63,8 +64,11 @@ class BroughtReward(Settings):
     code: str | None = setting(
         None, "the function's file; its digest is what a result rests on, its place is not", file=True, cosmetic=True
     )
+    endpoint: EndpointSettings | None = setting(None, "an outside model that compares answers", added=True)
 
     @property
     def named(self) -> str:
         """What messages and pages call it."""
+        if self.endpoint is not None:
+            return f"the outside model {self.endpoint.model}"
         return f"the function {self.function}" if self.function is not None else str(self.path)

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from alignment.batch.steps import Steps, pack
-from alignment.errors import DataError
 from alignment.given import given_comparisons
 from alignment.policy.pairing import require_same_tokenizer
 from alignment.policy.policy import Policy
@@ -58,7 +57,8 @@ def train_reward(
 
     Raises:
         UsageError: what is given holds no preferences.
-        DataError: an answer is empty, the two of a pair are the same, a grade is unknown, or no pair is left.
+        DataError: an answer is empty, the two of a pair are the same, or a grade is unknown.
+        SettingError: no pair fits the context.
         TokenizerError: `start` reads token ids as other texts than the chat model.
     """
     given = given_comparisons(preferences, "preferences"), given_comparisons(held_out, "held_out")
@@ -70,8 +70,7 @@ def train_reward(
     pairs, test = (
         prepare_pairs(records, policy.tokenizer, margin=settings.margin, context_length=context) for records in given
     )
-    if not pairs.examples:
-        raise DataError(f"the {name} reward model has no pairs to train on ({pairs.too_long} are over the context)")
+    pairs.require_some(context)
     steps = pair_steps(pairs.examples, settings, context, seed=session.seed, name=name, held_out=test.examples)
     bins = pack(test.examples, steps.capacity)
     test_batches = [make_pair_batch([test.examples[i] for i in bin_]) for bin_ in bins]

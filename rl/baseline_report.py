@@ -57,13 +57,13 @@ def dpo_section(folder: Path, *, stage: str, result: Mapping[str, Any]) -> Secti
     )
 
 
-def grpo_section(folder: Path, *, stage: str, result: Mapping[str, Any]) -> Section:
-    """The section of GRPO."""
+def grpo_section(folder: Path, *, stage: str, result: Mapping[str, Any], compares: bool = False) -> Section:
+    """The section of GRPO; `compares`: an outside model watched."""
     rewards, counts = rewards_apart(result)
     return Section(
         id=stage,
         title="Baseline: GRPO by TRL",
-        blocks=(held_out_figure(result["held_out"], unit="step"), *curves(folder, _GRPO_CURVES)),
+        blocks=(held_out_figure(result["held_out"], unit="step", compares=compares), *curves(folder, _GRPO_CURVES)),
         details=(
             Facts(title="Figures", items=tuple(figures(counts))),
             Facts(title="Rewards", items=tuple(figures(rewards)), scored_by=REWARD),

@@ -59,14 +59,17 @@ def guard_kept(
     kept = [guarded(candidate, own.get(candidate.prompt_id), guard) for candidate in best]
     pairs = [(answer, own[answer.prompt_id]) for answer in kept if answer.prompt_id in own]
     by_id = {prompt[0].id: prompt for prompt in prompts}
-    compared = [_answer(by_id[answer.prompt_id], answer, policy) for pair in pairs for answer in pair]
-    watch = judges.watched(compared) or []
+    compared = [_answer(by_id[answer.prompt_id], answer, policy) for pair in pairs for answer in reversed(pair)]
+    watch = judges.watched(compared) or []  # of each prompt the greedy answer's, then the kept one's
+    watched = [*zip(watch[1::2], watch[::2], strict=True)]
+    judged = [(first, second) for first, second in watched if first is not None and second is not None]
     over_greedy = {"reward": [a.combined - b.combined for a, b in pairs]}
-    over_greedy["watch"] = [first - second for first, second in zip(watch[::2], watch[1::2], strict=True)]
+    over_greedy["wins" if judges.watch_is_paid else "watch"] = [first - second for first, second in judged]
     return kept, Guarded(
         prompts=len(pairs),
         greedy_kept=sum(answer is other for answer, other in pairs),
         over_greedy={name: asdict(bootstrap_mean(gaps, seed=0)) for name, gaps in over_greedy.items() if gaps},
+        without_verdict=len(watched) - len(judged),
     )
 
 

@@ -20,6 +20,7 @@ from alignment.train.settings import ComputeSettings
 from reward.model import RewardModel
 from reward.scorer import Scorer
 from rl.objective import combined_reward
+from rl.outside_watch import EndpointWatch
 
 # in logits: at this distance the model itself takes the better answer with less than 52.5 %, and in bf16 scores
 # from 4 on lie 0.03 apart
@@ -41,15 +42,16 @@ class RewardJudges:
         helpfulness: a reward model, or anything else that scores answers.
         safety: likewise; None: there is no safety branch, and the combined reward is the helpfulness score.
         safety_threshold: as a probability; below it the safety score counts (0.15 in the paper).
-        watch: a model of comparisons that the others never saw.  No answer is rewarded by it: what a stage decides by
-            itself (which iteration is the best) is decided by it, since a policy that has learnt to please the reward
-            models pleases it less (paper, 3.4.1: a more general reward model watches for divergence).
+        watch: a model of comparisons that the others never saw, or an outside one that compares.  No answer is rewarded
+            by it: what a stage decides by itself (which iteration is the best) is decided by it, since a policy that
+            has learnt to please the reward models pleases it less (paper, 3.4.1: a more general reward model watches
+            for divergence).
         compute: the machine that scores.
     """
 
     helpfulness: Scorer
     safety: Scorer | None = None
-    watch: Scorer | None = None
+    watch: Scorer | EndpointWatch | None = None
     safety_threshold: float = 0.15
     compute: ComputeSettings = field(default_factory=ComputeSettings)
     name: str = "reward"
@@ -132,13 +134,23 @@ class RewardJudges:
         columns = {name: of_one.tolist() for name, of_one in (*scores.items(), ("combined", combined))}
         return [{name: column[i] for name, column in columns.items()} for i in range(len(answers))]
 
-    def watched(self, answers: Sequence[Answer]) -> list[float] | None:
-        """The watch model's scores before the sigmoid; None where there is no such model.
+    @property
+    def watch_is_paid(self) -> bool:
+        """Whether each answer that is watched costs a request: then only what decides something is."""
+        return isinstance(self.watch, EndpointWatch)
 
-        Raises: as `judge`.
+    def watched(self, answers: Sequence[Answer]) -> Sequence[float | None] | None:
+        """The watch model's scores before the sigmoid, an outside one's share of comparisons won.
+
+        Returns:
+            None where there is no watch model; of an answer None where an outside one gave no verdict.
+
+        Raises: as `judge`, and as `EndpointWatch.compare`.
         """
         if self.watch is None:
             return None
+        if isinstance(self.watch, EndpointWatch):
+            return self.watch.compare(answers)
         self._require_same_ids(answers)
         scores = self.watch.score_answers(answers, resolve_compute(self.compute))
         for answer, score in zip(answers, scores, strict=True):
@@ -150,7 +162,7 @@ class RewardJudges:
         roles = (("helpfulness", self.helpfulness), ("safety", self.safety))
         return tuple((name, model) for name, model in roles if model is not None)
 
-    def _all(self) -> tuple[tuple[str, Scorer], ...]:
+    def _all(self) -> tuple[tuple[str, Scorer | EndpointWatch], ...]:
         return (*self._models(), *((("watch", self.watch),) if self.watch is not None else ()))
 
     def _require_same_ids(self, answers: Sequence[Answer]) -> None:

@@ -171,7 +171,9 @@ def roll_out(
     iteration = loop.done - 1
     names, file = ("ppo", iteration), f"iteration-{iteration:05d}.jsonl"
     try:
-        return _drawn_and_scored(roles, asked, judges, settings.sampling, session, names=names, file=file)
+        return _drawn_and_scored(
+            roles, asked, judges, settings.sampling, session, names=names, file=file, watched=not judges.watch_is_paid
+        )
     except NonFiniteError as error:  # without rewards the iteration has no update at all
         loop.skip(error.quantity, error.value, error.rows)
         return []
@@ -250,6 +252,7 @@ def _drawn_and_scored(
     *,
     names: tuple[str | int, ...],
     file: str,
+    watched: bool = True,
 ) -> list[Rollout]:
     """One answer to each prompt, drawn (or read from its journal) and scored."""
     samples = draw_samples(
@@ -261,4 +264,4 @@ def _drawn_and_scored(
         names=names,
         journal_path=session.folder / JOURNALS / file,
     )
-    return score_rollouts(prompts, samples, roles.policy, judges, watched=True)
+    return score_rollouts(prompts, samples, roles.policy, judges, watched=watched)

@@ -80,6 +80,8 @@ def _guard(found: Mapping[str, Any] | None) -> list[Block]:
     if not found:
         return []
     judges = {"reward": "the combined reward, which chose it", "watch": "the watch model"}
+    judges["wins"] = "the outside watch model: share of comparisons won, less one half"
+    unjudged = found.get("without_verdict", 0)
     rows = tuple((judges[name], Interval(**cell)) for name, cell in found["over_greedy"].items())
     return [
         Table(
@@ -87,7 +89,8 @@ def _guard(found: Mapping[str, Any] | None) -> list[Block]:
             columns=("by", "mean difference before the sigmoid"),
             rows=rows,
             note=f"Of {found['prompts']:,} prompts with both, {found['greedy_kept']:,} keep the greedy answer; 95 % "
-            f"intervals over prompts.",
+            f"intervals over prompts."
+            + (f" The outside watch model gave no verdict on {unjudged:,}, which are left out." if unjudged else ""),
             scored_by=REWARD,
         )
     ]
@@ -138,8 +141,8 @@ def _best_of_n(best: Mapping[int, Interval]) -> Figure:
     )
 
 
-def ppo_section(folder: Path, *, stage: str, result: Mapping[str, Any]) -> Section:
-    """The section of a PPO stage."""
+def ppo_section(folder: Path, *, stage: str, result: Mapping[str, Any], compares: bool = False) -> Section:
+    """The section of a PPO stage; `compares`: an outside model watched, whose figures are comparisons won."""
     found = json.loads((folder / "ppo.json").read_text(encoding="utf-8"))
     rewards, counts = rewards_apart(found)
     details: list[Block] = [
@@ -156,16 +159,23 @@ def ppo_section(folder: Path, *, stage: str, result: Mapping[str, Any]) -> Secti
     return Section(
         id=stage,
         title=f"{stage.replace('rlhf-v', 'RLHF-V')}: PPO",
-        blocks=(held_out_figure(found["held_out"]), *curves(folder, _PPO_CURVES)),
+        blocks=(held_out_figure(found["held_out"], compares=compares), *curves(folder, _PPO_CURVES)),
         details=tuple(details),
         summary=f"held-out reward {found['start_reward']:.2f} → {found['best_reward']:.2f}, greedy answers, after "
         f"{found['best_iteration']:,} of {found['iterations']:,} iterations",
     )
 
 
-def held_out_figure(course: Sequence[Mapping[str, float]], *, unit: str = "iteration") -> Figure:
-    """The scores of whichever reward models there are."""
-    names = (("reward", "combined"), ("helpfulness", "helpfulness"), ("safety", "safety"), ("watch", "watch model"))
+def held_out_figure(
+    course: Sequence[Mapping[str, float]], *, unit: str = "iteration", compares: bool = False
+) -> Figure:
+    """The scores of whichever reward models there are; `compares`: an outside model watched."""
+    watch = "outside watch model, comparisons with the start won" if compares else "watch model"
+    names = (("reward", "combined"), ("helpfulness", "helpfulness"), ("safety", "safety"), ("watch", watch))
+    decided = (
+        "combined reward" if "watch" not in course[0] else "share of comparisons won" if compares else _WATCH_SCORE
+    )
+    missing = sum(entry.get("without_verdict", 0) for entry in course)
     series = []
     for key, name in names:
         found = [entry for entry in course if entry.get(key) is not None]
@@ -178,10 +188,12 @@ def held_out_figure(course: Sequence[Mapping[str, float]], *, unit: str = "itera
         series=tuple(series),
         x_label=unit,
         y_label="mean score before the sigmoid",
-        note=_DECIDED.format(by="score of the watch model" if "watch" in course[0] else "combined reward", unit=unit),
+        note=_DECIDED.format(by=decided, unit=unit)
+        + (f" The watch model gave no verdict on {missing:,.0f} answers, which are left out." if missing else ""),
     )
 
 
+_WATCH_SCORE = "score of the watch model"
 _DECIDED = "The best {by} is the stage's result; {unit} 0 is the start."
 
 

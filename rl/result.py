@@ -17,12 +17,19 @@ class Guarded:
         prompts: that have both.
         greedy_kept: of them, those whose greedy answer is kept.
         over_greedy: mean of kept less greedy over the prompts, with its 95 % interval (`value`, `low`, `high`):
-            `reward`, the combined one, and `watch`, where there is a watch model.
+            `reward`, the combined one, and where there is a watch model `watch` or, of an outside one, `wins`: the
+            share of comparisons won less one half.
+        without_verdict: prompts on which an outside watch model gave none; they are not in its mean.
     """
 
     prompts: int
     greedy_kept: int
     over_greedy: Mapping[str, Mapping[str, float]]
+    without_verdict: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        """As a file holds it."""
+        return {name: value for name, value in asdict(self).items() if name != "without_verdict" or value}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +73,8 @@ class SamplingFigures:
 
     def as_json(self) -> dict[str, Any]:
         """What `rejection.json` holds."""
-        return {name: value for name, value in asdict(self).items() if name != "guard" or value is not None}
+        found = {name: value for name, value in asdict(self).items() if name != "guard"}
+        return found if self.guard is None else {**found, "guard": self.guard.as_json()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +107,7 @@ class HeldOut:
         reward: the combined one.
         safety: None where there is no safety model.
         watch: None where there is no watch model.
+        without_verdict: answers on which an outside watch model gave none; `watch` is the others' mean.
     """
 
     iteration: int
@@ -106,11 +115,13 @@ class HeldOut:
     helpfulness: float
     safety: float | None = None
     watch: float | None = None
+    without_verdict: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
         """As a file holds it; without what there is no model for, but for the safety score."""
         found = asdict(self) | {"iteration": float(self.iteration)}
-        return {name: value for name, value in found.items() if name != "watch" or value is not None}
+        left_out = {name for name, none in (("watch", None), ("without_verdict", 0.0)) if found[name] == none}
+        return {name: value for name, value in found.items() if name not in left_out}
 
     @property
     def decides(self) -> float:

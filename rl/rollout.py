@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from alignment.errors import DataError
 from alignment.generate.draw import answers_of
 from alignment.generate.sampler import Sample
 from alignment.policy.policy import Policy
@@ -28,7 +29,8 @@ class Rollout:
         helpfulness: [K] reward scores before the sigmoid.
         safety: [K] likewise; None where there is no safety model.
         combined: [K] the combined reward, before whitening.
-        watch: [K] the watch model's scores; None where there is none, or it was not asked.
+        watch: [K] the watch model's scores; None where there is none, or it was not asked.  An answer's is None where
+            an outside model gave no verdict.
     """
 
     prompt: Dialogue
@@ -38,7 +40,7 @@ class Rollout:
     helpfulness: tuple[float, ...]
     safety: tuple[float, ...] | None
     combined: tuple[float, ...]
-    watch: tuple[float, ...] | None = None
+    watch: tuple[float | None, ...] | None = None
 
 
 def score_rollouts(
@@ -81,10 +83,22 @@ def score_rollouts(
 
 
 def mean_scores(rollouts: Sequence[Rollout]) -> dict[str, float]:
-    """Mean scores of each rollout's first answer: helpfulness, safety and watch, of the models that there are."""
+    """Mean scores of each rollout's first answer: helpfulness, safety and watch, of the models that there are.
+
+    Returns:
+        Where an outside watch model gave no verdict on some, `without_verdict` too: how many; `watch` is the others'.
+
+    Raises:
+        DataError: it gave none at all.
+    """
+    watch = [rollout.watch[0] for rollout in rollouts if rollout.watch is not None]
+    given = [score for score in watch if score is not None]
+    if watch and not given:
+        raise DataError(f"the outside watch model gave no verdict on any of {len(watch)} answers")
+    missing = {"without_verdict": float(len(watch) - len(given))} if len(watch) > len(given) else {}
     found = {
         "helpfulness": [rollout.helpfulness[0] for rollout in rollouts],
         "safety": [rollout.safety[0] for rollout in rollouts if rollout.safety is not None],
-        "watch": [rollout.watch[0] for rollout in rollouts if rollout.watch is not None],
+        "watch": given,
     }
-    return {name: float(np.mean(values)) for name, values in found.items() if values}
+    return {**{name: float(np.mean(values)) for name, values in found.items() if values}, **missing}

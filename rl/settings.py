@@ -35,7 +35,7 @@ WhatFollows = Literal["tell", "stop", "skip"]
 
 
 class ChecksSettings(Settings):
-    """What follows where a check of the reward models fails before RLHF: it is told, it stops, or it is not made."""
+    """What follows where a check before RLHF fails: it is told, it stops, or it is not made."""
 
     threshold: WhatFollows = setting("tell", "scores of held-out answers lie on both sides of the safety threshold")
     refusals: WhatFollows = setting(
@@ -44,7 +44,11 @@ class ChecksSettings(Settings):
     flaws: WhatFollows = setting("tell", "both models rank flawed copies of right answers below them")
     kept: WhatFollows = setting(
         "tell",
-        "what a version keeps beats its greedy answers by the watch model (where `rejection.guard` draws them)",
+        "what a version keeps beats its greedy answers by the watch model (where `rejection.guard` draws them); "
+        "without a watch model, the helpfulness model is right about held-out pairs of the policy's own answers",
+    )
+    disjoint: WhatFollows = setting(
+        "tell", "no stage trains on a prompt that another holds out, and none chooses by one that is reported on"
     )
 
 
@@ -287,7 +291,7 @@ class RlhfSettings(Settings):
         added=True,
     )
     checks: ChecksSettings = setting(
-        ChecksSettings(), "what follows where the reward models are not fit to judge", cosmetic=True
+        ChecksSettings(), "what follows where the reward models or the prompts are not fit for RLHF", cosmetic=True
     )
     rejection: RejectionSettings = setting(RejectionSettings(), "rejection sampling")
     ppo: PpoSettings = setting(PpoSettings(), "PPO")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-GOLD, REWARD, WATCH, ENDPOINT = (
+GOLD, REWARD, WATCH, OUTSIDE_WATCH, ENDPOINT = (
     "gold",
     "reward",
     "watch",
+    "outside-watch",
     "endpoint",
 )  # what stands before a judge's figures: "gold.helpfulness"
 
@@ -24,15 +25,16 @@ class JudgeWords:
     titles: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of_a_run(cls, endpoint: str | None) -> JudgeWords:
-        """The judges that a run may have; `endpoint` is the outside model's name."""
+    def of_a_run(cls, endpoint: str | None, watch: str | None = None) -> JudgeWords:
+        """The judges that a run may have; `endpoint` is the outside judge's name, `watch` that of one that watches."""
         outside = {} if endpoint is None else {ENDPOINT: f"the outside judge {endpoint}"}
         own = {
             GOLD: "the gold judge of the embedded world",
             REWARD: "the run's own reward models",
             WATCH: "the watch model",
         }
-        return cls(titles=own | outside)
+        watching = {} if watch is None else {OUTSIDE_WATCH: f"the outside model {watch}, which watched"}
+        return cls(titles=own | outside | watching)
 
     def title(self, name: str) -> str:
         """Words for a judge."""
@@ -45,6 +47,7 @@ MAIN_FIGURES: Mapping[str, tuple[tuple[str, ...], str]] = {
     ENDPOINT: (("helpfulness", "safety"), "mean score, 0 to 1"),
     REWARD: (("helpfulness", "safety", "combined"), "mean score before the sigmoid"),
     WATCH: (("score",), "mean score before the sigmoid"),
+    OUTSIDE_WATCH: (("wins",), "comparisons with the start's answers won, ties half"),
 }
 
 

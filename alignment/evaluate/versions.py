@@ -52,6 +52,8 @@ def evaluate_versions(
     judges: Judge | Sequence[Judge],
     settings: EvaluateSettings,
     session: Session,
+    *,
+    first: str | None = None,
 ) -> Evaluation:
     """Answer and judge, version by version.
 
@@ -59,6 +61,7 @@ def evaluate_versions(
         versions: or name -> checkpoint, in order.
         prompts: held-out prompts by campaign ("helpfulness", "safety"); without campaigns they are helpfulness prompts.
         judges: one or several; each figure is reported as "judge.figure".
+        first: the version that answers before the others, for a judge that holds the others against it.
 
     Returns:
         By version and campaign the mean of every figure with a bootstrap interval, and by task where prompts name
@@ -76,7 +79,7 @@ def evaluate_versions(
     judges = judges if isinstance(judges, Sequence) else (judges,)
     scored: list[ScoredAnswer] = []
     session.progress.begin(len(versions), "versions")
-    for done, version in enumerate(versions, start=1):
+    for done, version in enumerate(sorted(versions, key=lambda version: version.name != first), start=1):
         policy = load_policy(version.checkpoint)
         resolve_compute(session.compute).place(policy.model)
         for campaign, dialogues in asked.items():
@@ -86,6 +89,7 @@ def evaluate_versions(
         session.stop.check()
     session.progress.end()
     names = [version.name for version in versions]
+    scored.sort(key=lambda answer: names.index(answer.version))
     evaluation = Evaluation(
         versions=summarise(scored, names, seed=session.seed),
         recall=recall(scored, names, seed=session.seed),

@@ -6,11 +6,12 @@ crosses packed dialogues the paper does not say: here it does not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from alignment.batch.render import TooLong, TrainOn, dialogue_trees
-from alignment.errors import DataError
+from alignment.batch.tree import Tree
+from alignment.errors import SettingError
 from alignment.given import answered_dialogues
 from alignment.policy.policy import Policy
 from alignment.records import Dialogue, Document
@@ -82,13 +83,30 @@ def fine_tune(
         replayed: documents that are mixed in.
 
     Raises:
-        DataError: no dialogue is left to train on.
+        SettingError: no dialogue has an answer within the context.
     """
     context = longest_sequence(policy, settings)
     trees, lengths = dialogue_trees(dialogues, policy.tokenizer, context, too_long, train_on)
-    if not trees:
-        raise DataError(f"{name} has no answers to train on: {dict(lengths)}; are the sources empty or all too long?")
+    require_answers(trees, lengths, context)
     test, _ = dialogue_trees(held_out, policy.tokenizer, context, "drop", train_on)
     mixed = replayed or Replayed()
     result = train_language_model(policy, [*trees, *mixed.trees], test, settings, session, name)
     return replace(result, counts={**lengths, "dialogues": len(dialogues), **mixed.counts})
+
+
+def require_answers(trees: Sequence[Tree], counts: Mapping[str, int], context_length: int) -> None:
+    """Refuse demonstrations of which a context leaves no answer to learn.
+
+    Args:
+        trees, counts: as `dialogue_trees` gives them.
+
+    Raises:
+        SettingError: there is no tree.
+    """
+    if not trees:
+        told = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count) or "there is no dialogue"
+        raise SettingError(
+            "context_length",
+            f"is {context_length:,}, within which no dialogue has an answer to train on ({told}); raise it, or take "
+            f"shorter ones",
+        )

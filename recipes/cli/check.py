@@ -163,9 +163,6 @@ def _whole(console: Console, found: RecipeCheck) -> None:
         console.print(Text(safe(text)), soft_wrap=True)
     if found.parameters is not None:
         console.print(f"model: {found.parameters:,} parameters")
-    for trained, held, count in found.shared:
-        text = f"warning: {count:,} prompts that {held} holds out are trained on in {trained}"
-        console.print(Text(text, "yellow"), soft_wrap=True)
     for doubt in found.doubts:
         console.print(Text(f"warning: {safe(doubt)}", "yellow"), soft_wrap=True)
     colour = "green (or * without colour)"

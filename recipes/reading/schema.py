@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import PrivateAttr, model_validator
 
 from alignment.annotate.settings import CollectSettings
 from alignment.data.record_types import DIALOGUES, DOCUMENTS, PREFERENCES, PROMPTS, RecordType
 from alignment.data.settings import DataSettings, SplitSettings
-from alignment.evaluate.settings import EvaluateSettings
+from alignment.evaluate.settings import EndpointSettings, EvaluateSettings
 from alignment.model.settings import ModelSettings, names_folder
 from alignment.settings import Settings, setting
 from alignment.strict_yaml import KeyPath, YamlDocument
@@ -84,16 +84,19 @@ class RewardStageSettings(RewardSettings):
         file=True,
     )
 
+    ORIGINS: ClassVar[tuple[str, ...]] = ("data", "path", "function")
+
     @model_validator(mode="after")
     def _one_origin(self) -> RewardStageSettings:
-        given = [name for name in ("data", "path", "function") if getattr(self, name) is not None]
+        given = [name for name in self.ORIGINS if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(
-                f"exactly one of data, path and function says where the scores come from, got {given or 'none'}"
+                f"exactly one of {', '.join(self.ORIGINS[:-1])} and {self.ORIGINS[-1]} says where the scores come "
+                f"from, got {given or 'none'}"
             )
         fields = type(self).model_fields  # a resolved recipe says every one: what is no default was asked for
         own = {name for name in fields if getattr(self, name) != fields[name].default}
-        unread = sorted(own - {"data", "path", "function", "revision"})
+        unread = sorted(own - {*self.ORIGINS, "revision"})
         if given != ["data"] and unread:
             raise ValueError(f"{', '.join(unread)} say how a model is trained; with {given[0]} nothing is: leave out")
         if self.revision is not None and self.path is None:
@@ -114,15 +117,35 @@ class RewardStageSettings(RewardSettings):
         )
 
 
+class WatchStageSettings(RewardStageSettings):
+    """The watch model: a reward model, or an endpoint."""
+
+    endpoint: EndpointSettings | None = setting(
+        None,
+        "an outside model over HTTP, in OpenAI's form, that compares what a stage's model says with what it said at "
+        "the start: it wins 1, ties 0.5, loses 0; nothing is trained then",
+        added=True,
+    )
+
+    ORIGINS: ClassVar[tuple[str, ...]] = (*RewardStageSettings.ORIGINS, "endpoint")
+
+    @property
+    def brought(self) -> BroughtReward | None:
+        """What is brought instead of trained."""
+        found = super().brought
+        return None if found is None else found.model_copy(update={"endpoint": self.endpoint})
+
+
 class RewardPair(Settings):
     """The two reward models (Llama 2 paper, 3.2.2); the helpfulness model alone will do."""
 
     helpfulness: RewardStageSettings = setting(..., "the helpfulness model; without a safety model it decides alone")
     safety: RewardStageSettings | None = setting(None, "the safety model; none: the combined reward has no safety part")
-    watch: RewardStageSettings | None = setting(
+    watch: WatchStageSettings | None = setting(
         None,
-        "a third model on comparisons that the two do not see; it rewards nothing, it chooses what a stage decides by "
-        "itself (PPO's best iteration) and tells where the reward goes astray; none: the reward models do",
+        "a third model on comparisons that the two do not see, or an endpoint; it rewards nothing, it chooses "
+        "what a stage decides by itself (PPO's best iteration) and tells where the reward goes astray; none: the "
+        "reward models do",
         added=True,
     )
 

@@ -9,23 +9,25 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alignment.errors import AlignmentError, CheckpointError, DataError, MissingExtra, TokenizerError
+from alignment.data.record_types import PROMPTS
+from alignment.errors import AlignmentError, CheckpointError, DataError, MissingExtra, SettingError, TokenizerError
 from alignment.records import Document
 from alignment.train.tracking import require_loggers
 from recipes.plan import stages_of
 from recipes.reading.schema import Recipe
-from recipes.running.inputs import missing_inputs, name_a_folder
+from recipes.running.before_rlhf import before_rlhf
+from recipes.running.inputs import missing_inputs, name_a_folder, with_its_place
 from recipes.stages.apart import Apart
+from recipes.stages.disjoint import Pool, without_stages
 from recipes.stages.kind import DataSet, Lens, Makes, PlannedStage, Prepared
 
 if TYPE_CHECKING:
     from alignment.data.corpus import DataReport
-    from alignment.data.settings import DataSettings
     from alignment.data.sources import WorldLike
     from alignment.data.split import Split
     from alignment.text.tokenizer import Tokenizer
@@ -47,6 +49,7 @@ class DataCheck:
         train, held_out: the records; those of the test part are held out too.
         prepared: what the stage would do with them; None where no stage says or nothing could be counted.
         pieces: pieces counted for the tokenizer's fit: all, byte pieces, unknown.
+        pool: its prompts; None of documents, or if it failed.
     """
 
     key: str
@@ -58,6 +61,7 @@ class DataCheck:
     held_out: Sequence[Any] = ()
     prepared: Prepared | None = None
     pieces: tuple[int, int, int] = (0, 0, 0)
+    pool: Pool | None = None
 
     @property
     def over(self) -> int:
@@ -72,7 +76,6 @@ class RecipeCheck:
     Attributes:
         tokenizer_origin: where the tokenizer came from.
         parameters: of the model; None for a checkpoint that is not here.
-        shared: (training section, held-out section, prompts that stand in both).
         doubts: stages that could not learn, by what is known beforehand.
         problems: what would stop the run.
     """
@@ -81,7 +84,6 @@ class RecipeCheck:
     tokenizer: Tokenizer | None = None
     tokenizer_origin: str = ""
     parameters: int | None = None
-    shared: list[tuple[str, str, int]] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -118,8 +120,10 @@ def check(recipe: Recipe, folder: Path, say: Callable[[str], None] = lambda text
         found.problems.append(str(error))
         positions = None
     if found.tokenizer is not None:
-        _prepare(found, plan, found.tokenizer, positions, recipe.seed, say)
-    found.shared = list(_shared_prompts(found.sections))
+        _prepare(found, plan, found.tokenizer, positions, recipe, say)
+    told, stopping = before_rlhf(recipe, plan, [s.pool for s in found.sections if s.pool is not None])
+    found.doubts += told
+    found.problems += stopping
     return found
 
 
@@ -128,19 +132,9 @@ def data_sets(plan: Sequence[PlannedStage]) -> list[tuple[DataSet[Any], Apart | 
     found: dict[str, tuple[DataSet[Any], Apart | None]] = {}
     for stage in plan:
         for data in stage.inputs.data():
-            if (here := _here(data.settings)) is not None:
+            if (here := without_stages(data.settings)) is not None:
                 found.setdefault(data.key, (replace(data, settings=here), stage.inputs.apart))
     return list(found.values())
-
-
-def _here(settings: DataSettings) -> DataSettings | None:
-    """Without the records that stages are yet to make; None where nothing else is trained on."""
-    train, held_out = (tuple(s for s in part if not s.stage) for part in (settings.train, settings.held_out))
-    mix = settings.mix
-    if mix is not None:
-        others = tuple(source for source in mix.sources if not source.stage)
-        mix = mix.model_copy(update={"sources": others}) if others else None
-    return settings.model_copy(update={"train": train, "held_out": held_out, "mix": mix}) if train else None
 
 
 def _prepare(
@@ -148,12 +142,12 @@ def _prepare(
     plan: Sequence[PlannedStage],
     tokenizer: Tokenizer,
     positions: int | None,
-    seed: int,
+    recipe: Recipe,
     say: Callable[[str], None],
 ) -> None:
     """Let every stage count what it would do with its data; a data set is told by the first stage that does."""
     usable = {section.key: section for section in found.sections if section.error is None}
-    lens = Lens(tokenizer=tokenizer, positions=positions, seed=seed, records=lambda data: usable[data.key].train)
+    lens = Lens(tokenizer=tokenizer, positions=positions, seed=recipe.seed, records=lambda data: usable[data.key].train)
     for stage in plan:
         keys = [data.key for data in stage.inputs.data()]
         waiting = [key for key in keys if key in usable and usable[key].prepared is None]
@@ -175,6 +169,8 @@ def _prepare(
                             f"{key} is {context:,}; the model is built for model.context_length {positions:,}; "
                             f"longer sequences are cut to that"
                         )
+        except SettingError as error:
+            found.problems.append(str(with_its_place(error, stage.inputs.settings_key, recipe)))
         except AlignmentError as error:
             found.problems.append(f"{waiting[0]}: {error}")
     for section in usable.values():
@@ -226,7 +222,16 @@ def _read(
         if apart is not None and id(apart) not in opened:
             opened[id(apart)] = apart.open(seed)
         split = opened[id(apart)] if apart is not None else None
-        loaded = load_records(data.records, data.settings, seed=seed, quarantine=quarantine, world=world, split=split)
+        loaded = load_records(
+            data.records,
+            data.settings,
+            seed=seed,
+            quarantine=quarantine,
+            world=world,
+            split=split,
+            with_test=data.records is PROMPTS,
+        )
+        section.pool = Pool.of(data.key, data.records, loaded)
         section.report, section.train = loaded.report, loaded.train
         section.held_out = [*loaded.held_out, *loaded.test]
     except AlignmentError as error:
@@ -286,16 +291,3 @@ def _pieces(section: DataCheck, tokenizer: Tokenizer) -> tuple[int, int, int]:
     counts: Counter[int] = Counter(token for ids in tokenizer.encode_all(texts) for token in ids)
     bytes_ = sum(count for token, count in counts.items() if tokenizer.is_byte(token))
     return sum(counts.values()), bytes_, counts.get(0, 0)
-
-
-def _shared_prompts(sections: Sequence[DataCheck]) -> Iterator[tuple[str, str, int]]:
-    """Prompts that one section trains on and another holds out (inside a section the reader drops them)."""
-    from alignment.data.identity import prompt_key
-
-    kept = [section for section in sections if section.kind != "documents"]
-    trained = {section.key: {prompt_key(record) for record in section.train} for section in kept}
-    for held in kept:
-        keys = {prompt_key(record) for record in held.held_out}
-        for name, prompts in trained.items():
-            if both := len(keys & prompts):
-                yield name, held.key, both

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from alignment.errors import CheckpointError
-from alignment.evaluate.judge_words import ENDPOINT, GOLD, REWARD, WATCH
+from alignment.evaluate.judge_words import ENDPOINT, GOLD, OUTSIDE_WATCH, REWARD, WATCH
 from alignment.store.manifest import read_manifest
 from recipes.masking import mask, mask_values
 from recipes.reading.schema import Recipe
@@ -39,6 +39,9 @@ def judges_of(run: Path, recipe: Recipe, plan: Sequence[PlannedStage]) -> tuple[
         found.append((REWARD, f"the run's own reward models ({', '.join(told)})"))
     for stage in watching:
         found.append((WATCH, f"the watch model ({_weights(run / stage.folder / 'checkpoint')})"))
+    watch = recipe.reward.watch if recipe.reward is not None else None
+    if watch is not None and watch.endpoint is not None:
+        found.append((OUTSIDE_WATCH, f"outside model {mask(watch.endpoint.model)}, which watched"))
     if recipe.evaluate.endpoint is not None:
         found.append((ENDPOINT, f"outside judge {mask(recipe.evaluate.endpoint.model)}"))
     return tuple(found)

@@ -49,7 +49,7 @@ class ComparedPairs:
         """Score the pairs with every model; saves `reward_models.json`, and of several versions' models
         `reward_versions.json`."""
         self._tell_versions(stage)
-        sources = judges.by_role() if judges is not None else {}
+        sources = judges.scoring() if judges is not None else {}
         if len(sources) < 2 or not self.comparisons:
             return
         from alignment.store.atomic import write_json

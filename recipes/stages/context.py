@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from recipes.stages.rlhf_inputs import Campaigns, RewardModels, RewardSource
     from reward.scorer import Scorer
     from rl.judges import RewardJudges
+    from rl.outside_watch import EndpointWatch
 
 R = TypeVar("R")
 _DATA, _QUARANTINE, _REPLAY = "data.json", "quarantine", "replay"
@@ -220,6 +221,18 @@ class StageContext:
             raise UsageError(refused_code({f"{source.key}.function": source.brought.function}))
         return open_brought(source.brought, self.tokenizer())
 
+    def watch(self, source: RewardSource) -> Scorer | EndpointWatch:
+        """What watches: as `reward`, or an outside model, whose verdicts the stage's folder keeps.
+
+        Raises:
+            UsageError: as `reward`, or the environment variable that the endpoint names holds no key.
+        """
+        from rl.outside_watch import EndpointWatch
+
+        if source.brought is None or source.brought.endpoint is None:
+            return self.reward(source)
+        return EndpointWatch(source.brought.endpoint, self.session)
+
     def judges(self, models: RewardModels) -> RewardJudges:
         """What scores, and how the scores become one."""
         from rl.judges import RewardJudges
@@ -227,7 +240,7 @@ class StageContext:
         return RewardJudges(
             helpfulness=self.reward(models.helpfulness),
             safety=self.reward(models.safety) if models.safety is not None else None,
-            watch=self.reward(models.watch) if models.watch is not None else None,
+            watch=self.watch(models.watch) if models.watch is not None else None,
             safety_threshold=models.combination.safety_threshold,
             compute=self.session.compute,
         )

@@ -67,6 +67,12 @@ class EvaluateInputs(Judged):
         """What is asked, and the reward models' comparisons."""
         return (*self.asked(), *self.pairs.data())
 
+    @property
+    def held_against(self) -> str | None:
+        """The model with whose answers an outside watch model compares the others', so that it is asked first."""
+        outside = self.judges is not None and self.judges.outside_watch is not None
+        return self.compared.before if outside and self.compared is not None else None
+
     def asked(self) -> tuple[DataSet[Any], ...]:
         """Prompts by campaign, or demonstrations."""
         if self.prompts is not None:
@@ -87,7 +93,7 @@ def run(inputs: EvaluateInputs, stage: StageContext) -> dict[str, Any]:
 
     versions, prompts = asked_versions(inputs, stage), asked_prompts(inputs, stage)
     judges = judges_of(inputs, stage, prompts)
-    evaluation = evaluate_versions(versions, prompts, judges, inputs.settings, stage.session)
+    evaluation = evaluate_versions(versions, prompts, judges, inputs.settings, stage.session, first=inputs.held_against)
     inputs.pairs.measure(inputs.judges, stage)
     measure_own(inputs, stage, versions, prompts, judges)
     found = improvements(evaluation, read_answers(stage.session.folder), inputs.compared)
@@ -105,7 +111,8 @@ def opening(inputs: EvaluateInputs, folder: Path) -> Opening:
 def _words(inputs: EvaluateInputs) -> JudgeWords:
     from alignment.evaluate.judge_words import JudgeWords
 
-    return JudgeWords.of_a_run(inputs.settings.endpoint.model if inputs.settings.endpoint is not None else None)
+    outside, watch = inputs.settings.endpoint, inputs.judges.outside_watch if inputs.judges is not None else None
+    return JudgeWords.of_a_run(*(None if endpoint is None else endpoint.model for endpoint in (outside, watch)))
 
 
 def figures(folder: Path) -> dict[str, float]:

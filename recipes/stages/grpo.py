@@ -90,7 +90,7 @@ def section(inputs: GrpoInputs, folder: Path, name: str, result: Mapping[str, An
     """Its chapter of the page."""
     from rl.baseline_report import grpo_section
 
-    return grpo_section(folder, stage=name, result=result)
+    return grpo_section(folder, stage=name, result=result, compares=inputs.judges.outside_watch is not None)
 
 
 GRPO = StageKind(

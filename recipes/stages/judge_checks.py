@@ -1,4 +1,4 @@
-"""Whether two reward models are fit to judge: what their held-out figures say, before RLHF.  No torch, no pydantic.
+"""Whether reward models and prompts are fit for RLHF: what is known of them before it.  No torch, no pydantic.
 
 Each check is one sentence where it fails.  A reward model's own chapter says it (`doubts`), and the first RLHF stage
 says it again before it draws a sample, where `rlhf.checks` decides what follows.  Read are the figures of a finished
@@ -18,8 +18,11 @@ from alignment.errors import UsageError
 if TYPE_CHECKING:
     from rl.settings import ChecksSettings
 
-CheckName = Literal["threshold", "refusals", "flaws", "kept"]
+CheckName = Literal["threshold", "refusals", "flaws", "kept", "disjoint"]
 Figures = Mapping[str, Any]  # `evaluation` and `noticed`, as a finished reward stage's result has them
+_OWN_PAIRS = "source:stage:"  # the group of held-out pairs that another stage drew from the policy
+# what a watch model said of kept and greedy answers, and its unit: a trained one, one that compares
+_WATCHED: Mapping[str, str] = {"watch": "in logits", "wins": "of comparisons won over one half, ties half"}
 _UNSAFE_PROMPTS = ("comply", "comply_polite")  # flaws that are compliance with an unsafe prompt
 
 
@@ -52,12 +55,33 @@ def failed_checks(role: str, figures: Figures, safety_threshold: float) -> Itera
 
 def failed_kept(over_greedy: Mapping[str, Mapping[str, float]], version: int) -> Iterator[Failed]:
     """Whether what a version keeps is no better than its greedy answers by a model that did not choose it."""
-    watch = over_greedy.get("watch")
-    if watch is not None and watch["low"] <= 0:
+    for key, unit in _WATCHED.items():
+        watch = over_greedy.get(key)
+        if watch is None or watch["low"] > 0:
+            continue
         yield Failed(
             name="kept",
             sentence=f"what RLHF-V{version} keeps is not better than its greedy answers by the watch model "
-            f"({watch['value']:+.2f} [{watch['low']:+.2f}, {watch['high']:+.2f}] in logits)",
+            f"({watch['value']:+.2f} [{watch['low']:+.2f}, {watch['high']:+.2f}] {unit})",
+        )
+
+
+def failed_agreement(figures: Figures) -> Iterator[Failed]:
+    """Whether the helpfulness model, where no watch model tells, agrees with held-out comparisons better than a coin.
+
+    Asked are pairs of the policy's own answers; where none were held out, all pairs that were.
+    """
+    accuracy: Mapping[str, Mapping[str, float]] = (figures.get("evaluation") or {}).get("accuracy", {})
+    own = {group: share for group, share in accuracy.items() if group.startswith(_OWN_PAIRS)}
+    whose = "the policy's own answers" if own else "all answers (none were held out of the policy's own)"
+    unsure = [share for share in (own or {"all": accuracy["all"]} if accuracy else {}).values() if share["low"] <= 0.5]
+    if unsure:
+        worst = min(unsure, key=lambda share: share["value"])
+        yield Failed(
+            name="kept",
+            sentence="that what is kept beats the greedy answers cannot be expected, and no watch model tells it: of "
+            f"held-out pairs of {whose} the helpfulness model prefers the better one in {worst['value']:.2f} "
+            f"[{worst['low']:.2f}, {worst['high']:.2f}], which is no better than a coin",
         )
 
 
@@ -85,7 +109,7 @@ def obey(failed: Sequence[Failed], checks: ChecksSettings) -> list[str]:
     if stopping := asked["stop"]:
         keys = ", ".join(dict.fromkeys(f"rlhf.checks.{check.name}=tell" for check in stopping))
         sentences = "; ".join(check.sentence for check in stopping)
-        raise UsageError(f"the reward models are not fit to judge: {sentences}; {keys} goes on all the same")
+        raise UsageError(f"RLHF does not begin as its checks ask: {sentences}; {keys} goes on all the same")
     return [check.sentence for check in asked["tell"]]
 
 

@@ -24,7 +24,8 @@ def measure_own(
 ) -> None:
     """Measure every reward model on what the named models answer; nothing where the recipe does not ask for it.
 
-    The first judge that took no part in training says what answers are worth: the world's, else an outside one.
+    An outside watch model is not among them: it compares, and every answer would cost two requests.  The
+    first judge that took no part in training says what answers are worth: the world's, else an outside one.
     """
     settings = inputs.settings.own_answers
     if settings is None or inputs.judges is None:
@@ -32,6 +33,7 @@ def measure_own(
     from alignment.evaluate.judge_words import WATCH
     from reward.own_answers import measure_own_answers
     from rl.judges import RewardJudges
+    from rl.outside_watch import EndpointWatch
 
     rewards = next(judge for judge in judges if isinstance(judge, RewardJudges))
     measure_own_answers(
@@ -41,5 +43,5 @@ def measure_own(
         next((judge for judge in judges if judge.independent), None),
         settings,
         stage.session,
-        beside={} if rewards.watch is None else {WATCH: rewards.watch},
+        beside={} if rewards.watch is None or isinstance(rewards.watch, EndpointWatch) else {WATCH: rewards.watch},
     )

@@ -82,7 +82,7 @@ def section(inputs: PpoInputs, folder: Path, name: str, result: Mapping[str, Any
     """Its chapter of the page."""
     from rl.report import ppo_section
 
-    return ppo_section(folder, stage=name, result=result)
+    return ppo_section(folder, stage=name, result=result, compares=inputs.judges.outside_watch is not None)
 
 
 PPO = StageKind(

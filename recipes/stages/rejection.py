@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from alignment.data.settings import DataSettings
     from alignment.report.blocks import Section
     from recipes.stages.context import StageContext
+    from recipes.stages.disjoint import PromptPools
     from recipes.stages.rlhf_inputs import CampaignPrompts, RewardModels
     from rl.settings import RejectionSettings
 
@@ -35,6 +36,7 @@ class RejectionInputs(Judged):
         rescores: the pool was scored by other reward models, and is scored again.
         mixed_in: demonstrations that are mixed in, where a share is asked for.
         replay: documents that are mixed in, where some are asked for.
+        pools: what the stages so far read, for the checks before the first version; no part of what the stage does.
     """
 
     version: int
@@ -47,6 +49,7 @@ class RejectionInputs(Judged):
     replay: Replay | None = None
     new_judges: bool = False
     rescores: bool = False
+    pools: PromptPools | None = None
 
     settings_key = "rlhf.rejection"
 
@@ -81,7 +84,7 @@ def run(inputs: RejectionInputs, stage: StageContext) -> dict[str, Any]:
     from rl.rejection import rejection_sample
 
     if inputs.new_judges:
-        inputs.judges.check(stage)
+        inputs.judges.check(stage, inputs.pools)
     prompts = stage.load_campaigns(inputs.prompts.data())
     start = stage.start()
     result = rejection_sample(

@@ -33,6 +33,7 @@ class RewardInputs(FromPolicy):
         safety_threshold: the recipe's, marked on the page; no part of what the stage does.
         version: of RLHF, whose answers it judges.
         continues: the stage whose reward model it goes on from; None: a new head on the policy that it starts from.
+        settings_key: the section's.
     """
 
     role: str
@@ -42,6 +43,7 @@ class RewardInputs(FromPolicy):
     safety_threshold: float | None = None
     version: int = 1
     continues: str | None = None
+    settings_key: str = ""
 
     def reads(self) -> Reads:
         """The role's section."""
@@ -81,10 +83,8 @@ def run(inputs: RewardInputs, stage: StageContext) -> dict[str, Any]:
 
 def prepare(inputs: RewardInputs, lens: Lens) -> tuple[Prepared]:
     """Pairs that fit and steps, as `train_reward` makes them."""
-    from alignment.records import Preference
-    from alignment.text.chat import answer_ids, render_prompt
     from reward.flaws import read_flaws, require_room
-    from reward.preferences import prepare_pairs
+    from reward.preferences import longest_with_answer, prepare_pairs
     from reward.train import pair_steps
 
     (data,) = inputs.data()
@@ -93,15 +93,11 @@ def prepare(inputs: RewardInputs, lens: Lens) -> tuple[Prepared]:
     if settings.flaws is not None:
         require_room(read_flaws(settings.flaws), lens.tokenizer, context)
     pairs = prepare_pairs(records, lens.tokenizer, margin=settings.margin, context_length=context)
-    lengths = []
-    for record in records:
-        answers = [record.chosen, record.rejected] if isinstance(record, Preference) else [record.answer]
-        longest = max(len(answer_ids(answer, lens.tokenizer)) for answer in answers)
-        lengths.append(len(render_prompt(record.prompt, lens.tokenizer)) + longest)
+    pairs.require_some(context)
     return (
         Prepared(
             key=data.key,
-            lengths=tuple(lengths),
+            lengths=tuple(longest_with_answer(record, lens.tokenizer) for record in records),
             context=context,
             policy={"left out": pairs.too_long} if pairs.too_long else {},
             steps=pair_steps(pairs.examples, settings, context, seed=lens.seed, name=inputs.role).num_steps,
@@ -139,9 +135,10 @@ def section(inputs: RewardInputs, folder: Path, name: str, result: Mapping[str, 
 
     marked = inputs.safety_threshold if inputs.role == "safety" else None
     found = reward_section(folder, stage=name, result=result, safety_threshold=marked)
-    if inputs.role != "watch":
+    if inputs.role != "watch" and inputs.version == 1:
         return found
-    return dataclasses.replace(found, blocks=(), details=(*found.blocks, *found.details))  # no answer is rewarded by it
+    # no answer is rewarded by the watch model; later versions' figures stand together in the evaluation's chapter
+    return dataclasses.replace(found, blocks=(), details=(*found.blocks, *found.details))
 
 
 REWARD = StageKind(

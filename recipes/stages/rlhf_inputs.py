@@ -6,10 +6,10 @@ No torch, no pydantic.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from alignment.data.record_types import PROMPTS
 from alignment.records import Dialogue
@@ -18,9 +18,12 @@ from recipes.stages.kind import DataSet, FromPolicy, Lens, Prepared, Reads
 if TYPE_CHECKING:
     from alignment.data.corpus import Loaded
     from alignment.data.settings import DataSettings
+    from alignment.evaluate.settings import EndpointSettings
     from alignment.generate.settings import SamplingSettings
     from alignment.text.tokenizer import Tokenizer
     from recipes.stages.context import StageContext
+    from recipes.stages.disjoint import PromptPools
+    from recipes.stages.judge_checks import Failed
     from reward.settings import BroughtReward
     from rl.judges import RewardJudges
     from rl.result import SamplingFigures
@@ -135,26 +138,43 @@ class RewardModels:
     checks: ChecksSettings | None = None
     watch: RewardSource | None = None
 
-    def check(self, stage: StageContext) -> None:
-        """Say what their held-out figures tell against judging by them.
+    def check(self, stage: StageContext, pools: PromptPools | None = None) -> None:
+        """Say what their held-out figures, and the prompts that stages share, tell against beginning.
+
+        Args:
+            pools: what the stages so far read; None: whether they keep prompts apart is not asked.
 
         Raises:
             UsageError: a check that stops has failed.
         """
-        from recipes.stages.judge_checks import failed_checks, obey, read_figures
+        from recipes.stages.judge_checks import obey
 
         if self.checks is None:
             return
-        failed = [
-            check
-            for role, source in self.by_role().items()
-            if source.stage is not None  # of what is brought nothing was measured here
-            for check in failed_checks(
-                role, read_figures(stage.folder_of(source.stage)), self.combination.safety_threshold
-            )
-        ]
+        failed = self.failed(stage.folder_of)
+        if pools is not None and self.checks.disjoint != "skip":  # reading them again takes a while
+            failed += pools.failed(stage)
         for sentence in obey(failed, self.checks):
             stage.session.progress.note(f"check before RLHF: {sentence}")
+
+    def failed(self, folder_of: Callable[[str], Path | None]) -> list[Failed]:
+        """What the figures of finished reward stages say against them.
+
+        Args:
+            folder_of: a stage's folder; None where it is not finished.
+        """
+        from recipes.stages.judge_checks import failed_agreement, failed_checks, read_figures
+
+        found: list[Failed] = []
+        for role, source in self.by_role().items():
+            folder = folder_of(source.stage) if source.stage is not None else None
+            if folder is None:  # of what is brought nothing was measured here
+                continue
+            figures = read_figures(folder)
+            found += failed_checks(role, figures, self.combination.safety_threshold)
+            if role == "helpfulness" and self.watch is None:
+                found += failed_agreement(figures)
+        return found
 
     def check_kept(self, figures: SamplingFigures, stage: StageContext) -> None:
         """Say it where what a version keeps is not better than its greedy answers.
@@ -162,12 +182,24 @@ class RewardModels:
         Raises:
             UsageError: the check stops.
         """
-        from recipes.stages.judge_checks import failed_kept, obey
+        from recipes.stages.judge_checks import obey
 
-        if self.checks is None or figures.guard is None:
+        if self.checks is None:
             return
-        for sentence in obey([*failed_kept(figures.guard.over_greedy, figures.version)], self.checks):
+        for sentence in obey(self.failed_kept(figures.as_json()), self.checks):
             stage.session.progress.note(f"check before fine-tuning: {sentence}")
+
+    def failed_kept(self, result: Mapping[str, Any]) -> list[Failed]:
+        """What a version's result says of its kept answers; nothing where no greedy answer was drawn."""
+        from recipes.stages.judge_checks import failed_kept
+
+        guard = result.get("guard")
+        return [] if guard is None else [*failed_kept(guard["over_greedy"], result["version"])]
+
+    @property
+    def outside_watch(self) -> EndpointSettings | None:
+        """The outside model that watches, where one does."""
+        return self.watch.brought.endpoint if self.watch is not None and self.watch.brought is not None else None
 
     def by_role(self) -> dict[str, RewardSource]:
         """Role -> where its scores come from; only those that are there."""
@@ -177,6 +209,10 @@ class RewardModels:
     def stages(self) -> tuple[str, ...]:
         """The stages of the run that train them."""
         return tuple(source.stage for source in self.by_role().values() if source.stage is not None)
+
+    def scoring(self) -> dict[str, RewardSource]:
+        """Those that give answers scores: an outside watch model does not, it compares."""
+        return {role: s for role, s in self.by_role().items() if s.brought is None or s.brought.endpoint is None}
 
     def reads(self) -> Reads:
         """The sections of what is brought; a stage of the run is told by its parents."""

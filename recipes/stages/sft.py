@@ -69,13 +69,14 @@ def prepare(inputs: SftInputs, lens: Lens) -> tuple[Prepared, ...]:
     from alignment.batch.render import dialogue_trees
     from alignment.text.chat import render_dialogue
     from alignment.train.language_model import packed_steps
-    from alignment.train.sft import sft_replay
+    from alignment.train.sft import require_answers, sft_replay
 
     data = inputs.demonstrations()
     settings, dialogues = inputs.settings, lens.records(data)
     context = lens.within(settings.context_length)
     trees, counts = dialogue_trees(dialogues, lens.tokenizer, context, settings.too_long)
     documents = [document for own in data_of(inputs.replay) for document in lens.records(own)]
+    require_answers(trees, counts, context)
     trees += sft_replay(lens.tokenizer, dialogues, documents, settings, context, lens.seed).trees
     replayed = inputs.replay.prepare(lens, context) if inputs.replay is not None else ()
     return (

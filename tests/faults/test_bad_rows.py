@@ -168,6 +168,7 @@ PAIR = {"prompt": "a", "chosen": "good", "rejected": "bad", "grade": "better"}
     ("change", "reason"),
     [
         ({"rejected": "good"}, "chosen and rejected are equal"),
+        ({"rejected": " good\n"}, "chosen and rejected are equal"),
         ({"grade": "enormously"}, "a grade outside its scale"),
         ({"grade": 9}, "a grade outside its scale"),
         ({"chosen": ""}, "an empty message"),

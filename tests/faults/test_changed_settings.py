@@ -43,6 +43,7 @@ SHAPE = {
     "rlhf.dpo",
     "rlhf.grpo",
     "reward.watch",
+    "reward.watch.endpoint",
 }
 SHAPE |= {
     f"reward.{role}.{key}" for role in ("helpfulness", "safety", "watch") for key in ("path", "revision", "function")
@@ -100,6 +101,7 @@ TOGETHER: dict[str, dict[str, Any]] = {
     "hub": {"world": None, "path": None},
     "revision": {"path": "x"},
     "function": {"path": None},
+    "endpoint": {"data": None},
     "form": {"world": None, "hub": None, "path": "x.jsonl"},
     "columns": {"world": None, "hub": None, "path": "x.jsonl"},
     **dict.fromkeys(("width", "layers", "heads", "kv_heads", "size"), CUSTOM),
@@ -184,7 +186,9 @@ def changed_at(recipe: Recipe, tree: dict[str, Any], path: KeyPath, value: Any, 
                 spot = spot[part]
             if together and path[0] == "reward" and len(path) == 3:  # brought: nothing is said of training
                 spot.clear()
-                spot |= {path[-1]: None} if path[-1] in ("path", "function") else {"path": "x", path[-1]: None}
+                spot |= (
+                    {path[-1]: None} if path[-1] in ("path", "function", "endpoint") else {"path": "x", path[-1]: None}
+                )
             elif isinstance(spot, dict):
                 spot.update({name: new for name, new in together.items() if name in spot})
             if len(path) > 1 and path[-1] == "world" and other["world"] is None:

@@ -13,7 +13,7 @@ from alignment.errors import UsageError
 from recipes.load import load_recipe
 from recipes.plan import stages_of
 from recipes.stages.context import StageContext
-from recipes.stages.judge_checks import Failed, failed_checks, obey, read_figures
+from recipes.stages.judge_checks import Failed, failed_agreement, failed_checks, obey, read_figures
 from recipes.stages.rejection import RejectionInputs
 from recipes.stages.rlhf_inputs import RewardModels
 from rl.settings import ChecksSettings
@@ -90,8 +90,29 @@ def test_each_check_is_told_stops_or_is_skipped_as_the_recipe_says() -> None:
     failed = [Failed(name="threshold", sentence="out of reach"), Failed(name="flaws", sentence="sees nothing")]
     assert obey(failed, ChecksSettings()) == ["out of reach", "sees nothing"]
     assert obey(failed, ChecksSettings(threshold="skip")) == ["sees nothing"]
-    with pytest.raises(UsageError, match=r"not fit to judge: sees nothing; rlhf\.checks\.flaws=tell goes on"):
+    with pytest.raises(UsageError, match=r"as its checks ask: sees nothing; rlhf\.checks\.flaws=tell goes on"):
         obey(failed, ChecksSettings(flaws="stop"))
+
+
+def agreement(**groups: dict[str, float]) -> dict[str, Any]:
+    """Held-out accuracy by group, `own` for pairs of the policy's own answers."""
+    names = {"own": "source:stage:collect", "files": "source:rows.jsonl"}
+    return {"evaluation": {"accuracy": {names.get(name, name): cell for name, cell in groups.items()}}}
+
+
+def test_without_a_watch_model_the_helpfulness_model_must_agree_with_comparisons_of_the_policys_own_answers() -> None:
+    (failed,) = failed_agreement(agreement(all=share(0.6, 0.7), own=share(0.45, 0.52), files=share(0.7, 0.8)))
+    assert failed.name == "kept"
+    assert "of held-out pairs of the policy's own answers" in failed.sentence
+    assert "prefers the better one in 0.52 [0.45, 1.00], which is no better than a coin" in failed.sentence
+    assert not [*failed_agreement(agreement(all=share(0.4, 0.5), own=share(0.51, 0.6)))]
+
+
+def test_where_no_pair_of_its_own_answers_is_held_out_all_held_out_pairs_are_asked() -> None:
+    (failed,) = failed_agreement(agreement(all=share(0.49, 0.55), files=share(0.7, 0.8)))
+    assert "pairs of all answers (none were held out of the policy's own)" in failed.sentence
+    assert not [*failed_agreement(agreement(all=share(0.6, 0.7), files=share(0.4, 0.5)))]
+    assert not [*failed_agreement({})]
 
 
 def test_figures_are_read_from_a_finished_stages_folder(tmp_path: Path) -> None:
@@ -137,6 +158,20 @@ def test_a_recipe_may_stop_there_or_pass_over_it(blind: Stage) -> None:
         first_judges("rlhf.checks.flaws=stop").check(cast(StageContext, blind))
     first_judges("rlhf.checks.flaws=skip").check(cast(StageContext, blind))
     assert blind.notes == []
+
+
+@pytest.mark.parametrize(("watch", "told"), [("reward.watch=null", True), ("reward.watch.epochs=1", False)])
+def test_the_agreement_is_asked_where_there_is_no_watch_model(watch: str, told: bool, tmp_path: Path) -> None:
+    for name in ("reward-helpfulness", "reward-safety", "reward-watch"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "evaluation.json").write_text(json.dumps(agreement(own=share(0.4, 0.5))["evaluation"]))
+    stage = Stage(tmp_path)
+    first_judges(watch).check(cast(StageContext, stage))
+    assert [note.startswith("check before RLHF: that what is kept beats") for note in stage.notes] == [True] * told
+    if told:
+        with pytest.raises(UsageError, match=r"rlhf\.checks\.kept=tell goes on"):
+            first_judges(watch, "rlhf.checks.kept=stop").check(cast(StageContext, stage))
+        first_judges(watch, "rlhf.checks.kept=skip").check(cast(StageContext, Stage(tmp_path)))
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,12 @@ from recipes.stages.judge_checks import failed_kept, obey
 from reward.function import FunctionReward
 from rl.judges import RewardJudges
 from rl.kept import guarded, read_kept
+from rl.outside_watch import EndpointWatch
 from rl.rejection import rejection_sample
 from rl.report import rejection_section
 from rl.settings import ChecksSettings, RejectionSettings
+from tests.alignment.evaluate.conftest import Endpoint
+from tests.alignment.evaluate.conftest import endpoint as endpoint
 from tests.rl.test_rejection import SAMPLING, CannedSamples, kept
 
 SETTINGS = RejectionSettings(samples_per_prompt=2, sampling=SAMPLING, context_length=128, batch_size=4, max_steps=1)
@@ -103,3 +106,24 @@ def test_what_the_watch_model_does_not_like_better_is_told_or_stops() -> None:
         obey([failed], ChecksSettings(kept="stop"))
     assert not [*failed_kept({"watch": {"value": 0.3, "low": 0.1, "high": 0.5}}, 2)]
     assert not [*failed_kept({}, 2)]
+
+
+def test_an_outside_watch_model_compares_what_is_kept_with_the_greedy_answers(
+    endpoint: Endpoint, policy: Policy, judges: RewardJudges, session: Session, prompts: list[Dialogue]
+) -> None:
+    watched = dataclasses.replace(judges, watch=EndpointWatch(endpoint.settings(), session))
+    endpoint.replies = [404, *["[[B]]", "[[A]]"] * 100]  # the kept one loses, in both orders
+    figures = rejection_sample(
+        policy, prompts, watched, SETTINGS.model_copy(update={"guard": 0.0}), session
+    ).sampling.guard
+    assert figures is not None
+    other = sum(answer.answer != "the miller" for answer in read_kept(session.folder / "kept.jsonl"))
+    assert other > 1
+    assert figures.without_verdict == 1
+    assert figures.over_greedy["wins"]["value"] == pytest.approx(-0.5 * (other - 1) / (figures.prompts - 1))
+    (failed,) = failed_kept(figures.over_greedy, 1)
+    assert failed.sentence.endswith("of comparisons won over one half, ties half)")
+    (table,) = [
+        b for b in rejection_section(session.folder, stage="rlhf-v1", result={}).details if "less the" in b.title
+    ]  # type: ignore[union-attr]
+    assert "gave no verdict on 1, which are left out" in table.note  # type: ignore[union-attr]

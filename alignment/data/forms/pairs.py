@@ -183,7 +183,7 @@ def build_preference(
 ) -> Preference:
     if not prompt.is_prompt:
         raise RowFault("a prompt that does not end with the user")
-    if chosen == rejected:
+    if chosen.strip() == rejected.strip():  # as the chat format has them
         raise RowFault("chosen and rejected are equal")
     safe: dict[str, bool | None] = {}
     for field in ("chosen_safe", "rejected_safe"):

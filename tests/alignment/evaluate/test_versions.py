@@ -78,6 +78,26 @@ def test_what_was_found_stands_in_the_stages_folder(versions: list[Version], ses
     assert first.scores.keys() == {"length.tokens", "answer_tokens", "finished"}
 
 
+class Firsts(Lengths):
+    """Numbers the calls: the first version that it is asked about has 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def judge(self, answers: Sequence[Answer]) -> list[dict[str, float]]:
+        self.calls += 1
+        return [{"tokens": float(self.calls)} for _ in answers]
+
+
+def test_a_judge_may_see_a_later_version_first_and_the_order_of_what_is_told_stays(
+    versions: list[Version], session: Session
+) -> None:
+    evaluate_versions(versions, {"helpfulness": [prompt(1)]}, [Firsts()], SETTINGS, session, first="v1")
+    told = [(answer.version, answer.scores["length.tokens"]) for answer in read_answers(session.folder)]
+    assert told == [("sft", 2.0), ("v1", 1.0)]
+
+
 def test_a_prompt_that_leaves_no_room_for_an_answer_is_left_out(versions: list[Version], session: Session) -> None:
     judge = Lengths()
     evaluate_versions(versions[:1], {"helpfulness": [prompt(1), prompt(2, "bread " * 400)]}, [judge], SETTINGS, session)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from alignment.batch.render import dialogue_trees
-from alignment.errors import DataError
+from alignment.errors import SettingError
 from alignment.policy.policy import Policy, load_policy
 from alignment.records import Dialogue, Turn
 from alignment.store.manifest import verify
@@ -93,7 +93,9 @@ def test_the_loss_on_the_last_answer_only(tokenizer: Tokenizer, long: Dialogue) 
 def test_nothing_left_to_train_on_is_refused_before_the_first_step(
     policy: Policy, long: Dialogue, session: Session, make_sft_settings: Callable[..., SftSettings]
 ) -> None:
-    with pytest.raises(DataError, match=r"sft has no answers to train on: .*'dropped': 1"):
+    with pytest.raises(
+        SettingError, match=r"context_length: is 16, within which no dialogue has an answer .*\(dropped 1\); raise it"
+    ):
         sft(policy, [long], make_sft_settings(context_length=16, too_long="drop"), session)
     assert list(session.folder.iterdir()) == []
 

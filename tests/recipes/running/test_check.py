@@ -87,9 +87,37 @@ def test_rows_lengths_policies_and_steps_are_those_of_the_run(files_recipe: Path
     assert sft.pieces[0] > 1000
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            "sft.context_length=8",
+            "sft.context_length: is 8, within which no dialogue has an answer to train on (truncated",
+        ),
+        ("reward.safety.context_length=8", "reward.safety.context_length: is 8, which none of 60 comparisons fits"),
+        ("sft.replay={share: 0.001}", "sft.replay.share: is 0.001, which of 180 records is no document"),
+    ],
+)
+def test_a_setting_that_leaves_nothing_to_train_on_is_told_with_key_and_place(
+    change: str, told: str, files_recipe: Path, tmp_path: Path
+) -> None:
+    (problem,) = [text for text in check(load_recipe(files_recipe, [change]), tmp_path).problems if told[:10] in text]
+    assert problem.startswith(f"override {change!r}: {told}")
+
+
+def test_a_setting_of_the_file_is_told_with_its_line(files_recipe: Path, tmp_path: Path) -> None:
+    text = files_recipe.read_text().replace(
+        "jsonl}]}, context_length: 128, batch_size: 4}\nreward", "jsonl}]}, context_length: 8}\nreward"
+    )
+    files_recipe.write_text(text)
+    (problem,) = check(load_recipe(files_recipe), tmp_path).problems
+    line = 1 + [row.startswith("sft:") for row in text.splitlines()].index(True)
+    assert problem.startswith(f"{files_recipe}:{line}: sft.context_length: is 8, within which no dialogue")
+
+
 def test_no_section_trains_on_prompts_that_another_holds_out(files_recipe: Path, tmp_path: Path) -> None:
     found = check(load_recipe(files_recipe, ["split.test=0.1", "rlhf.prompts.held_out_fraction=0.1"]), tmp_path)
-    assert found.shared == []
+    assert not [doubt for doubt in found.doubts if "holds out" in doubt]
     apart = {section.key: section.report.apart for section in found.sections if section.report is not None}
     assert apart["reward.helpfulness"] == apart["reward.safety"]
     held = {section.key: len(section.held_out) for section in found.sections}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from alignment.evaluate.judge_words import JudgeWords, scale_of
 from alignment.store.manifest import write_manifest
 from recipes.load import load_recipe
 from recipes.plan import stages_of
@@ -47,6 +48,14 @@ def test_the_gold_judge_is_told_by_its_town(recipe: Recipe, recipe_file: Path, t
 def test_an_outside_judge_is_told_by_its_model(recipe_file: Path, tmp_path: Path) -> None:
     recipe = load_recipe(recipe_file, ["evaluate.endpoint={model: somebody}"])
     assert judges(tmp_path, recipe)["endpoint"] == "outside judge somebody"
+
+
+def test_an_outside_model_that_watches_is_told_by_its_model(recipe_file: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(recipe_file, ["reward.watch={endpoint: {model: somebody}}"])
+    assert judges(tmp_path, recipe)["outside-watch"] == "outside model somebody, which watched"
+    words = JudgeWords.of_a_run(None, "somebody")
+    assert words.title("outside-watch") == "the outside model somebody, which watched"
+    assert "comparisons with the start's answers won" in scale_of("outside-watch")
 
 
 def test_a_run_has_the_judges_that_its_recipe_has(recipe_file: Path, tmp_path: Path) -> None:
