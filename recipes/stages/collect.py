@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,7 +131,9 @@ def section(inputs: CollectInputs, folder: Path, name: str, result: Mapping[str,
     """Its chapter of the page."""
     from alignment.annotate.report import section as collect_section
 
-    return collect_section(stage=name, result=result)
+    found = collect_section(stage=name, result=result)
+    # one collection is shown, later versions' are there for who opens them
+    return dataclasses.replace(found, blocks=(), details=(*found.blocks, *found.details)) if inputs.later else found
 
 
 COLLECT = StageKind(
