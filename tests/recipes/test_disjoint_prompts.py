@@ -116,5 +116,5 @@ def test_records_that_stages_are_yet_to_make_are_not_read() -> None:
     (planned,) = (stage for stage in stages_of(load_recipe("quickstart")) if stage.name == "rlhf-v1")
     pools = cast(RejectionInputs, planned.inputs).pools
     assert pools is not None
-    assert {"collect.prompts", "reward.helpfulness", "rlhf.safety_prompts"} <= {data.key for data, _ in pools.sets}
+    assert {"collect.prompts", "reward.safety", "rlhf.safety_prompts"} <= {data.key for data, _ in pools.sets}
     assert not [source for data, _ in pools.sets for source in data.settings.sources if source.stage]
