@@ -157,7 +157,8 @@ def stages_of(recipe: Recipe) -> tuple[PlannedStage, ...]:
     chat = policy
     _collect(plan, policy, tokenizer)
     judges = _reward_models(plan, policy, tokenizer)
-    newest = _versions(plan, policy, tokenizer, judges, models)
+    learnt_from = {chat or START: judges} if judges is not None else {}
+    newest = _versions(plan, policy, tokenizer, judges, models, learnt_from)
     _controls(plan, chat, tokenizer)
     _baselines(plan, chat, tokenizer, judges)
     controls = plan.making(Makes.CONTROL)
@@ -180,6 +181,7 @@ def stages_of(recipe: Recipe) -> tuple[PlannedStage, ...]:
                 demonstrations=demonstrations if prompts is None else None,
                 judges=newest,
                 pairs=_compared_pairs(recipe, plan),
+                learnt_from=learnt_from,
                 answering=_answering(recipe, chat),
             ),
             *models,
@@ -305,9 +307,14 @@ def _refreshed(
 
 
 def _versions(
-    plan: _Plan, chat: str | None, tokenizer: str, judges: RewardModels | None, models: list[str]
+    plan: _Plan,
+    chat: str | None,
+    tokenizer: str,
+    judges: RewardModels | None,
+    models: list[str],
+    learnt_from: dict[str, RewardModels],
 ) -> RewardModels | None:
-    """RLHF-V1 … Vn and Ghost Attention; adds to `models`, returns the newest reward models."""
+    """RLHF-V1 … Vn and Ghost Attention; adds to `models` and `learnt_from`, returns the newest reward models."""
     recipe, policy, first = plan.recipe, chat, judges
     versions = recipe.rlhf.versions if recipe.rlhf else 0
     gatt_after = (recipe.gatt.after or versions) if recipe.gatt else -1
@@ -320,6 +327,7 @@ def _versions(
         before = judges
         if version > 1:
             judges = _refreshed(plan, judges, policy, tokenizer, version, ppo=False)
+            learnt_from |= {policy: judges} if policy is not None and judges != before else {}
         base, previous = policy if rlhf.rejection.start_from == "latest" else chat, policy
         mixed = recipe.sft.data if recipe.sft is not None and rlhf.rejection.sft_share > 0 else None
         replay = plan.replay("rlhf.rejection.replay", rlhf.rejection.replay)
@@ -355,6 +363,7 @@ def _versions(
             start = rejection if rlhf.ppo.on == "rejection" else previous
             if rlhf.ppo.refresh:
                 judges = _refreshed(plan, judges, start, tokenizer, version, ppo=True)
+                learnt_from |= {start: judges} if start is not None else {}
             replay = plan.replay("rlhf.ppo.replay", rlhf.ppo.replay)
             inputs = PpoInputs(
                 world=plan.world(prompts.helpfulness, prompts.safety, replay),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from alignment.errors import DataError
@@ -40,6 +40,19 @@ ANSWERS_FILE = "own_answers.jsonl"
 _SAFETY = "safety"  # the campaign whose answers can be unsafe
 
 
+@dataclass(frozen=True, kw_only=True)
+class ScoredBy:
+    """The reward models that a policy's own answers are measured by.
+
+    Attributes:
+        judges: they as one judge; each figure of it is a model.
+        beside: further reward models by name, that the judge knows nothing of.
+    """
+
+    judges: Judge
+    beside: Mapping[str, Scorer] = field(default_factory=dict)
+
+
 def measure_own_answers(
     policies: Mapping[str, Path | str],
     prompts: Mapping[str, Sequence[Dialogue]],
@@ -49,6 +62,7 @@ def measure_own_answers(
     session: Session,
     *,
     beside: Mapping[str, Scorer] | None = None,
+    by_policy: Mapping[str, ScoredBy] | None = None,
 ) -> OwnAnswersResult:
     """Draw, score and measure; saves `own_answers.json`, and the answers with all scores as `own_answers.jsonl`.
 
@@ -58,6 +72,7 @@ def measure_own_answers(
         judges: the reward models as one judge; each figure of it is a model.
         outside: took no part in training; None: the figures are the reward models' own.
         beside: further reward models by name, that the judge knows nothing of.
+        by_policy: policies whose answers other reward models have learnt from -> these, in place of the two above.
 
     Raises:
         TokenizerError: a policy's token ids are other texts to a reward model.
@@ -67,12 +82,13 @@ def measure_own_answers(
     lines: list[str] = []
     for version, checkpoint in policies.items():
         policy = load_policy(checkpoint)
+        by = (by_policy or {}).get(version) or ScoredBy(judges=judges, beside=beside or {})
         resolve_compute(session.compute).place(policy.model)
         for campaign, asked in prompts.items():
             count = settings.num_safety_prompts if campaign == _SAFETY else settings.num_prompts
             chosen = choose_held_out(asked, count, seed=session.seed, name=f"own answers, {campaign}")
             drawn = _drawn(policy, chosen, settings, session, version=version, campaign=campaign)
-            answers = _scored(drawn, judges, outside, beside or {}, session)
+            answers = _scored(drawn, by.judges, outside, by.beside, session)
             measures += _measured(answers, outside, version=version, campaign=campaign)
             lines += [
                 json.dumps({"version": version, "campaign": campaign, **asdict(each)}, ensure_ascii=False) + "\n"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from alignment.evaluate.settings import EvaluateSettings
     from alignment.report.blocks import Opening, Section
     from recipes.stages.context import StageContext
-    from recipes.stages.rlhf_inputs import CampaignPrompts
+    from recipes.stages.rlhf_inputs import CampaignPrompts, RewardModels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,7 @@ class EvaluateInputs(Judged):
         prompts: held-out prompts by campaign; without them the held-out demonstrations' are asked.
         demonstrations: read only where there are no prompts.
         answering: models on whose own answers the reward models are measured, where the settings ask for that.
+        learnt_from: model -> the reward models that learnt from its answers, where these are not `judges`.
         pairs: comparisons on whose held-out part the reward models stand side by side.
         controls: models that stand beside the versions and are none.
         compared: the two models of the page's first sentence; no part of the figures.
@@ -45,6 +46,7 @@ class EvaluateInputs(Judged):
     versions: tuple[str, ...]
     controls: tuple[str, ...] = ()
     answering: tuple[str, ...] = ()
+    learnt_from: Mapping[str, RewardModels] = field(default_factory=dict)
     with_start: bool = False
     compared: Compared | None = None
     prompts: CampaignPrompts | None = None

@@ -24,6 +24,8 @@ def measure_own(
 ) -> None:
     """Measure every reward model on what the named models answer; nothing where the recipe does not ask for it.
 
+    Where versions have reward models of their own, a model's answers are scored by those that learnt from them.
+
     An outside watch model is not among them: it compares, and every answer would cost two requests.  The
     first judge that took no part in training says what answers are worth: the world's, else an outside one.
     """
@@ -31,17 +33,27 @@ def measure_own(
     if settings is None or inputs.judges is None:
         return
     from alignment.evaluate.judge_words import WATCH
-    from reward.own_answers import measure_own_answers
+    from reward.own_answers import ScoredBy, measure_own_answers
     from rl.judges import RewardJudges
     from rl.outside_watch import EndpointWatch
 
-    rewards = next(judge for judge in judges if isinstance(judge, RewardJudges))
+    def scored_by(rewards: RewardJudges) -> ScoredBy:
+        watch = rewards.watch
+        beside = {} if watch is None or isinstance(watch, EndpointWatch) else {WATCH: watch}
+        return ScoredBy(judges=rewards, beside=beside)
+
+    newest = scored_by(next(judge for judge in judges if isinstance(judge, RewardJudges)))
     measure_own_answers(
         {version.name: version.checkpoint for version in versions if version.name in inputs.answering},
         prompts,
-        rewards,
+        newest.judges,
         next((judge for judge in judges if judge.independent), None),
         settings,
         stage.session,
-        beside={} if rewards.watch is None or isinstance(rewards.watch, EndpointWatch) else {WATCH: rewards.watch},
+        beside=newest.beside,
+        by_policy={
+            name: scored_by(learnt.open(stage))
+            for name, learnt in inputs.learnt_from.items()
+            if name in inputs.answering and learnt != inputs.judges
+        },
     )

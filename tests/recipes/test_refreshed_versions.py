@@ -197,3 +197,16 @@ def test_the_greedy_control_has_the_versions_prompts_and_no_reward_model(collect
     assert [data.key for data in control.inputs.data()] == ["rlhf.prompts"]
     assert {"rlhf-v1", "rlhf-v2", "rlhf-v3-rejection"} <= set(control.parents)
     assert not any(parent.startswith("reward") for parent in control.parents)
+
+
+def test_a_models_own_answers_are_scored_by_the_models_that_learnt_from_them(collecting: Path) -> None:
+    stages = plan(collecting, *FRESH, "gatt=null")
+    evaluate = stages["evaluate"].inputs
+    assert isinstance(evaluate, EvaluateInputs)
+    learnt = {name: judges.helpfulness.stage for name, judges in evaluate.learnt_from.items()}
+    assert learnt == {
+        "sft": "reward-helpfulness",
+        "rlhf-v1": "reward-helpfulness-v2",
+        "rlhf-v2": "reward-helpfulness-v3",
+        "rlhf-v3-rejection": "reward-helpfulness-v3-ppo",
+    }

@@ -24,7 +24,7 @@ from reward.measure.best_of import best_of, chances, choices, counts_to, of_verd
 from reward.measure.own_pairs import ALL, RIGHT_AND_BETTER, RIGHT_OVER_WRONG, SAFE_OVER_UNSAFE, own_pairs
 from reward.measure.own_report import own_answers, own_figures
 from reward.measure.own_result import OwnAnswer, OwnAnswersResult, PromptAnswers
-from reward.own_answers import ANSWERS_FILE, FILE, measure_own_answers
+from reward.own_answers import ANSWERS_FILE, FILE, ScoredBy, measure_own_answers
 
 DECISION = Decision(figure="helpfulness", tie=0.01)
 
@@ -280,6 +280,19 @@ def test_a_third_model_is_measured_beside_the_two(checkpoint: Path, session: Ses
     )
     assert found.measures[0].pairs[ALL]["watch"].value == 1.0
     assert "watch" in found.measures[0].best[0].chosen
+
+
+def test_a_policy_is_scored_by_the_models_that_learnt_from_its_answers(checkpoint: Path, session: Session) -> None:
+    class Shorter(Rewards):
+        def judge(self, answers: Sequence[Answer]) -> list[dict[str, float]]:
+            return [{name: -score for name, score in scores.items()} for scores in super().judge(answers)]
+
+    both = {"sft": checkpoint, "rlhf-v1": checkpoint}
+    by_policy = {"rlhf-v1": ScoredBy(judges=Shorter())}
+    found = measure_own_answers(both, PROMPTS, Rewards(), Outside(), SETTINGS, session, by_policy=by_policy)
+    pairs = {(m.version, m.campaign): m.pairs[ALL]["helpfulness"].value for m in found.measures}
+    assert pairs["sft", "helpfulness"] == 0.0
+    assert pairs["rlhf-v1", "helpfulness"] == 1.0
 
 
 def test_a_score_that_is_no_number_is_told_with_its_row(checkpoint: Path, session: Session) -> None:
