@@ -290,9 +290,10 @@ def test_a_policy_is_scored_by_the_models_that_learnt_from_its_answers(checkpoin
     both = {"sft": checkpoint, "rlhf-v1": checkpoint}
     by_policy = {"rlhf-v1": ScoredBy(judges=Shorter())}
     found = measure_own_answers(both, PROMPTS, Rewards(), Outside(), SETTINGS, session, by_policy=by_policy)
-    pairs = {(m.version, m.campaign): m.pairs[ALL]["helpfulness"].value for m in found.measures}
-    assert pairs["sft", "helpfulness"] == 0.0
-    assert pairs["rlhf-v1", "helpfulness"] == 1.0
+    helps = [m for m in found.measures if m.campaign == "helpfulness"]
+    pairs = {m.version: m.pairs[ALL]["helpfulness"].value for m in helps}
+    assert pairs["sft"] == 0.0
+    assert pairs["rlhf-v1"] == 1.0
 
 
 def test_a_score_that_is_no_number_is_told_with_its_row(checkpoint: Path, session: Session) -> None:
