@@ -358,6 +358,7 @@ def _versions(
             tokenizer=tokenizer,
         )
         rejections.append(rejection)
+        models.append(rejection)  # beside PPO's model too, so that the page says what PPO adds
         policy = rejection
         if with_ppo:
             start = rejection if rlhf.ppo.on == "rejection" else previous
@@ -374,7 +375,7 @@ def _versions(
                 **plan.start(start),
             )
             policy = plan.add(PPO, name, inputs, *judges.stages(), starts_from=start, tokenizer=tokenizer)
-        models.append(policy)
+            models.append(policy)
         if version == gatt_after:
             policy = _gatt(plan, policy, tokenizer, models)
     if gatt_after == 0:
