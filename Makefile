@@ -10,7 +10,7 @@ INSTALL := $(if $(UV),$(UV) pip install --python $(BIN)/python,$(BIN)/python -m 
 export HF_HUB_DISABLE_TELEMETRY = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: quickstart world-report what-it-takes test test-fast format lint schema real-small faults mutants screenshot clean help
+.PHONY: quickstart evidence world-report what-it-takes test test-fast format lint schema real-small faults mutants screenshot clean help
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
@@ -42,6 +42,11 @@ quickstart: what-it-takes $(RUN)  ## the whole recipe on the embedded world, the
 
 world-report: $(RUN)  ## which kinds of task the quickstart's SFT model has learnt (runs/quickstart, or FOLDER=…)
 	$(BIN)/python -m alignment.evaluate.accuracy $(or $(FOLDER),runs/quickstart)
+
+evidence: $(RUN)  ## five versions against SFT and two controls over three seeds (hours), and the tables of docs/evidence.md
+	$(BIN)/align study evidence
+	$(BIN)/python -m alignment.evaluate.evidence runs/evidence/base-0 runs/evidence/base-1 runs/evidence/base-2
+	$(BIN)/python -m alignment.evaluate.evidence runs/evidence/sampled-0 runs/evidence/sampled-1 runs/evidence/sampled-2
 
 real-small: $(RUN)  ## the same stages on the real data in $$ALIGNMENT_DATA
 	$(BIN)/align run real-small
