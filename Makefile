@@ -45,6 +45,7 @@ world-report: $(RUN)  ## which kinds of task the quickstart's SFT model has lear
 
 evidence: $(RUN)  ## five versions against SFT and two controls over three seeds (hours), and the tables of docs/evidence.md
 	$(BIN)/align study evidence
+	$(BIN)/align study ablations
 	$(BIN)/python -m alignment.evaluate.evidence runs/evidence/base-0 runs/evidence/base-1 runs/evidence/base-2
 	$(BIN)/python -m alignment.evaluate.evidence runs/evidence/sampled-0 runs/evidence/sampled-1 runs/evidence/sampled-2
 
