@@ -144,6 +144,7 @@ class Section:
         status: "finished", "missing" (the section then says that the run has no such stage), or
             another word for the state ("running", "failed", "interrupted").
         details: what the page folds behind the blocks.
+        folded: the whole section is behind one line: it repeats what another one shows.
     """
 
     id: str
@@ -152,6 +153,7 @@ class Section:
     summary: str = ""
     status: str = "finished"
     details: tuple[Block, ...] = ()
+    folded: bool = False
 
     def __post_init__(self) -> None:
         for name in ("blocks", "details"):

@@ -132,8 +132,9 @@ def section(inputs: CollectInputs, folder: Path, name: str, result: Mapping[str,
     from alignment.annotate.report import section as collect_section
 
     found = collect_section(stage=name, result=result)
-    # one collection is shown, later versions' are there for who opens them
-    return dataclasses.replace(found, blocks=(), details=(*found.blocks, *found.details)) if inputs.later else found
+    return dataclasses.replace(
+        found, folded=bool(inputs.later)
+    )  # one collection is shown, later ones to who opens them
 
 
 COLLECT = StageKind(

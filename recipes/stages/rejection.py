@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,7 +133,8 @@ def section(inputs: RejectionInputs, folder: Path, name: str, result: Mapping[st
     """Its chapter of the page."""
     from rl.report import rejection_section
 
-    return rejection_section(folder, stage=name, result=result)
+    # one version is shown, the others' figures stand together in the evaluation's chapter
+    return dataclasses.replace(rejection_section(folder, stage=name, result=result), folded=inputs.version > 1)
 
 
 REJECTION = StageKind(

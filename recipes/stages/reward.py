@@ -135,10 +135,8 @@ def section(inputs: RewardInputs, folder: Path, name: str, result: Mapping[str, 
 
     marked = inputs.safety_threshold if inputs.role == "safety" else None
     found = reward_section(folder, stage=name, result=result, safety_threshold=marked)
-    if inputs.role != "watch" and inputs.version == 1:
-        return found
     # no answer is rewarded by the watch model; later versions' figures stand together in the evaluation's chapter
-    return dataclasses.replace(found, blocks=(), details=(*found.blocks, *found.details))
+    return dataclasses.replace(found, folded=inputs.role == "watch" or inputs.version > 1)
 
 
 REWARD = StageKind(
