@@ -49,9 +49,10 @@ def sweep_table(sweep: Mapping[str, Any] | None) -> tuple[Table, ...]:
             title="Temperatures tried",
             columns=("T", f"best of {sweep['samples']}", "one answer", "usable share", *compared.values(), "taken"),
             rows=rows,
-            note=f"{sweep['prompts']:,} of the version's prompts, {sweep['samples']:,} answers each; rewards before the "
-            f"sigmoid, 95 % intervals over prompts.  T {sweep['chosen']:g} was taken.  {_CHOSEN_BY[sweep['chosen_by']]}"
-            + (f"  The outside watch model gave no verdict on {unjudged:,} answers." if unjudged else ""),
+            note=f"{sweep['prompts']:,} of the version's prompts, {sweep['samples']:,} answers each; rewards before "
+            f"the sigmoid, 95 % intervals over prompts. T {sweep['chosen']:g} was taken. "
+            + _CHOSEN_BY[sweep["chosen_by"]]
+            + (f" The outside watch model gave no verdict on {unjudged:,} answers." if unjudged else ""),
             scored_by=REWARD,
         ),
     )
@@ -70,7 +71,7 @@ def _by_temperature(sweep: Mapping[str, Any]) -> tuple[Figure, ...]:
             series=series,
             x_label="N, answers drawn for a prompt",
             y_label="mean combined reward",
-            note="Means over the prompts that have a usable answer at every temperature.  The reward model picks and "
+            note="Means over the prompts that have a usable answer at every temperature. The reward model picks and "
             "scores: that a line stands higher is its own word, and the watch model's is in the table.",
         ),
     )
