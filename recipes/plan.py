@@ -315,7 +315,7 @@ def _versions(
     learnt_from: dict[str, RewardModels],
 ) -> RewardModels | None:
     """RLHF-V1 … Vn and Ghost Attention; adds to `models` and `learnt_from`, returns the newest reward models."""
-    recipe, policy, first = plan.recipe, chat, judges
+    recipe, policy = plan.recipe, chat
     versions = recipe.rlhf.versions if recipe.rlhf else 0
     gatt_after = (recipe.gatt.after or versions) if recipe.gatt else -1
     rejections: list[str] = []
@@ -343,7 +343,6 @@ def _versions(
             prompts=prompts,
             judges=judges,
             new_judges=version == 1 or judges != before,
-            rescores=bool(earlier) and judges != first,
             pools=plan.pools(prompts) if version == 1 else None,
             **plan.start(base),
         )

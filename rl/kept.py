@@ -19,7 +19,7 @@ KEPT_FILE = "kept.jsonl"
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
-    """The best answer to one prompt, as it travels to later versions.
+    """An answer to one prompt that is kept, as it travels to later versions.
 
     Attributes:
         token_ids: as they were sampled and scored, EOS included; a text can often be cut into other tokens too.  Empty
@@ -46,18 +46,29 @@ def demonstrable(rollout: Rollout, tokenizer: Tokenizer) -> list[int]:
 
 def best_of(rollout: Rollout, usable: Sequence[int], version: int) -> Kept | None:
     """The answer with the highest combined reward among the usable ones; the first of equals; None of none."""
-    if not usable:
-        return None
-    k = max(usable, key=lambda i: (rollout.combined[i], -i))
-    return Kept(
-        prompt_id=rollout.prompt.id,
-        answer=rollout.texts[k],
-        version=version,
-        helpfulness=rollout.helpfulness[k],
-        safety=rollout.safety[k] if rollout.safety is not None else None,
-        combined=rollout.combined[k],
-        token_ids=rollout.samples[k].token_ids,
-    )
+    return next(iter(top_of(rollout, usable, version, 1)), None)
+
+
+def top_of(rollout: Rollout, usable: Sequence[int], version: int, count: int) -> list[Kept]:
+    """The answers with the highest combined rewards among the usable ones, best first; the first of equals.
+
+    An answer that was drawn twice is kept once.
+    """
+    found: dict[str, Kept] = {}
+    for k in sorted(usable, key=lambda i: (-rollout.combined[i], i)):
+        if len(found) == count:
+            break
+        kept = Kept(
+            prompt_id=rollout.prompt.id,
+            answer=rollout.texts[k],
+            version=version,
+            helpfulness=rollout.helpfulness[k],
+            safety=rollout.safety[k] if rollout.safety is not None else None,
+            combined=rollout.combined[k],
+            token_ids=rollout.samples[k].token_ids,
+        )
+        found.setdefault(kept.answer, kept)
+    return list(found.values())
 
 
 def guarded(best: Kept, greedy: Kept | None, guard: float) -> Kept:
@@ -69,14 +80,24 @@ def guarded(best: Kept, greedy: Kept | None, guard: float) -> Kept:
     return greedy if greedy is not None and best.combined < greedy.combined + guard else best
 
 
-def best_of_pool(versions: Sequence[Sequence[Kept]]) -> list[Kept]:
-    """For each prompt the best answer of any version; the newer of equals.  Ordered by prompt id."""
-    best: dict[str, Kept] = {}
+def best_of_pool(versions: Sequence[Sequence[Kept]], count: int = 1) -> list[Kept]:
+    """For each prompt the best answers of any version; the newer of equals.  Ordered by prompt id, then best first.
+
+    Args:
+        versions: what each kept, oldest first.
+        count: answers of a prompt, at most; one that several versions kept counts once.
+    """
+    pool: dict[str, dict[str, Kept]] = {}
     for version in versions:
         for kept in version:
-            if kept.prompt_id not in best or kept.combined >= best[kept.prompt_id].combined:
-                best[kept.prompt_id] = kept
-    return [best[key] for key in sorted(best)]
+            answers = pool.setdefault(kept.prompt_id, {})
+            if kept.answer not in answers or kept.combined >= answers[kept.answer].combined:
+                answers.pop(kept.answer, None)  # the newer one stands behind what is older
+                answers[kept.answer] = kept
+    newest_first = {prompt: [*answers.values()][::-1] for prompt, answers in pool.items()}
+    return [
+        kept for prompt in sorted(pool) for kept in sorted(newest_first[prompt], key=lambda one: -one.combined)[:count]
+    ]
 
 
 def kept_tree(prompt: Dialogue, kept: Kept, tokenizer: Tokenizer, context_length: int) -> Tree:

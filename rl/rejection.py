@@ -1,17 +1,19 @@
 """Rejection sampling fine-tuning (Llama 2 paper, 3.2.3): one RLHF version.
 
-1. sample K answers to each prompt from the most recent model;
+1. sample K answers to each prompt from the most recent model, at one temperature or at the best of several;
 2. score them with the best reward models and keep the best of each prompt;
 3. candidates are the best of *all* earlier versions too (from V4 on in the paper; `pool: previous` leaves that out),
    scored again where the reward models are new;
 4. fine-tune on the kept answers as in SFT.
+
+With two policies the samples of one train the other: distillation, as the paper's smaller models learnt from what
+rejection sampling kept of the 70B model's answers.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +23,10 @@ from alignment.data.mixing import mix_in
 from alignment.errors import DataError, NonFiniteError
 from alignment.generate.draw import JOURNALS, draw_samples, fitting_prompts
 from alignment.given import answered_dialogues, given_prompts
+from alignment.policy.pairing import require_same_tokenizer
 from alignment.policy.policy import Policy
 from alignment.randomness import named_generator
 from alignment.records import Dialogue, Document
-from alignment.report.intervals import bootstrap_mean
 from alignment.store.atomic import write_json
 from alignment.train.compute import resolve_compute
 from alignment.train.language_model import longest_sequence, train_language_model
@@ -32,13 +34,16 @@ from alignment.train.nonfinite import NonFiniteSteps
 from alignment.train.replay import given_replay, replayed_by_share
 from alignment.train.result import TrainingResult
 from alignment.train.session import Session
-from rl.guard import guard_kept
+from rl.best_of_n import best_by_n, powers
+from rl.guard import greedy_answers, guard_kept, held_against
 from rl.judges import RewardJudges
-from rl.kept import KEPT_FILE, Kept, best_of, best_of_pool, demonstrable, kept_tree, read_kept, write_kept
-from rl.pool import rescored
+from rl.kept import KEPT_FILE, Kept, best_of_pool, demonstrable, kept_tree, top_of, write_kept
+from rl.pool import kept_earlier
 from rl.result import Guarded, RejectionResult, SamplingFigures
 from rl.rollout import Rollout, score_rollouts
+from rl.scored_by import write_scored_by
 from rl.settings import RejectionSettings
+from rl.sweep import sweep_temperatures
 
 
 def rejection_sample(
@@ -50,7 +55,7 @@ def rejection_sample(
     *,
     version: int = 1,
     earlier: Sequence[Path] = (),
-    rescore: bool = False,
+    rescore: bool | None = None,
     sft_dialogues: Iterable[Dialogue] = (),
     start: Policy | None = None,
     documents: Iterable[Document] = (),
@@ -59,15 +64,15 @@ def rejection_sample(
     """Make one RLHF version and save it to `checkpoint/` in the session's folder.
 
     Args:
-        policy: the most recent model; it samples.
+        policy: the one that samples: the most recent model, or in distillation a larger one.
         prompts: all training prompts.
         judges: the reward models.
         version: its number, from 1; names the draws.
         earlier: folders of earlier rejection stages, whose kept answers stay in the pool.
-        rescore: they were scored by other reward models; these score them again, so that answers of different versions
-            are compared by one measure.
+        rescore: whether the reward models score them again, so that answers of different versions are compared by one
+            measure; None: where they were scored by other models than these, or their folder does not say by which.
         sft_dialogues: demonstrations to mix in (`sft_share`).
-        start: the model that is fine-tuned (the policy itself by default); changed in place.
+        start: the model that is fine-tuned (the policy itself by default), with the same tokenizer; changed in place.
         documents: to draw from where `settings.replay` asks for some.
         before_tuning: is shown what was kept, and may refuse to go on by an error of its own.
 
@@ -76,12 +81,14 @@ def rejection_sample(
 
     Raises:
         UsageError: what is given holds no dialogues, or no documents.
-        DataError: a prompt ends with an answer, no prompt fits the context, no answer can be kept, or there is no
-            document to replay.
-        TokenizerError: a judge was made with another tokenizer than the policy.
+        DataError: a prompt ends with an answer, no prompt fits the context, no answer can be kept, there is no
+            document to replay, or not one prompt of an earlier version is a training prompt any more.
+        TokenizerError: a judge, or the model that is fine-tuned, was made with another tokenizer than the policy.
         NonFiniteError: a reward is NaN or infinite; `nonfinite.json` names its row.
     """
     judges.require_fit(policy)
+    if start is not None:
+        require_same_tokenizer(start.tokenizer, "the model that is tuned", policy.tokenizer, "the one that samples")
     prompts = given_prompts(prompts, "prompts")
     mixed_in = answered_dialogues(sft_dialogues, "sft_dialogues")
     texts = given_replay(documents) if settings.replay is not None else []
@@ -90,37 +97,46 @@ def rejection_sample(
     if not fitting:
         raise DataError(f"RLHF-V{version}: none of {len(chosen)} prompts leaves room for an answer in the context")
     resolve_compute(session.compute).place(policy.model)
-    session.progress.begin(None, "samples")
-    samples = draw_samples(
-        policy,
-        fitting,
-        num_samples=settings.samples_per_prompt,
-        sampling=settings.sampling,
-        seed=session.seed,
-        names=("rejection", version),
-        journal_path=session.folder / JOURNALS / "rejection.jsonl",
-    )
-    session.progress.end()
-    session.stop.check()
+    by_id = {prompt.id: prompt for prompt in prompts}
     told: Guarded | None = None
     try:
+        swept = sweep_temperatures(policy, fitting, judges, settings, session, version)
+        sampling = settings.sampling
+        if swept is not None:
+            sampling = sampling.model_copy(update={"temperature": swept.chosen})
+        session.progress.begin(None, "samples")
+        samples = draw_samples(
+            policy,
+            fitting,
+            num_samples=settings.samples_per_prompt,
+            sampling=sampling,
+            seed=session.seed,
+            names=("rejection", version),
+            journal_path=session.folder / JOURNALS / "rejection.jsonl",
+        )
+        session.progress.end()
+        session.stop.check()
         rollouts = score_rollouts(fitting, samples, policy, judges)
         usable = [demonstrable(rollout, policy.tokenizer) for rollout in rollouts]
         choices = zip(rollouts, usable, strict=True)
-        best = [kept for rollout, places in choices if (kept := best_of(rollout, places, version)) is not None]
+        count = settings.kept_per_prompt
+        best = [kept for rollout, places in choices for kept in top_of(rollout, places, version, count)]
         if settings.guard is not None:
-            best, told = guard_kept(policy, fitting, best, judges, settings, session, version, guard=settings.guard)
+            greedy = greedy_answers(policy, fitting, judges, settings, session, version)
+            best = guard_kept(best, greedy, settings.guard)
+            told = held_against(best, greedy, fitting, policy, judges)
+        folders = earlier if settings.pool == "all" else ()
+        history = kept_earlier(folders, by_id, judges, policy, rescore=rescore)
     except NonFiniteError as error:
         NonFiniteSteps(session.folder, allowed=0).stop(error.quantity, error.value, step=error.step, rows=error.rows)
-    by_id = {prompt.id: prompt for prompt in prompts}
-    history = [read_kept(folder / KEPT_FILE) for folder in earlier] if settings.pool == "all" else []
-    # answers to prompts that are no training prompts any more are left out
-    history = [[kept for kept in one if kept.prompt_id in by_id] for one in history]
-    if rescore:
-        history = [rescored(one, by_id, judges, policy) for one in history]
-    pool = best_of_pool([*history, best])
+    if set_aside := history.gone + history.changed:
+        session.progress.note(f"RLHF-V{version}: {history}")
+    pool = best_of_pool([*history.kept, best], count)
     write_kept(session.folder / KEPT_FILE, best)
-    figures = replace(_figures(rollouts, usable, best, pool, version, left_out), guard=told)
+    write_scored_by(session.folder, judges, (by_id[name] for name in dict.fromkeys(kept.prompt_id for kept in best)))
+    figures = replace(
+        _figures(rollouts, usable, best, pool, version, left_out), guard=told, sweep=swept, pool_set_aside=set_aside
+    )
     write_json(session.folder / "rejection.json", figures.as_json())
     pairs = [(by_id[kept.prompt_id], kept) for kept in pool]
     if not pairs:
@@ -179,7 +195,7 @@ def _figures(
     lengths = [len(sample.token_ids) for rollout in rollouts for sample in rollout.samples]
     cut = [sample.finish_reason == "length" for rollout in rollouts for sample in rollout.samples]
     max_by_n: dict[str, float] = {}
-    for n in _powers(len(rollouts[0].combined)):
+    for n in powers(len(rollouts[0].combined)):
         scored = zip(rollouts, usable, strict=True)
         tops = [
             max(rollout.combined[k] for k in places if k < n)
@@ -205,37 +221,5 @@ def _figures(
         mean_answer_tokens=float(np.mean(lengths)),
         cut_share=float(np.mean(cut)),
         prompts_left_out=left_out,
-        best_by_n=_best_by_n(rollouts, usable),
+        best_by_n=best_by_n(rollouts, usable),
     )
-
-
-def _best_by_n(rollouts: Sequence[Rollout], usable: Sequence[Sequence[int]]) -> dict[str, dict[str, float]]:
-    """The mean of the best of N over the prompts that have a usable answer, by N; the same prompts for every N."""
-    drawn = len(rollouts[0].combined)
-    scores = [[rollout.combined[k] for k in places] for rollout, places in zip(rollouts, usable, strict=True) if places]
-    if not scores:
-        return {}
-    return {
-        str(n): asdict(bootstrap_mean([expected_best(own, n, drawn=drawn) for own in scores], seed=0))
-        for n in _powers(drawn)
-    }
-
-
-def expected_best(usable: Sequence[float], n: int, *, drawn: int) -> float:
-    """The mean of the best usable one of n answers, over all ways to draw n of K that hold a usable one.
-
-    An answer is the best of those draws that hold it and none of the better ones: comb(K - 1 - better, n - 1) of them.
-    No draw's luck is in it, unlike in the best of the first n.
-
-    Args:
-        usable: scores of the usable ones among the K answers, at least one.
-        drawn: K, at least n.
-    """
-    ordered = sorted(usable, reverse=True)
-    draws = [math.comb(drawn - 1 - better, n - 1) for better in range(len(ordered))]
-    return math.fsum(score * (count / sum(draws)) for score, count in zip(ordered, draws, strict=True))
-
-
-def _powers(most: int) -> list[int]:
-    counts = [n for n in (1, 2, 4, 8, 16, 32, 64, 128) if n < most]
-    return [*counts, most]

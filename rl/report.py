@@ -13,6 +13,7 @@ from alignment.report.page import Block, Facts, Section
 from alignment.report.table import Interval, Table
 from alignment.store.journal import read_journal
 from alignment.train.report import Curve, curves, figures
+from rl.sweep_report import sweep_figures, sweep_table
 
 _KL = (
     "Mean of log π − log π₀ over sampled tokens, summed per answer. The true KL is never below 0; its estimate from "
@@ -52,7 +53,7 @@ _REWARDS = (
 def rejection_section(folder: Path, *, stage: str, result: Mapping[str, Any]) -> Section:
     """The section of one rejection-sampling version."""
     found = json.loads((folder / "rejection.json").read_text(encoding="utf-8"))
-    rewards, counts = rewards_apart({name: value for name, value in found.items() if name != "guard"})
+    rewards, counts = rewards_apart({name: value for name, value in found.items() if name not in ("guard", "sweep")})
     origins = tuple((version, count) for version, count in found["pool_origins"].items())
     tuning = {name: value for name, value in result.items() if name not in found}
     details: list[Block] = [
@@ -61,6 +62,7 @@ def rejection_section(folder: Path, *, stage: str, result: Mapping[str, Any]) ->
         Table(title="Where the kept answers come from", columns=("version", "answers"), rows=origins),
         Facts(title="Fine-tuning", items=tuple(figures(tuning))),
     ]
+    details += sweep_table(found.get("sweep"))
     details += _guard(found.get("guard"))
     best = _best_by_n(found)
     kept = f"answers kept: {found['pool_size']:,}"
@@ -69,7 +71,7 @@ def rejection_section(folder: Path, *, stage: str, result: Mapping[str, Any]) ->
     return Section(
         id=stage,
         title=f"RLHF-V{found['version']}: rejection sampling",
-        blocks=(*drawn, *curves(folder)),
+        blocks=(*drawn, *sweep_figures(found.get("sweep")), *curves(folder)),
         details=tuple(details),
         summary=f"{gain or 'none of its own answers could be kept'}; {kept}",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from alignment.train.result import TrainingResult
 
@@ -15,11 +15,11 @@ class Guarded:
 
     Attributes:
         prompts: that have both.
-        greedy_kept: of them, those whose greedy answer is kept.
+        greedy_kept: of them, those whose greedy answer is kept (instead of a candidate, or of several).
         over_greedy: mean of kept less greedy over the prompts, with its 95 % interval (`value`, `low`, `high`):
             `reward`, the combined one, and where there is a watch model `watch` or, of an outside one, `wins`: the
             share of comparisons won less one half.
-        without_verdict: prompts on which an outside watch model gave none; they are not in its mean.
+        without_verdict: answers on which an outside watch model gave none; they are not in its mean.
     """
 
     prompts: int
@@ -33,6 +33,54 @@ class Guarded:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AtTemperature:
+    """What the candidates of one temperature are worth; rewards are combined scores before the sigmoid.
+
+    Attributes:
+        best_by_n: as that of `SamplingFigures`, over the prompts that have a usable answer at every temperature.
+        median_by_n: the median of N answers, likewise averaged over the draws, over all prompts.
+        usable_share: of the samples, those that can be demonstrations.
+        over_greedy: what would be kept less the greedy answers, as that of `Guarded`.
+        without_verdict: as that of `Guarded`.
+        stands: whether what would be kept does not lose to the greedy answers by the watch model: the interval of the
+            difference is not all below 0.  None where nobody watches.
+    """
+
+    temperature: float
+    best_by_n: Mapping[str, Mapping[str, float]]
+    median_by_n: Mapping[str, float]
+    usable_share: float
+    over_greedy: Mapping[str, Mapping[str, float]]
+    without_verdict: int = 0
+    stands: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Swept:
+    """The temperatures that a version tried, and which it took.
+
+    Attributes:
+        prompts: that they were tried on.
+        samples: answers to each prompt at each temperature, K.
+        chosen: the temperature that the version draws at.
+        chosen_by: `watch`: its best of K is rewarded most of those that stand; `reward`: of all, since nobody watches;
+            `none`: no temperature stands, and the lowest was taken.
+        temperatures: in rising order.
+    """
+
+    prompts: int
+    samples: int
+    chosen: float
+    chosen_by: Literal["watch", "reward", "none"]
+    temperatures: tuple[AtTemperature, ...]
+
+    @staticmethod
+    def of(found: Mapping[str, Any]) -> Swept:
+        """As a file holds it."""
+        return Swept(**{**found, "temperatures": tuple(AtTemperature(**each) for each in found["temperatures"])})
+
+
+@dataclass(frozen=True, kw_only=True)
 class SamplingFigures:
     """What one version's sampling brought; rewards are combined scores before the sigmoid.
 
@@ -40,7 +88,8 @@ class SamplingFigures:
         prompts: answered.
         samples: answers of all prompts.
         mean_reward, median_reward: of all samples.
-        kept_reward: mean of the kept answer of each prompt: the best one, or with a guard the greedy one.
+        kept_reward: mean of the kept answers: of each prompt the best one (or the `top_n` best), or with a guard the
+            greedy one.
         max_reward_by_n: mean of the best usable one of the first N answers, by N; at K it is `kept_reward` where
             nothing guards.
         unusable_share: of the samples, those that cannot be demonstrations (cut, empty, with a marker).
@@ -53,6 +102,9 @@ class SamplingFigures:
         cut_share: of the samples, those cut at the limit.
         prompts_left_out: they leave no room for an answer.
         guard: None where no greedy answer was drawn.
+        sweep: None where one temperature was asked for.
+        pool_set_aside: answers that earlier versions kept to prompts that have changed since, or are no training
+            prompts any more.
     """
 
     version: int
@@ -70,11 +122,18 @@ class SamplingFigures:
     unusable_share: float = 0.0
     best_by_n: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     guard: Guarded | None = None
+    sweep: Swept | None = None
+    pool_set_aside: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """What `rejection.json` holds."""
-        found = {name: value for name, value in asdict(self).items() if name != "guard"}
-        return found if self.guard is None else {**found, "guard": self.guard.as_json()}
+        asked = {
+            "guard": self.guard.as_json() if self.guard is not None else None,
+            "sweep": asdict(self.sweep) if self.sweep is not None else None,
+            "pool_set_aside": self.pool_set_aside or None,
+        }
+        found = {name: value for name, value in asdict(self).items() if name not in asked}
+        return found | {name: value for name, value in asked.items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)

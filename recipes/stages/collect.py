@@ -132,9 +132,9 @@ def section(inputs: CollectInputs, folder: Path, name: str, result: Mapping[str,
     from alignment.annotate.report import section as collect_section
 
     found = collect_section(stage=name, result=result)
-    return dataclasses.replace(
-        found, folded=bool(inputs.later)
-    )  # one collection is shown, later ones to who opens them
+    if not inputs.later:
+        return found
+    return dataclasses.replace(found, title=f"{found.title}: {inputs.later}", folded=True)  # one is shown, others fold
 
 
 COLLECT = StageKind(

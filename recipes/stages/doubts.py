@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from alignment.train.settings import OptimizerSettings
+    from rl.settings import RejectionSettings
 
 Result = Mapping[str, Any]
 
@@ -83,6 +84,30 @@ def answer_doubts(tokens: Any, cut: Any, whose: str, key: str) -> Iterator[str]:
         yield (
             f"every answer of {whose} was cut at the limit: it has not learnt to end, or "
             f"{key}.sampling.max_new_tokens is too small"
+        )
+
+
+def temperature_doubts(settings: RejectionSettings, sweep: Any, *, watched: bool) -> Iterator[str]:
+    """Whether the temperature that a version draws at was chosen by more than the reward.
+
+    Args:
+        sweep: what the version found; None while it has not been looked for.
+        watched: whether there is a watch model.
+    """
+    if not settings.temperatures:
+        return
+    if not watched:
+        chosen = f", {sweep['chosen']:g}, was" if isinstance(sweep, Mapping) else " is"
+        yield (
+            f"the temperature of the candidates{chosen} chosen by reward alone: the hotter the draw, the more its best "
+            f"answers are those whose score errs, so that the reward may choose the worst; add reward.watch, or say "
+            f"one temperature, rlhf.rejection.sampling.temperature"
+        )
+    elif isinstance(sweep, Mapping) and sweep["chosen_by"] == "none":
+        yield (
+            f"at no temperature does what would be kept hold its own against the model's greedy answers by the watch "
+            f"model; the lowest, {sweep['chosen']:g}, was taken: try lower ones in rlhf.rejection.temperatures, or a "
+            f"higher rlhf.rejection.guard"
         )
 
 

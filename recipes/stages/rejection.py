@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignment.data.record_types import DIALOGUES
-from recipes.stages.doubts import answer_doubts, training_doubts
+from recipes.stages.doubts import answer_doubts, temperature_doubts, training_doubts
 from recipes.stages.kind import DataSet, Lens, Makes, Prepared, Processes, Reads, Size, StageKind
+from recipes.stages.larger import open_sampler, require_sampler_fit
 from recipes.stages.packed import packed_size
 from recipes.stages.replayed import Replay, data_of, reads_of
 from recipes.stages.rlhf_inputs import Judged
@@ -31,10 +32,10 @@ class RejectionInputs(Judged):
     Attributes:
         version: its number, from 1.
         judges: the reward models.
-        samples_from: the stage whose model draws the answers; None: the one that is trained.
+        samples_from: the stage whose model draws the answers, where no checkpoint does (`settings.samples_from`); None:
+            the one that is trained.
         earlier: rejection stages whose kept answers stay in the pool.
         new_judges: its reward models have judged for no version before: they are checked.
-        rescores: the pool was scored by other reward models, and is scored again.
         mixed_in: demonstrations that are mixed in, where a share is asked for.
         replay: documents that are mixed in, where some are asked for.
         pools: what the stages so far read, for the checks before the first version; no part of what the stage does.
@@ -49,7 +50,6 @@ class RejectionInputs(Judged):
     mixed_in: DataSettings | None = None
     replay: Replay | None = None
     new_judges: bool = False
-    rescores: bool = False
     pools: PromptPools | None = None
 
     settings_key = "rlhf.rejection"
@@ -87,16 +87,19 @@ def run(inputs: RejectionInputs, stage: StageContext) -> dict[str, Any]:
     if inputs.new_judges:
         inputs.judges.check(stage, inputs.pools)
     prompts = stage.load_campaigns(inputs.prompts.data())
-    start = stage.start()
+    sampler = start = stage.start()
+    if inputs.settings.samples_from is not None:
+        sampler = open_sampler(inputs.settings.samples_from, stage)
+    elif inputs.samples_from is not None:
+        sampler = stage.policy_of(inputs.samples_from)
     result = rejection_sample(
-        stage.policy_of(inputs.samples_from) if inputs.samples_from is not None else start,
+        sampler,
         prompts.train,
         inputs.judges.open(stage),
         inputs.settings,
         stage.session,
         version=inputs.version,
         earlier=[stage.folder_of(name) for name in inputs.earlier],
-        rescore=inputs.rescores,
         sft_dialogues=[dialogue for data in inputs.demonstrations() for dialogue in stage.read(data).train],
         start=start,
         documents=stage.replayed(inputs.replay),
@@ -110,8 +113,9 @@ def run(inputs: RejectionInputs, stage: StageContext) -> dict[str, Any]:
 
 
 def prepare(inputs: RejectionInputs, lens: Lens) -> tuple[Prepared, ...]:
-    """Prompts that leave room for an answer, as they are drawn; brought reward models are looked at."""
+    """Prompts that leave room for an answer, as they are drawn; brought models are looked at."""
     inputs.judges.require_fit(lens.tokenizer)
+    require_sampler_fit(inputs.settings.samples_from, lens.tokenizer)
     replayed = inputs.replay.prepare(lens, lens.within(inputs.settings.context_length)) if inputs.replay else ()
     return (*inputs.prompts.prepare(lens, inputs.settings.sampling), *replayed)
 
@@ -120,13 +124,17 @@ def size(inputs: RejectionInputs) -> Size:
     """Answers drawn, then steps and tokens."""
     settings = inputs.settings
     prompts = f"{settings.prompts_per_version:,}" if settings.prompts_per_version else "all"
-    return packed_size(settings, first=f"{prompts} prompts × {settings.samples_per_prompt} answers")
+    first = f"{prompts} prompts × {settings.samples_per_prompt} answers"
+    if settings.temperatures:
+        first += f", {settings.sweep_prompts:,} of them at each of {len(settings.temperatures)} temperatures before"
+    return packed_size(settings, first=first)
 
 
 def doubts(inputs: RejectionInputs, result: Mapping[str, Any]) -> tuple[str, ...]:
-    """Too few steps, or no answer that ends."""
+    """Too few steps, no answer that ends, or a temperature that nobody vouches for."""
     drawn = answer_doubts(result.get("mean_answer_tokens"), result.get("cut_share"), "the model", "rlhf.rejection")
-    return (*drawn, *training_doubts(inputs.settings.optimizer, result, "rlhf.rejection"))
+    tried = temperature_doubts(inputs.settings, result.get("sweep"), watched=inputs.judges.watch is not None)
+    return (*drawn, *tried, *training_doubts(inputs.settings.optimizer, result, "rlhf.rejection"))
 
 
 def section(inputs: RejectionInputs, folder: Path, name: str, result: Mapping[str, Any]) -> Section:

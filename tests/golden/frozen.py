@@ -17,7 +17,7 @@ from recipes.running.digests import Digests
 from recipes.running.fingerprint import PENDING, basis_of
 
 # every variable that a shipped recipe needs
-ENVIRONMENT = {"DATA": "data", "ALIGNMENT_DATA": "data"}
+ENVIRONMENT = {"DATA": "data", "ALIGNMENT_DATA": "data", "QUICKSTART": "quickstart"}
 
 
 def recipe(name: str) -> Recipe:

@@ -17,9 +17,10 @@ from alignment.records import Dialogue, Document, Source
 from alignment.text.chat import render_dialogue
 from alignment.train.session import Session
 from alignment.train.settings import ReplaySettings
+from rl.best_of_n import expected_best
 from rl.judges import RewardJudges
 from rl.kept import Kept, best_of, best_of_pool, demonstrable, kept_tree, read_kept
-from rl.rejection import choose_prompts, expected_best, rejection_sample
+from rl.rejection import choose_prompts, rejection_sample
 from rl.rollout import Rollout
 from rl.settings import CandidateSettings, RejectionSettings
 
