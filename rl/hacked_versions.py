@@ -5,13 +5,14 @@ Read from an evaluation's saved answers (Gao, Schulman & Hilton 2023, figure 1);
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from alignment.evaluate.judge_words import REWARD
-from alignment.evaluate.result import Comparison, Evaluation, ScoredAnswer
+from alignment.evaluate.result import Evaluation, ScoredAnswer
 from alignment.report.intervals import bootstrap_mean
 from alignment.report.table import Interval
 
@@ -48,53 +49,49 @@ def version_changes(evaluation: Evaluation, answers: Sequence[ScoredAnswer]) -> 
     """Every version against the one before it, campaign by campaign, from saved answers.
 
     Returns:
-        Nothing where the reward models' judgement or every independent one is missing; controls stand beside the versions and are left
-        out.
+        Nothing where the reward models' judgement or every independent one is missing; controls stand beside the
+        versions and are left out.
     """
     independent = {judge.name for judge in evaluation.judges if judge.independent}
-    by_campaign: dict[str, list[Comparison]] = {}
-    for entry in evaluation.comparisons:
-        by_campaign.setdefault(entry.campaign, []).append(entry)
     versions = [name for name in dict.fromkeys(answer.version for answer in answers) if name not in evaluation.controls]
     found = []
-    for campaign, entries in by_campaign.items():
-        own = next((entry for entry in entries if entry.judge == REWARD), None)
-        outside = next((entry for entry in entries if entry.judge in independent), None)
-        if own is None or outside is None:
-            continue
-        scores: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in versions}
-        for answer in answers:
-            pair = (answer.scores.get(own.figure), answer.scores.get(outside.figure))
-            if answer.campaign == campaign and answer.version in scores and None not in pair:
-                scores[answer.version][answer.prompt] = (float(pair[0] or 0.0), float(pair[1] or 0.0))
-        for before, version in zip(versions, versions[1:], strict=False):
-            found += _change(version, before, campaign, outside.judge, scores)
+    for campaign in dict.fromkeys(entry.campaign for entry in evaluation.comparisons):
+        judged = [entry for entry in evaluation.comparisons if entry.campaign == campaign]
+        own = next((entry for entry in judged if entry.judge == REWARD), None)
+        outside = next((entry for entry in judged if entry.judge in independent), None)
+        if own is not None and outside is not None:
+            asked = [answer for answer in answers if answer.campaign == campaign]
+            scores = {name: _scores(asked, name, own.figure, outside.figure) for name in versions}
+            for before, version in itertools.pairwise(versions):
+                shared = sorted(scores[version].keys() & scores[before].keys())
+                if shared:
+                    apart = np.array([np.subtract(scores[version][name], scores[before][name]) for name in shared])
+                    reward, judge = (bootstrap_mean(apart[:, column], _SEED) for column in (0, 1))
+                    found.append(
+                        VersionChange(
+                            version=version,
+                            before=before,
+                            campaign=campaign,
+                            judge=outside.judge,
+                            prompts=len(shared),
+                            reward=reward,
+                            outside=judge,
+                        )
+                    )
     return tuple(found)
 
 
-def _change(
-    version: str, before: str, campaign: str, judge: str, scores: Mapping[str, Mapping[str, tuple[float, float]]]
-) -> list[VersionChange]:
-    shared = sorted(scores[version].keys() & scores[before].keys())
-    if not shared:
-        return []
-    apart = np.array([scores[version][name] for name in shared]) - np.array([scores[before][name] for name in shared])
-    reward, outside = (bootstrap_mean(apart[:, column], _SEED) for column in (0, 1))
-    return [
-        VersionChange(
-            version=version,
-            before=before,
-            campaign=campaign,
-            judge=judge,
-            prompts=len(shared),
-            reward=reward,
-            outside=outside,
-        )
-    ]
+def _scores(answers: Sequence[ScoredAnswer], version: str, *figures: str) -> dict[str, tuple[float, ...]]:
+    """By prompt a version's figures, of the answers that have them all."""
+    return {
+        answer.prompt: tuple(answer.scores[figure] for figure in figures)
+        for answer in answers
+        if answer.version == version and all(figure in answer.scores for figure in figures)
+    }
 
 
 def hacked(evaluation: Evaluation, answers: Sequence[ScoredAnswer]) -> dict[str, list[str]]:
-    """`parted`, a sentence for each version whose reward rises while the independent judge's figure falls; or nothing."""
+    """`parted`, as `parted_sentences` says; nothing where no version parts."""
     told = parted_sentences(version_changes(evaluation, answers))
     return {"parted": told} if told else {}
 
@@ -104,8 +101,8 @@ def parted_sentences(changes: Sequence[VersionChange]) -> list[str]:
     return [
         f"from {one.before} to {one.version} the combined reward of {one.campaign} prompts rose by "
         f"{one.reward.value:.2f} while the {one.judge} judge's figure fell by {-one.outside.value:.3f} "
-        f"({one.prompts:,} prompts, both outside their 95 % intervals): a sign that the policy learnt to please the "
-        f"reward models"
+        f"({one.prompts:,} prompts, both outside their 95 % intervals): what the reward models reward there is not "
+        f"what that judge values"
         for one in changes
         if one.parts
     ]

@@ -19,7 +19,7 @@ STANDARD_ERRORS = 2.0  # a fall of so many is told: about a 95 % interval, as ev
 
 @dataclass(frozen=True, kw_only=True)
 class Parting:
-    """From here to the end the held-out reward is above what it was at the watch model's best, and the watch model below.
+    """From here to the end the held-out reward is above what it was at the watch model's best, the watch model below.
 
     Attributes:
         iteration: the first evaluation of which that is true.
@@ -97,7 +97,7 @@ def parting_sentence(found: Mapping[str, Any], *, compares: bool = False) -> str
     """
     watch = "the outside watch model's share of comparisons won" if compares else "the watch model's score"
     return (
-        f"reward and watch model part at iteration {found['iteration']:,}: since iteration {found['best']:,} the held-out "
-        f"reward rose by {found['reward']:.2f} while {watch} fell by {-found['watch']:.2f} (standard error "
+        f"reward and watch model part at iteration {found['iteration']:,}: since iteration {found['best']:,} the "
+        f"held-out reward rose by {found['reward']:.2f} while {watch} fell by {-found['watch']:.2f} (standard error "
         f"{found['error']:.2f}), a sign that the policy learnt to please the reward models"
     )

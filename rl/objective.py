@@ -82,9 +82,9 @@ def token_rewards(
 
         r_t = -beta k(a_t|s_t)  +  [t is last] R~_c,   k1 = log pi(a_t|s_t) - log pi_0(a_t|s_t)
 
-    The sum over an answer is R(g|p) = R~_c - beta * KL with that estimator (the paper does not name its own; ours is k1,
-    per token).  With k1 the policy gradient is that of the KL itself: the mean of k1 grad log pi.  With k3 it is that
-    less the gradient of KL(pi_0 || pi), since a reward's own gradient is never taken.
+    The sum over an answer is R(g|p) = R~_c - beta * KL with that estimator (the paper does not name its own; ours is
+    k1, per token).  With k1 the policy gradient is that of the KL itself: the mean of k1 grad log pi.  With k3 it is
+    that less the gradient of KL(pi_0 || pi), since a reward's own gradient is never taken.
 
     Args:
         score: [B] whitened combined rewards.
@@ -158,8 +158,8 @@ def clipped_value_loss(values: Tensor, old_values: Tensor, returns: Tensor, mask
 def kl_loss(log_probs: Tensor, old_log_probs: Tensor, reference_log_probs: Tensor, mask: Tensor) -> Tensor:
     """KL(pi || pi_0) as a term of the loss, summed over tokens that pi_old sampled: (pi / pi_old) k3.
 
-    k3 per token as in GRPO (Shao et al. 2024, eq. 4), weighted by the ratio as in DeepSeek-V3.2 (2025, eq. 7): without the
-    weight its gradient is the mean of (1 - r) grad log pi, that of KL(pi_0 || pi), and its optimum another one than
+    k3 per token as in GRPO (Shao et al. 2024, eq. 4), weighted by the ratio as in DeepSeek-V3.2 (2025, eq. 7).  Without
+    the weight its gradient is the mean of (1 - r) grad log pi, that of KL(pi_0 || pi), and its optimum another one than
     pi_0 exp(R / beta).
 
     Args:

@@ -196,8 +196,8 @@ class PpoSettings(CadenceSettings):
     missing_eos_penalty: float = setting(0.0, "taken from the whitened reward of answers cut at the limit (ours)", ge=0)
     length_penalty: LengthPenaltySettings | None = setting(
         None,
-        "taken from the whitened reward of answers over a length, because reward models tend to score length itself and "
-        "PPO then lengthens answers that say no more; null: length costs nothing",
+        "taken from the whitened reward of answers over a length, because reward models tend to score length itself "
+        "and PPO then lengthens answers that say no more; null: length costs nothing",
         added=True,
     )
     reward_scale: Literal["batch", "running"] = setting(
