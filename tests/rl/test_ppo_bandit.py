@@ -1,7 +1,7 @@
 """PPO on a bandit with a closed-form optimum: one prompt, answers of one token, a real policy whose softmax is exact.
 
 What PPO maximises, E[R] - beta KL(pi || pi_0), has the optimum pi proportional to pi_0 exp(R / beta) (Rafailov et
-al. 2023, eq. 4).  There every answer has the same reward less beta log(pi / pi_0), so that no advantage is left and the noise
+al. 2023, eq. 4).  There R - beta log(pi / pi_0) is the same of every answer, so that no advantage is left and the noise
 of sampling vanishes: the optimum is reached, not only hovered around.
 """
 
