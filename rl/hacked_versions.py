@@ -8,11 +8,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from alignment.evaluate.judge_words import REWARD
-from alignment.evaluate.result import Evaluation, ScoredAnswer
+from alignment.evaluate.result import Evaluation, ScoredAnswer, read_answers, read_evaluation
 from alignment.report.intervals import bootstrap_mean
 from alignment.report.table import Interval
 
@@ -90,9 +91,9 @@ def _scores(answers: Sequence[ScoredAnswer], version: str, *figures: str) -> dic
     }
 
 
-def hacked(evaluation: Evaluation, answers: Sequence[ScoredAnswer]) -> dict[str, list[str]]:
-    """`parted`, as `parted_sentences` says; nothing where no version parts."""
-    told = parted_sentences(version_changes(evaluation, answers))
+def hacked(folder: Path) -> dict[str, list[str]]:
+    """`parted` of a finished evaluation's folder, as `parted_sentences` says; nothing where no version parts."""
+    told = parted_sentences(version_changes(read_evaluation(folder), read_answers(folder)))
     return {"parted": told} if told else {}
 
 

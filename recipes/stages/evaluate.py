@@ -99,14 +99,10 @@ def run(inputs: EvaluateInputs, stage: StageContext) -> dict[str, Any]:
     evaluation = evaluate_versions(versions, prompts, judges, inputs.settings, stage.session, first=inputs.held_against)
     inputs.pairs.measure(inputs.judges, stage)
     measure_own(inputs, stage, versions, prompts, judges)
-    answers = read_answers(stage.session.folder)
-    found = improvements(evaluation, answers, inputs.compared)
+    found = improvements(evaluation, read_answers(stage.session.folder), inputs.compared)
     unjudged = "" if judges else f"{sum(map(len, prompts.values())):,} prompts answered; nobody judged"
-    return {
-        **evaluation.as_json(),
-        "headline": headline(found, inputs.compared) or unjudged,
-        **hacked(evaluation, answers),
-    }
+    parted = hacked(stage.session.folder)
+    return {**evaluation.as_json(), "headline": headline(found, inputs.compared) or unjudged, **parted}
 
 
 def opening(inputs: EvaluateInputs, folder: Path) -> Opening:
@@ -146,8 +142,8 @@ def section(inputs: EvaluateInputs, folder: Path, name: str, result: Mapping[str
     settings, words = inputs.settings, _words(inputs)
     found = evaluation_section(folder, num_examples=settings.num_examples, compared=inputs.compared, words=words)
     models = (*compared_models(folder / REWARD_MODELS_FILE), *versions_of_models(folder / VERSIONS_FILE))
-    own = own_answers(folder / OWN_ANSWERS_FILE, words)
-    return dataclasses.replace(found, details=(*found.details, *models, *own, *reward_against_judge(folder, words)))
+    own = (*own_answers(folder / OWN_ANSWERS_FILE, words), *reward_against_judge(folder, words))
+    return dataclasses.replace(found, details=(*found.details, *models, *own))
 
 
 EVALUATE = StageKind(

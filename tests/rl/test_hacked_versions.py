@@ -76,8 +76,9 @@ def test_each_version_is_held_against_the_one_before_it_prompt_by_prompt() -> No
     assert all(one.outside.high - one.outside.low < 0.05 for one in found)
 
 
-def test_where_reward_rises_and_gold_falls_a_sentence_says_so() -> None:
-    (told,) = hacked(*evaluated(HACKED))["parted"]
+def test_where_reward_rises_and_gold_falls_a_sentence_says_so(tmp_path: Path) -> None:
+    write_evaluation(tmp_path, *evaluated(HACKED))
+    (told,) = hacked(tmp_path)["parted"]
     assert told.startswith(
         "from rlhf-v1 to rlhf-v2 the combined reward of helpfulness prompts rose by 0.50 while the gold judge's figure "
         "fell by 0.200 (40 prompts"
@@ -89,8 +90,9 @@ def test_where_reward_rises_and_gold_falls_a_sentence_says_so() -> None:
     [(1.0, 0.7), (0.2, 0.4), (0.2, 0.7), (1.0, 0.599), (0.501, 0.4)],
     ids=["both rise", "both fall", "gold alone rises", "gold within its interval", "reward within its interval"],
 )
-def test_nothing_is_said_of_any_other_change(after: tuple[float, float]) -> None:
-    assert hacked(*evaluated(HACKED | {"rlhf-v2": after})) == {}
+def test_nothing_is_said_of_any_other_change(after: tuple[float, float], tmp_path: Path) -> None:
+    write_evaluation(tmp_path, *evaluated(HACKED | {"rlhf-v2": after}))
+    assert hacked(tmp_path) == {}
 
 
 def test_controls_stand_beside_the_versions() -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from pydantic import ValidationError
 from safetensors.torch import load_file
 
 import rl.ppo
@@ -25,7 +24,7 @@ from rl.experience import AnswerTokens
 from rl.judges import RewardJudges
 from rl.ppo import train_ppo
 from rl.roles import Roles
-from rl.settings import AdaptiveKlSettings, LengthPenaltySettings, RolloutSettings
+from rl.settings import AdaptiveKlSettings, LengthPenaltySettings
 from tests.rl.test_ppo import SETTINGS, both, fresh, metrics
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -139,16 +138,10 @@ def test_tokens_go_in_as_they_came_out(
     assert trained == drawn
 
 
-@pytest.mark.parametrize(("key", "value"), [("temperature", 0.0), ("top_p", 0.9), ("top_k", 5)])
-def test_another_distribution_than_the_policys_is_refused(key: str, value: float) -> None:
-    with pytest.raises(ValidationError, match=f"{key}\n.*samples from another one"):
-        RolloutSettings(**{key: value})
-
-
 def test_where_reward_and_watch_model_part_the_result_says_so(
     policy: Policy, judges: RewardJudges, session: Session, prompts: list[Dialogue]
 ) -> None:
-    """Both are told by the clock: from one held-out evaluation to the next the reward rises and the watch model falls."""
+    """Both go by the clock: with every evaluation the reward rises and the watch model falls."""
     evaluations = iter(range(1_000))
     asked = iter(range(1_000))
     rising = FunctionReward(lambda dialogues: [float(next(asked))] * len(dialogues))
@@ -160,3 +153,19 @@ def test_where_reward_and_watch_model_part_the_result_says_so(
     assert (found["parted"]["iteration"], found["parted"]["best"]) == (1, 0)
     assert found["held_out"][1]["watch_error"] == pytest.approx(0.0, abs=1e-9)  # every prompt fell alike
     assert "watch_error" not in found["held_out"][0]
+
+
+def test_the_best_ones_watch_scores_are_gone_on_with_after_a_stop(
+    tokenizer: Tokenizer, judges: RewardJudges, session: Session, prompts: list[Dialogue], tmp_path: Path
+) -> None:
+    by_length = FunctionReward(lambda dialogues: [float(len(one.turns[-1].content)) for one in dialogues])
+    watched = dataclasses.replace(judges, watch=by_length)
+    whole = train_ppo(fresh(tokenizer), watched, both(prompts), SETTINGS, session)
+    other = dataclasses.replace(session, folder=tmp_path / "interrupted")
+    other.stop.request(15)
+    with pytest.raises(Interrupted):
+        train_ppo(fresh(tokenizer), watched, both(prompts), SETTINGS, other)
+    other.stop.signal_number = None
+    resumed = train_ppo(fresh(tokenizer), watched, both(prompts), SETTINGS, other)
+    assert resumed.as_json() == whole.as_json()
+    assert all(entry.watch_error is not None for entry in whole.course[1:])
