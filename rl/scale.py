@@ -5,6 +5,7 @@ B answers of an iteration.  The paper whitens and does not say over what (Llama 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -35,7 +36,7 @@ class RewardScale:
         if self.over == "batch":
             return whiten(rewards)
         self._add(rewards.double())
-        spread = (self.squares / self.count + _EPS) ** 0.5
+        spread = math.sqrt(self.squares / self.count + _EPS)
         return ((rewards.double() - self.mean) / spread).to(rewards.dtype)
 
     def _add(self, rewards: Tensor) -> None:
