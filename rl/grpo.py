@@ -30,7 +30,7 @@ from rl.best import Best
 from rl.judges import RewardJudges
 from rl.ppo import PromptSplit, draw_prompts
 from rl.result import HeldOut
-from rl.rollout import Prompt, mean_scores, score_rollouts
+from rl.rollout import Prompt, mean_scores, score_rollouts, watched_by_prompt
 from rl.settings import GrpoSettings
 from rl.trl_training import (
     Figures,
@@ -310,4 +310,5 @@ def _held_out(
     except NonFiniteError as error:
         raise NonFiniteError(f"held-out {error.quantity}", step=done, value=error.value, rows=error.rows) from error
     reward = float(np.mean([rollout.combined[0] for rollout in rollouts]))
-    return HeldOut(iteration=done, reward=reward, **mean_scores(rollouts))
+    watch = watched_by_prompt(rollouts)
+    return HeldOut(iteration=done, reward=reward, watch_by_prompt=watch, **mean_scores(rollouts))

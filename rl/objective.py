@@ -8,9 +8,12 @@ at real tokens; what stands at masked places never changes a result.
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor
+
+KlEstimator = Literal["k1", "k3"]
 
 
 def combined_reward(helpfulness: Tensor, safety: Tensor, is_safety_prompt: Tensor, threshold: float = 0.15) -> Tensor:
@@ -49,13 +52,39 @@ def whiten(values: Tensor, mask: Tensor | None = None, eps: float = 1e-8) -> Ten
     return centred * torch.rsqrt(variance + eps)
 
 
-def token_rewards(score: Tensor, log_probs: Tensor, reference_log_probs: Tensor, mask: Tensor, beta: float) -> Tensor:
+def token_kl(log_probs: Tensor, reference_log_probs: Tensor, mask: Tensor, estimator: KlEstimator) -> Tensor:
+    """KL(pi || pi_0) at each token drawn from pi, in nats, by an estimator named as in Schulman 2020 ("Approximating KL
+    divergence"); r = pi_0 / pi at the token.
+
+        k1 = -log r,   k3 = (r - 1) - log r
+
+    Both have the KL as their mean.  k1 can be negative; k3 never is, and varies less while the two models are close.
+
+    Args:
+        log_probs, reference_log_probs: [B, N].
+
+    Returns:
+        [B, N], 0 at masked places.
+    """
+    difference = torch.where(mask, log_probs - reference_log_probs, torch.zeros_like(log_probs))  # -log r
+    return difference if estimator == "k1" else torch.exp(-difference) - 1.0 + difference
+
+
+def token_rewards(
+    score: Tensor,
+    log_probs: Tensor,
+    reference_log_probs: Tensor,
+    mask: Tensor,
+    beta: float,
+    estimator: KlEstimator = "k1",
+) -> Tensor:
     """Reward at each token: -beta * KL, plus the answer's score at its last token.
 
-        r_t = -beta (log pi(a_t|s_t) - log pi_0(a_t|s_t))  +  [t is last] R~_c
+        r_t = -beta k(a_t|s_t)  +  [t is last] R~_c,   k1 = log pi(a_t|s_t) - log pi_0(a_t|s_t)
 
-    The sum over an answer is R(g|p) = R~_c - beta * KL with the estimator log pi - log pi_0 (the paper
-    does not name its estimator; ours, per token).
+    The sum over an answer is R(g|p) = R~_c - beta * KL with that estimator (the paper does not name its own; ours is
+    k1, per token).  With k1 the policy gradient is that of the KL itself: the mean of k1 grad log pi.  With k3 it is
+    that less the gradient of KL(pi_0 || pi), since a reward's own gradient is never taken.
 
     Args:
         score: [B] whitened combined rewards.
@@ -65,7 +94,7 @@ def token_rewards(score: Tensor, log_probs: Tensor, reference_log_probs: Tensor,
         [B, N], 0 at masked places.
     """
     zeros = torch.zeros_like(log_probs)
-    rewards = torch.where(mask, -beta * (log_probs - reference_log_probs), zeros)
+    rewards = torch.where(mask, -beta * token_kl(log_probs, reference_log_probs, mask, estimator), zeros)
     has_tokens = mask.any(dim=1)
     last = (mask.long().cumsum(dim=1) == mask.sum(dim=1, keepdim=True)) & mask
     return rewards + torch.where(last & has_tokens[:, None], score[:, None].expand_as(rewards), zeros)
@@ -126,15 +155,24 @@ def clipped_value_loss(values: Tensor, old_values: Tensor, returns: Tensor, mask
     return 0.5 * torch.where(mask, error, zeros).sum()
 
 
-def kl_estimates(log_probs: Tensor, reference_log_probs: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean KL an answer, in nats: the plain estimator (can be negative) and the non-negative one, e^-d - 1 + d.
+def kl_loss(log_probs: Tensor, old_log_probs: Tensor, reference_log_probs: Tensor, mask: Tensor) -> Tensor:
+    """KL(pi || pi_0) as a term of the loss, summed over tokens that pi_old sampled: (pi / pi_old) k3.
 
-    d = log pi - log pi_0 on tokens drawn from pi.
+    k3 per token as in GRPO (Shao et al. 2024, eq. 4), weighted by the ratio as in DeepSeek-V3.2 (2025, eq. 7).  Without
+    the weight its gradient is the mean of (1 - r) grad log pi, that of KL(pi_0 || pi), and its optimum another one than
+    pi_0 exp(R / beta).
+
+    Args:
+        log_probs: [B, N] with gradient.
+        old_log_probs: [B, N] of the policy that sampled.
+        reference_log_probs: [B, N] of pi_0.
     """
-    difference = torch.where(mask, log_probs - reference_log_probs, torch.zeros_like(log_probs))
+    ratio = torch.exp(torch.where(mask, log_probs - old_log_probs, torch.zeros_like(log_probs)))
+    return (ratio * token_kl(log_probs, reference_log_probs, mask, "k3")).sum()
+
+
+def kl_estimates(log_probs: Tensor, reference_log_probs: Tensor, mask: Tensor) -> dict[KlEstimator, Tensor]:
+    """Mean KL an answer by each estimator, in nats."""
     answers = max(log_probs.shape[0], 1)
-    plain = difference.sum() / answers
-    positive = (
-        torch.where(mask, torch.exp(-difference) - 1.0 + difference, torch.zeros_like(difference)).sum() / answers
-    )
-    return plain, positive
+    named: tuple[KlEstimator, ...] = ("k1", "k3")
+    return {name: token_kl(log_probs, reference_log_probs, mask, name).sum() / answers for name in named}

@@ -3,7 +3,9 @@
 B answers of an iteration, N tokens of the longest one.
 
 Left open by the paper, ours here: the value function (the helpfulness reward model's body under a head of its own,
-trained alone in the first iterations), GAE, the per-token KL estimator, whitening over the batch.
+trained alone in the first iterations), GAE, the per-token KL estimator, whitening over the batch.  Offered beside the
+paper's: the KL in the loss, a coefficient that follows a target (`rl/kl.py`), a running scale of the rewards and a
+penalty on length (`rl/scale.py`).
 """
 
 from __future__ import annotations
@@ -31,12 +33,14 @@ from alignment.train.loop import Loop, finish
 from alignment.train.session import Session
 from rl.best import Best
 from rl.experience import AnswerTokens, Experience
-from rl.judges import RewardJudges
+from rl.judges import RewardJudges, is_safety_prompt
+from rl.kl import KlCoefficient
 from rl.objective import generalised_advantages, kl_estimates, token_rewards, whiten
 from rl.replay import open_replay
 from rl.result import HeldOut, PpoResult
 from rl.roles import Roles, open_roles
-from rl.rollout import Prompt, Rollout, mean_scores, score_rollouts
+from rl.rollout import Prompt, Rollout, mean_scores, score_rollouts, watched_by_prompt
+from rl.scale import RewardScale, penalties, was_cut
 from rl.settings import PpoSettings
 from rl.update import update
 from rl.value import answers_as_rows
@@ -83,8 +87,8 @@ def train_ppo(
     if not train or not test:
         raise DataError(f"PPO has {len(train)} fitting prompts and {len(test)} held-out ones; both are needed")
     replay = open_replay(documents, settings.replay, policy, seed=session.seed)
-    best = Best(policy.model)
-    saved = roles.saved() | {"best": best}
+    best, scale, beta = Best(policy.model), RewardScale(settings.reward_scale), KlCoefficient(settings)
+    saved = roles.saved() | {"best": best, "scale": scale, "beta": beta}
     alone, num_steps = settings.value_iterations, settings.value_iterations + settings.iterations
     with Loop(session, settings, num_steps=num_steps, unit="iterations", saved=saved) as loop:
         if loop.fresh:
@@ -93,25 +97,27 @@ def train_ppo(
             loop.end()
         for iteration in loop:
             # 1. prompts of this iteration, one answer each from the current policy;
-            # 2. both reward models: R_c piecewise, R~_c = whiten(logit R_c) over the batch
+            # 2. both reward models: R_c piecewise, R~_c = whiten(logit R_c) over the batch (or a running scale)
             asked = draw_prompts(train, settings.batch_size, seed=session.seed, iteration=iteration)
             rollouts = roll_out(roles, asked, judges, settings, session, loop)
             if rollouts:
                 raw = torch.tensor([rollout.combined[0] for rollout in rollouts], dtype=torch.float32)  # [B]
-                cut = torch.tensor([float(rollout.samples[0].finish_reason != "stop") for rollout in rollouts])
-                score = whiten(raw) - settings.missing_eos_penalty * cut
+                score = scale(raw) - penalties(rollouts, settings)
                 # 3. log pi, log pi_0, V at every answer token; r_t = -beta (log pi - log pi_0) + [last] R~_c; GAE
                 trees = [
                     answer_tree(r.prompt_ids, [r.samples[0].token_ids], row=str(r.prompt.source), trained=True)
                     for r in rollouts
                 ]
                 now = roles.per_token(trees)  # [B, N] each
-                rewards = token_rewards(score, now.log_probs, now.reference, now.mask, settings.kl_coefficient)
+                rewards = token_rewards(
+                    score, now.log_probs, now.reference, now.mask, beta.in_reward, settings.kl_estimator
+                )
                 advantages, returns = generalised_advantages(
                     rewards, now.values, now.mask, gamma=settings.gamma, gae_lambda=settings.gae_lambda
                 )
                 experience = Experience(trees=tuple(trees), tokens=now, advantages=advantages, returns=returns)
-                loop.log(figures_of(rollouts, raw, cut, experience))
+                figures = figures_of(rollouts, raw, experience)
+                loop.log(figures | beta.figures())
                 if settings.whiten_advantages:
                     experience = dataclasses.replace(experience, advantages=whiten(advantages, now.mask))
                 # 4. mini-batches: clipped policy and value loss, one gradient step of each; at first of V alone
@@ -120,9 +126,20 @@ def train_ppo(
                 for members in minibatches(len(rollouts), settings, seed=session.seed, iteration=iteration):
                     value_alone = iteration < alone
                     texts = None if value_alone else replay(iteration, len(updates))
-                    made = update(roles, experience, members, settings, loop, value_alone=value_alone, replay=texts)
+                    made = update(
+                        roles,
+                        experience,
+                        members,
+                        settings,
+                        loop,
+                        value_alone=value_alone,
+                        replay=texts,
+                        kl_weight=beta.in_loss,
+                    )
                     updates.append(made)
                 loop.log(mean_of([made for made in updates if made is not None]))
+                if iteration >= alone:
+                    beta.follow(figures["kl"], len(rollouts))
             # 5. greedy answers to held-out prompts; the best model so far is the result
             if loop.done > alone and loop.due(settings.evaluate_every):
                 best.offer(held_out(roles, judges, test, settings, session, loop))
@@ -197,32 +214,49 @@ def held_out(
     return HeldOut(
         iteration=loop.done,
         reward=float(np.mean([rollout.combined[0] for rollout in rollouts])),
+        watch_by_prompt=watched_by_prompt(rollouts),
         **mean_scores(rollouts),
     )
 
 
-def figures_of(rollouts: Sequence[Rollout], raw: Tensor, cut: Tensor, experience: Experience) -> dict[str, float]:
-    """An iteration's figures before its update.
+def figures_of(rollouts: Sequence[Rollout], raw: Tensor, experience: Experience) -> dict[str, float]:
+    """An iteration's figures before its update; `kl` is the estimator k1.
 
     Args:
         raw: [B] combined rewards before whitening.
-        cut: [B] 1 where the answer was cut at the limit.
         experience: with the advantages as they are before whitening.
     """
-    now, returns = experience.tokens, experience.returns
-    kl, positive_kl = kl_estimates(now.log_probs, now.reference, now.mask)
-    residual = torch.where(now.mask, returns - now.values, torch.zeros_like(now.values))
-    spread = returns[now.mask].var(correction=0).clamp_min(1e-8)
+    now = experience.tokens
+    kl = kl_estimates(now.log_probs, now.reference, now.mask)
     return {
         "reward": float(raw.mean()),
         **mean_scores(rollouts),
-        "kl": float(kl),
-        "kl_nonnegative": float(positive_kl),
+        "kl": float(kl["k1"]),
+        "kl_k3": float(kl["k3"]),
         "answer_tokens": float(now.mask.sum() / max(len(rollouts), 1)),
-        "cut_share": float(cut.mean()),
-        "explained_variance": float(1.0 - residual[now.mask].var(correction=0) / spread),
+        "cut_share": float(was_cut(rollouts).mean()),
+        "explained_variance": explained_variance(experience.returns, now.values, now.mask),
+        **explained_by_campaign(rollouts, experience),
         "entropy": -float(now.log_probs[now.mask].mean()),
         **sampler_gap(rollouts, now),
+    }
+
+
+def explained_variance(returns: Tensor, values: Tensor, mask: Tensor) -> float:
+    """1 - Var(returns - values) / Var(returns) over real tokens [B, N]: 1 is a perfect value function, 0 a constant."""
+    spread = returns[mask].var(correction=0).clamp_min(1e-8)
+    return float(1.0 - (returns - values)[mask].var(correction=0) / spread)
+
+
+def explained_by_campaign(rollouts: Sequence[Rollout], experience: Experience) -> dict[str, float]:
+    """The explained variance of each campaign's answers, whose rewards are other models'; none where there is one."""
+    tagged = torch.tensor([is_safety_prompt(rollout.prompt) for rollout in rollouts])
+    if tagged.all() or not tagged.any():
+        return {}
+    now = experience.tokens
+    return {
+        f"explained_variance_{campaign}": explained_variance(experience.returns[own], now.values[own], now.mask[own])
+        for campaign, own in (("helpfulness", ~tagged), ("safety", tagged))
     }
 
 

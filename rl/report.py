@@ -7,18 +7,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from alignment.evaluate.judge_words import REWARD
+from alignment.evaluate.judge_words import REWARD, JudgeWords
+from alignment.evaluate.result import read_answers, read_evaluation
 from alignment.report.figure import Figure, Series
-from alignment.report.page import Block, Facts, Section
+from alignment.report.page import Block, Facts, Paragraph, Section
 from alignment.report.table import Interval, Table
 from alignment.store.journal import read_journal
 from alignment.train.report import Curve, curves, figures
+from rl.hacked_versions import parted_sentences, version_changes
+from rl.hacking import parting_sentence
 from rl.sweep_report import sweep_figures, sweep_table
 
 _KL = (
     "Mean of log π − log π₀ over sampled tokens, summed per answer. The true KL is never below 0; its estimate from "
     "one batch can be, while the two models are still close."
 )
+_K3 = "Mean of (r−1) − log r with r = π₀/π over sampled tokens, summed per answer: never below 0."
 # drawn where they were logged
 _PPO_CURVES = (
     Curve(
@@ -32,12 +36,18 @@ _PPO_CURVES = (
     Curve(metric="explained_variance", label="explained variance of the returns"),
 )
 _PPO_DETAILS = (
+    Curve(metric="kl_k3", label="KL to the start by k3, nats per answer", note=_K3),
+    Curve(metric="kl_coefficient", label="beta, the weight of the KL"),
+    Curve(metric="explained_variance_helpfulness", label="explained variance, answers to helpfulness prompts"),
+    Curve(metric="explained_variance_safety", label="explained variance, answers to safety prompts"),
     Curve(metric="entropy", label="entropy of the policy, nats per token"),
+    Curve(metric="ratio_mean", label="mean ratio of the policy to the one that sampled"),
     Curve(metric="clip_fraction", label="share of tokens whose ratio is clipped"),
     Curve(metric="value_loss", label="value loss"),
     Curve(metric="policy_loss", label="policy loss"),
     Curve(metric="replay_loss", label="language loss on replayed documents, nats per token"),
     Curve(metric="answer_tokens", label="tokens per answer"),
+    Curve(metric="cut_share", label="share of answers cut at the limit"),
     Curve(
         metric="sampler_gap",
         label="log-probabilities, sampler less trainer",
@@ -147,6 +157,8 @@ def ppo_section(folder: Path, *, stage: str, result: Mapping[str, Any], compares
     """The section of a PPO stage; `compares`: an outside model watched, whose figures are comparisons won."""
     found = json.loads((folder / "ppo.json").read_text(encoding="utf-8"))
     rewards, counts = rewards_apart(found)
+    parted = found.get("parted")
+    told = [] if parted is None else [Paragraph(text=_sentence(parting_sentence(parted, compares=compares)))]
     details: list[Block] = [
         Facts(title="Figures", items=tuple(figures(counts))),
         Facts(title="Rewards", items=tuple(figures(rewards)), scored_by=REWARD),
@@ -161,7 +173,11 @@ def ppo_section(folder: Path, *, stage: str, result: Mapping[str, Any], compares
     return Section(
         id=stage,
         title=f"{stage.replace('rlhf-v', 'RLHF-V')}: PPO",
-        blocks=(held_out_figure(found["held_out"], compares=compares), *curves(folder, _PPO_CURVES)),
+        blocks=(
+            held_out_figure(found["held_out"], compares=compares, parted=parted),
+            *told,
+            *curves(folder, _PPO_CURVES),
+        ),
         details=tuple(details),
         summary=f"held-out reward {found['start_reward']:.2f} → {found['best_reward']:.2f}, greedy answers, after "
         f"{found['best_iteration']:,} of {found['iterations']:,} iterations",
@@ -169,9 +185,14 @@ def ppo_section(folder: Path, *, stage: str, result: Mapping[str, Any], compares
 
 
 def held_out_figure(
-    course: Sequence[Mapping[str, float]], *, unit: str = "iteration", compares: bool = False
+    course: Sequence[Mapping[str, float]],
+    *,
+    unit: str = "iteration",
+    compares: bool = False,
+    parted: Mapping[str, Any] | None = None,
 ) -> Figure:
-    """The scores of whichever reward models there are; `compares`: an outside model watched."""
+    """The scores of whichever reward models there are; `compares`: an outside model watched; where reward and watch
+    model `parted`, a line from the one to the other."""
     watch = "outside watch model, comparisons with the start won" if compares else "watch model"
     names = (("reward", "combined"), ("helpfulness", "helpfulness"), ("safety", "safety"), ("watch", watch))
     decided = (
@@ -184,6 +205,10 @@ def held_out_figure(
         if found:
             x = tuple(float(entry["iteration"]) for entry in found)
             series.append(Series(name=name, x=x, y=tuple(float(entry[key]) for entry in found)))
+    if parted is not None:
+        (here,) = (entry for entry in course if entry["iteration"] == parted["iteration"])
+        ends = (float(here["reward"]), float(here["watch"]))
+        series.append(Series(name="reward and watch model part", x=(here["iteration"],) * 2, y=ends))
     return Figure(
         title="held-out reward, greedy answers",
         kind="line",
@@ -203,3 +228,37 @@ def rewards_apart(found: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, A
     """What the reward models said, and what was counted."""
     rewards = {name: value for name, value in found.items() if name in _REWARDS}
     return rewards, {name: value for name, value in found.items() if name not in _REWARDS}
+
+
+def reward_against_judge(folder: Path, words: JudgeWords) -> tuple[Block, ...]:
+    """Version by version what the reward models say beside what a judge says that took no part in training.
+
+    Args:
+        folder: an evaluation's.
+
+    Returns:
+        Nothing where either judge is missing, or there are no two versions.
+    """
+    changes = version_changes(read_evaluation(folder), read_answers(folder))
+    if not changes:
+        return ()
+    rows = tuple(
+        (one.version, one.before, one.campaign, one.prompts, one.reward, one.outside, "yes" if one.parts else "no")
+        for one in changes
+    )
+    table = Table(
+        title="Reward against a judge that took no part in training, version by version",
+        columns=(
+            *("version", "after", "campaign", "prompts"),
+            *("combined reward", words.title(changes[0].judge), "the two part"),
+        ),
+        rows=rows,
+        note="Differences to the version before, paired by prompt, with 95 % intervals; the two part where the reward "
+        "rises and the judge's figure falls, both outside their intervals.",
+        scored_by=changes[0].judge,
+    )
+    return (table, *(Paragraph(text=_sentence(told)) for told in parted_sentences(changes)))
+
+
+def _sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."

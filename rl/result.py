@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from alignment.train.result import TrainingResult
+from rl.hacking import parting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +168,8 @@ class HeldOut:
         safety: None where there is no safety model.
         watch: None where there is no watch model.
         without_verdict: answers on which an outside watch model gave none; `watch` is the others' mean.
+        watch_error: standard error of `watch` less its best before, prompt by prompt; None at the first evaluation.
+        watch_by_prompt: what `watch` is the mean of, in the prompts' order; in no file.
     """
 
     iteration: int
@@ -175,12 +178,14 @@ class HeldOut:
     safety: float | None = None
     watch: float | None = None
     without_verdict: float = 0.0
+    watch_error: float | None = None
+    watch_by_prompt: tuple[float | None, ...] | None = field(default=None, repr=False, compare=False)
 
     def as_json(self) -> dict[str, Any]:
         """As a file holds it; without what there is no model for, but for the safety score."""
         found = asdict(self) | {"iteration": float(self.iteration)}
-        left_out = {name for name, none in (("watch", None), ("without_verdict", 0.0)) if found[name] == none}
-        return {name: value for name, value in found.items() if name not in left_out}
+        none = {"watch": None, "without_verdict": 0.0, "watch_error": None, "watch_by_prompt": found["watch_by_prompt"]}
+        return {name: value for name, value in found.items() if name not in none or value != none[name]}
 
     @property
     def decides(self) -> float:
@@ -226,6 +231,7 @@ class PpoResult(Course):
     def as_json(self) -> dict[str, Any]:
         """What `ppo.json` and `stage.json` hold."""
         skipped = {"skipped_updates": self.skipped} if self.skipped else {}
+        parted = parting([entry.as_json() for entry in self.course])
         return {
             "iterations": self.iterations,
             "held_out": [entry.as_json() for entry in self.course],
@@ -234,4 +240,5 @@ class PpoResult(Course):
             "best_iteration": self.best.iteration,
             "prompts_left_out": self.left_out,
             **skipped,
+            **({} if parted is None else {"parted": asdict(parted)}),
         }

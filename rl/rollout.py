@@ -102,3 +102,9 @@ def mean_scores(rollouts: Sequence[Rollout]) -> dict[str, float]:
         "watch": given,
     }
     return {**{name: float(np.mean(values)) for name, values in found.items() if values}, **missing}
+
+
+def watched_by_prompt(rollouts: Sequence[Rollout]) -> tuple[float | None, ...] | None:
+    """The watch model's score of each rollout's first answer; None where there is no watch model."""
+    scores = [rollout.watch[0] for rollout in rollouts if rollout.watch is not None]
+    return tuple(scores) if scores else None

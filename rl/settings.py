@@ -204,6 +204,24 @@ class PpoReplaySettings(ReplaySource):
     coefficient: float = setting(0.5, "weight of their language loss, a mean over tokens in nats", gt=0)
 
 
+class AdaptiveKlSettings(Settings):
+    """A KL coefficient that follows a target (Ziegler et al. 2019, 2.2, and the values of their code)."""
+
+    target: float = setting(6.0, "the KL to the start that is aimed at, in nats per answer (their code: 6)", gt=0)
+    horizon: int = setting(
+        10_000,
+        "answers in which beta changes by a factor of e^0.2 at most; larger is slower (their code: 10,000)",
+        ge=1,
+    )
+
+
+class LengthPenaltySettings(Settings):
+    """Taken from the reward of long answers: reward models tend to score length itself (Singhal et al. 2023)."""
+
+    per_token: float = setting(0.01, "taken for each token beyond, on the whitened reward's scale", gt=0)
+    over: int = setting(..., "tokens of an answer, its end token included, that cost nothing", ge=0)
+
+
 class PpoSettings(CadenceSettings):
     """PPO (Llama 2 paper, 3.2.3): batch 512, mini-batch 64, clip 0.2, beta 0.01, constant lr 1e-6."""
 
@@ -216,6 +234,21 @@ class PpoSettings(CadenceSettings):
     epochs: int = setting(1, "passes over an iteration's answers", ge=1)
     clip: float = setting(0.2, "the ratio is clipped to [1-clip, 1+clip]", gt=0, lt=1)
     kl_coefficient: float = setting(0.01, "beta: weight of the KL to the model at the start of PPO", ge=0)
+    kl_estimator: Literal["k1", "k3"] = setting(
+        "k1",
+        "the per-token KL in the reward; k1: log ratio, whose policy gradient is the KL's own; k3: (r-1)-log r with "
+        "r = start / policy, never below 0, whose gradient as a reward is not the KL's (in the loss it is always k3)",
+        added=True,
+    )
+    kl_in: Literal["reward", "loss"] = setting(
+        "reward",
+        "where the KL counts; reward: token by token, through advantages; loss: beside the policy's loss, k3 per token "
+        "as in GRPO, weighted by the ratio so that its gradient is that of the same KL",
+        added=True,
+    )
+    adaptive_kl: AdaptiveKlSettings | None = setting(
+        None, "beta, from kl_coefficient on, follows a target KL; null: it stays as it is", added=True
+    )
     value_clip: float = setting(0.2, "value predictions move at most this far from the rollout's; 0: no clip", ge=0)
     value_weight: float = setting(0.1, "weight of the value loss", ge=0)
     value_learning_rate: float | None = setting(None, "learning rate of the value function; none: the policy's", gt=0)
@@ -223,6 +256,18 @@ class PpoSettings(CadenceSettings):
     gae_lambda: float = setting(0.95, "lambda of generalised advantage estimation (ours)", ge=0, le=1)
     whiten_advantages: bool = setting(True, "standardise advantages over the batch (ours)")
     missing_eos_penalty: float = setting(0.0, "taken from the whitened reward of answers cut at the limit (ours)", ge=0)
+    length_penalty: LengthPenaltySettings | None = setting(
+        None,
+        "taken from the whitened reward of answers over a length, because reward models tend to score length itself "
+        "and PPO then lengthens answers that say no more; null: length costs nothing",
+        added=True,
+    )
+    reward_scale: Literal["batch", "running"] = setting(
+        "batch",
+        "over which rewards they are standardised; batch: the iteration's, as the paper is read; running: all of this "
+        "training so far, so that a small batch's own spread is not taken for the scale",
+        added=True,
+    )
     sampling: RolloutSettings = setting(RolloutSettings(), "how rollouts are drawn")
     replay: PpoReplaySettings | None = setting(
         None, "language loss on pretraining documents beside the policy's; none: no document", added=True
@@ -255,6 +300,22 @@ class PpoSettings(CadenceSettings):
             raise ValueError(
                 f"minibatch_size {self.minibatch_size} does not divide batch_size {self.batch_size}; a divisor of the "
                 f"batch is needed"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_coefficient_that_can_adapt(self) -> PpoSettings:
+        if self.adaptive_kl is not None and self.kl_coefficient == 0:
+            raise ValueError("adaptive_kl multiplies kl_coefficient, which is 0 and stays 0; say where it starts")
+        return self
+
+    @model_validator(mode="after")
+    def _a_length_that_answers_reach(self) -> PpoSettings:
+        longest = self.sampling.max_new_tokens
+        if self.length_penalty is not None and self.length_penalty.over >= longest:
+            raise ValueError(
+                f"length_penalty.over {self.length_penalty.over} is never reached: answers end after "
+                f"sampling.max_new_tokens, {longest}; a smaller length is needed"
             )
         return self
 

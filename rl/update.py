@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from alignment.train.language_model import language_loss
 from alignment.train.loop import Loop
 from rl.experience import Experience, answer_batches
-from rl.objective import clipped_policy_loss, clipped_value_loss
+from rl.objective import clipped_policy_loss, clipped_value_loss, kl_loss
 from rl.replay import ReplayBatch
 from rl.roles import Roles
 from rl.settings import PpoSettings
@@ -28,6 +28,7 @@ def update(
     *,
     value_alone: bool = False,
     replay: ReplayBatch | None = None,
+    kl_weight: float = 0.0,
 ) -> dict[str, float] | None:
     """One gradient step of policy and value function on a mini-batch; None if it was skipped, by both alike.
 
@@ -38,6 +39,7 @@ def update(
         members: places of the mini-batch's answers in the experience.
         value_alone: the policy stays as it is, and nothing of it is computed.
         replay: documents of this step; none while the value function is trained alone.
+        kl_weight: beta, where the KL is a term of the policy's loss; `kl_loss` is its mean a token, before the weight.
 
     Raises:
         NonFiniteError: a ratio, loss or gradient is not finite and no skip is left.
@@ -47,12 +49,13 @@ def update(
     sums = {"value_loss": 0.0}
     if not value_alone:
         learners = {"policy": (roles.policy.model, roles.policy_optimizer), **learners}
-        sums = {"policy_loss": 0.0, "value_loss": 0.0, "clip_fraction": 0.0, "ratio_max": 0.0}
+        sums = {"policy_loss": 0.0, "value_loss": 0.0, "clip_fraction": 0.0, "ratio_mean": 0.0, "ratio_max": 0.0}
+        sums |= {"kl_loss": 0.0} if kl_weight else {}
     tokens = max(int(now.mask[list(members)].sum()), 1)
     for batch in answer_batches(experience.trees, members):
         forest, at, counts = batch.forest.to(device), list(batch.members), list(batch.counts)
-        had = (now.log_probs, now.values, experience.advantages, experience.returns, now.mask)
-        old, values, advantages, returns, mask = (x[at, : max(counts)].to(device) for x in had)
+        had = (now.log_probs, now.reference, now.values, experience.advantages, experience.returns, now.mask)
+        old, reference, values, advantages, returns, mask = (x[at, : max(counts)].to(device) for x in had)
         with roles.compute.autocast():
             flat = None if value_alone else roles.log_probs(roles.policy.model, forest)
             predicted = roles.value(forest)
@@ -70,8 +73,13 @@ def update(
                 return None
             sums["policy_loss"] += float(policy_loss.detach()) / tokens
             sums["clip_fraction"] += float(clipped) / tokens
+            sums["ratio_mean"] += float(ratio.detach()[mask].sum()) / tokens
             sums["ratio_max"] = max(sums["ratio_max"], float(ratio.detach().max()))
             loss = policy_loss + loss
+            if kl_weight:
+                term = kl_loss(new, old, reference, mask)
+                sums["kl_loss"] += float(term.detach()) / tokens
+                loss = loss + kl_weight * term
         (loss / tokens).backward()
     if replay is not None:
         sums["replay_loss"] = _replay(roles, replay)

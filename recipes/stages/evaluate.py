@@ -92,6 +92,7 @@ def run(inputs: EvaluateInputs, stage: StageContext) -> dict[str, Any]:
     from alignment.evaluate.versions import evaluate_versions
     from recipes.stages.asked import asked_prompts, asked_versions, judges_of
     from recipes.stages.own_answers import measure_own
+    from rl.hacked_versions import hacked
 
     versions, prompts = asked_versions(inputs, stage), asked_prompts(inputs, stage)
     judges = judges_of(inputs, stage, prompts)
@@ -100,7 +101,8 @@ def run(inputs: EvaluateInputs, stage: StageContext) -> dict[str, Any]:
     measure_own(inputs, stage, versions, prompts, judges)
     found = improvements(evaluation, read_answers(stage.session.folder), inputs.compared)
     unjudged = "" if judges else f"{sum(map(len, prompts.values())):,} prompts answered; nobody judged"
-    return {**evaluation.as_json(), "headline": headline(found, inputs.compared) or unjudged}
+    parted = hacked(stage.session.folder)
+    return {**evaluation.as_json(), "headline": headline(found, inputs.compared) or unjudged, **parted}
 
 
 def opening(inputs: EvaluateInputs, folder: Path) -> Opening:
@@ -126,8 +128,8 @@ def figures(folder: Path) -> dict[str, float]:
 
 
 def doubts(inputs: EvaluateInputs, result: Mapping[str, Any]) -> tuple[str, ...]:
-    """Versions whose answers are all empty or cut."""
-    return tuple(evaluation_doubts(result, "evaluate"))
+    """Versions whose answers are all empty or cut, and those whose reward rose while the independent judge's fell."""
+    return (*evaluation_doubts(result, "evaluate"), *result.get("parted", ()))
 
 
 def section(inputs: EvaluateInputs, folder: Path, name: str, result: Mapping[str, Any]) -> Section:
@@ -135,11 +137,12 @@ def section(inputs: EvaluateInputs, folder: Path, name: str, result: Mapping[str
     from alignment.evaluate.report import section as evaluation_section
     from reward.measure.own_report import own_answers
     from reward.report import compared_models, versions_of_models
+    from rl.report import reward_against_judge
 
     settings, words = inputs.settings, _words(inputs)
     found = evaluation_section(folder, num_examples=settings.num_examples, compared=inputs.compared, words=words)
     models = (*compared_models(folder / REWARD_MODELS_FILE), *versions_of_models(folder / VERSIONS_FILE))
-    own = own_answers(folder / OWN_ANSWERS_FILE, words)
+    own = (*own_answers(folder / OWN_ANSWERS_FILE, words), *reward_against_judge(folder, words))
     return dataclasses.replace(found, details=(*found.details, *models, *own))
 
 

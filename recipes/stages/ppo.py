@@ -72,10 +72,17 @@ def size(inputs: PpoInputs) -> Size:
 
 
 def doubts(inputs: PpoInputs, result: Mapping[str, Any]) -> tuple[str, ...]:
-    """Whether no iteration was better than the start."""
-    if result.get("best_iteration") != 0:
-        return ()
-    return ("no iteration was better on held-out prompts than the start: the result is the model that it started from",)
+    """Whether no iteration was better than the start, and where reward and watch model part."""
+    from rl.hacking import parting_sentence
+
+    told = []
+    if result.get("best_iteration") == 0:
+        told.append(
+            "no iteration was better on held-out prompts than the start: the result is the model that it started from"
+        )
+    if result.get("parted"):
+        told.append(parting_sentence(result["parted"], compares=inputs.judges.outside_watch is not None))
+    return tuple(told)
 
 
 def section(inputs: PpoInputs, folder: Path, name: str, result: Mapping[str, Any]) -> Section:

@@ -86,6 +86,8 @@ VALUES += [{}, {"x": "user"}, {"x": "x"}, [SOURCE], {"train": [SOURCE]}, {"data"
 # replayed documents, a mixture, collected preferences, a control, a campaign, a temperature, a small share
 VALUES += [{"source": [SOURCE], "share": 0.5}, {"source": [SOURCE], "documents": 2, "coefficient": 0.5}]
 VALUES += [{"sources": [SOURCE], "share": 0.5}, {"prompts": {"train": [SOURCE]}, "annotator": {"model": "judge"}}]
+# a target of the KL, a length that costs nothing, a KL estimator, where the KL counts, a scale of rewards
+VALUES += [{"target": 3.0, "horizon": 500}, {"over": 2}, "k3", "loss", "running"]
 VALUES += [["steps"], ["grpo"], "helpfulness", "safety", "watch", "pretrain", [0.5, 0.9], 0.05]
 ONE_VALUE = {"rlhf.ppo.sampling.top_p", "rlhf.ppo.sampling.top_k"}  # PPO samples the whole distribution or is refused
 START_FROM = ("rlhf", "rejection", "start_from")  # `sft` is refused where Ghost Attention comes before a version

@@ -73,6 +73,18 @@ def test_ppo_says_where_no_iteration_was_better_than_the_start(recipe: Recipe) -
     assert doubts(recipe, "rlhf-v3", {"best_iteration": 3}) == ()
 
 
+def test_ppo_says_where_reward_and_watch_model_part(recipe: Recipe) -> None:
+    parted = {"iteration": 40, "best": 10, "reward": 0.3, "watch": -0.25, "error": 0.1}
+    (told,) = doubts(recipe, "rlhf-v3", {"best_iteration": 10, "parted": parted})
+    assert told.startswith("reward and watch model part at iteration 40")
+
+
+def test_the_evaluation_says_which_versions_are_rewarded_more_and_judged_worse(recipe: Recipe) -> None:
+    assert doubts(recipe, "evaluate", {"versions": [], "parted": ["from rlhf-v1 to rlhf-v2 …"]}) == (
+        "from rlhf-v1 to rlhf-v2 …",
+    )
+
+
 class Told(Quiet):
     """Remembers the lines."""
 

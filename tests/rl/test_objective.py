@@ -9,11 +9,14 @@ import torch
 from torch import Tensor
 
 from rl.objective import (
+    KlEstimator,
     clipped_policy_loss,
     clipped_value_loss,
     combined_reward,
     generalised_advantages,
     kl_estimates,
+    kl_loss,
+    token_kl,
     token_rewards,
     whiten,
 )
@@ -69,6 +72,42 @@ def test_every_token_pays_its_kl_and_the_last_one_gets_the_score() -> None:
     rewards = token_rewards(torch.tensor([10.0, -4.0]), log_probs, reference, mask, beta=0.1)
     assert rewards[0].tolist() == pytest.approx([-0.05, 10.0 + 0.1, 0.0])
     assert rewards[1].tolist() == pytest.approx([0.0, 0.0, -4.0 - 0.1])
+
+
+def test_by_k3_every_token_pays_at_least_nothing() -> None:
+    """r = pi_0 / pi is e^-0.5 and e: (r - 1) - log r is 0.1065 and 0.7183."""
+    mask = torch.tensor([[True, True, False]])
+    log_probs, reference = row(-1.0, -2.0, math.nan), row(-1.5, -1.0, math.nan)
+    rewards = token_rewards(torch.tensor([10.0]), log_probs, reference, mask, 0.1, "k3")
+    costs = [math.exp(-0.5) - 1.0 + 0.5, math.e - 1.0 - 1.0]
+    assert rewards[0].tolist() == pytest.approx([-0.1 * costs[0], 10.0 - 0.1 * costs[1], 0.0])
+
+
+@pytest.mark.parametrize("estimator", ["k1", "k3"])
+def test_either_estimator_has_the_kl_as_its_mean_over_the_policys_tokens(estimator: KlEstimator) -> None:
+    policy, start = torch.tensor([0.5, 0.3, 0.2]).double(), torch.tensor([0.2, 0.2, 0.6]).double()
+    found = token_kl(policy.log()[None], start.log()[None], ON, estimator)
+    assert float((policy * found).sum()) == pytest.approx(float((policy * (policy / start).log()).sum()))
+
+
+def test_the_kl_as_a_loss_has_the_kls_own_gradient_and_not_that_of_the_other_direction() -> None:
+    """One token of three, drawn in the shares 5 : 3 : 2 of the policy that sampled."""
+    start = torch.tensor([0.2, 0.2, 0.6], dtype=torch.float64).log()
+    logits = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64).log().requires_grad_()
+    drawn = torch.tensor([0, 0, 0, 0, 0, 1, 1, 1, 2, 2])
+    now = logits.log_softmax(dim=0)
+    mask = torch.ones(10, 1, dtype=torch.bool)
+    loss = kl_loss(now[drawn][:, None], now.detach()[drawn][:, None], start[drawn][:, None], mask)
+    (exact,) = torch.autograd.grad((now.exp() * (now - start)).sum(), logits, retain_graph=True)
+    (found,) = torch.autograd.grad(loss / 10, logits)
+    torch.testing.assert_close(found, exact)
+
+
+def test_the_kl_as_a_loss_is_a_sum_over_real_tokens_of_the_ratio_times_k3() -> None:
+    mask = torch.tensor([[True, True, False]])
+    new, old, start = row(-1.0, -2.0, math.nan), row(-1.2, -2.0, math.nan), row(-1.5, -1.0, math.nan)
+    costs = [math.exp(0.2) * (math.exp(-0.5) - 1.0 + 0.5), math.e - 2.0]
+    assert kl_loss(new, old, start, mask).item() == pytest.approx(sum(costs))
 
 
 def test_an_empty_answer_gets_no_reward() -> None:
@@ -171,20 +210,20 @@ def test_both_kl_estimates_by_hand() -> None:
     mask = torch.tensor([[True, True], [True, False]])
     log_probs = torch.tensor([[-1.0, -3.0], [-0.5, math.nan]], dtype=torch.float64)
     reference = torch.tensor([[-2.0, -1.0], [-1.0, math.nan]], dtype=torch.float64)
-    plain, positive = kl_estimates(log_probs, reference, mask)
-    assert plain.item() == pytest.approx((1.0 - 2.0 + 0.5) / 2)
+    found = kl_estimates(log_probs, reference, mask)
+    assert found["k1"].item() == pytest.approx((1.0 - 2.0 + 0.5) / 2)
     terms = [math.exp(-d) - 1.0 + d for d in (1.0, -2.0, 0.5)]
-    assert positive.item() == pytest.approx(sum(terms) / 2)
+    assert found["k3"].item() == pytest.approx(sum(terms) / 2)
 
 
 def test_the_nonnegative_kl_is_never_below_zero_and_both_are_zero_for_equal_policies() -> None:
     generator = torch.Generator().manual_seed(0)
     one, two = (torch.randn(4, 5, generator=generator) for _ in range(2))
     mask = torch.ones(4, 5, dtype=torch.bool)
-    plain, positive = kl_estimates(one, two, mask)
-    assert positive.item() > 0.0
-    assert plain.item() == pytest.approx((one - two).sum().item() / 4, rel=1e-5)
-    assert [float(x) for x in kl_estimates(one, one, mask)] == [0.0, 0.0]
+    found = kl_estimates(one, two, mask)
+    assert found["k3"].item() > 0.0
+    assert found["k1"].item() == pytest.approx((one - two).sum().item() / 4, rel=1e-5)
+    assert [float(x) for x in kl_estimates(one, one, mask).values()] == [0.0, 0.0]
 
 
 def test_poison_in_masked_places_changes_neither_value_nor_gradient() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from alignment.report.blocks import Facts, Section
+from alignment.report.blocks import Facts, Paragraph, Section
 from alignment.report.series import Figure
 from alignment.store.journal import Journal
 from rl.report import ppo_section, rejection_section
@@ -74,13 +74,41 @@ METRICS = {
 }
 
 
-def ppo(folder: Path, course: list[dict[str, Any]], metrics: dict[str, float]) -> Section:
+def ppo(folder: Path, course: list[dict[str, Any]], metrics: dict[str, float], **more: Any) -> Section:
     found = {"iterations": 2, "held_out": course, "start_reward": 0.1, "best_reward": 0.9, "best_iteration": 1}
+    found |= more
     (folder / "ppo.json").write_text(json.dumps(found))
     with Journal(folder / "metrics.jsonl") as journal:
         for step in (1, 2):
             journal.append({"step": step, **metrics})
     return ppo_section(folder, stage="rlhf-v5", result={})
+
+
+PARTED = {"iteration": 2, "best": 1, "reward": 0.5, "watch": -0.25, "error": 0.1}
+WATCHED = [
+    {"iteration": float(i), "reward": reward, "helpfulness": reward, "watch": watch}
+    for i, (reward, watch) in enumerate([(0.1, 0.2), (0.4, 0.5), (0.9, 0.25)])
+]
+
+
+def test_where_reward_and_watch_model_part_is_marked_in_the_figure_and_said_in_a_sentence(tmp_path: Path) -> None:
+    found = ppo(tmp_path, WATCHED, METRICS, parted=PARTED)
+    figure, told = found.blocks[:2]
+    assert isinstance(figure, Figure)
+    assert isinstance(told, Paragraph)
+    mark = figure.series[-1]
+    assert (mark.name, mark.x, mark.y) == ("reward and watch model part", (2.0, 2.0), (0.9, 0.25))
+    assert told.text.startswith(
+        "Reward and watch model part at iteration 2: since iteration 1 the held-out reward rose"
+    )
+
+
+def test_where_they_do_not_part_nothing_is_marked(tmp_path: Path) -> None:
+    found = ppo(tmp_path, WATCHED, METRICS)
+    figure = found.blocks[0]
+    assert isinstance(figure, Figure)
+    assert [series.name for series in figure.series] == ["combined", "helpfulness", "watch model"]
+    assert not any(isinstance(block, Paragraph) for block in found.blocks)
 
 
 def drawn_in(found: Section) -> dict[str, Figure]:
