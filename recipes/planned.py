@@ -32,7 +32,10 @@ def descendants(stages: tuple[PlannedStage, ...], names: set[str]) -> tuple[str,
 
 
 def find_stages(stages: tuple[PlannedStage, ...], name: str) -> tuple[str, ...]:
-    """The stages that a name or a kind means ("rlhf-v2"; "reward": both reward models).
+    """The stages that a name or a kind means ("rlhf-v2"; "reward": the first version's reward models).
+
+    Of what later versions do anew (collections, reward models) a kind means the first version's alone, so that
+    `align reward` runs no RLHF; the others go by their names.
 
     Raises:
         UsageError: there is none; names the nearest.
@@ -40,7 +43,7 @@ def find_stages(stages: tuple[PlannedStage, ...], name: str) -> tuple[str, ...]:
     names = [stage.name for stage in stages]
     if name in names:
         return (name,)
-    of_kind = tuple(stage.name for stage in stages if stage.kind.name == name)
+    of_kind = tuple(stage.name for stage in stages if stage.kind.name == name and not stage.inputs.anew)
     if of_kind:
         return of_kind
     if name in STAGES:

@@ -47,6 +47,11 @@ class CollectInputs(FromPolicy):
         """The section."""
         return {**super().reads(), "collect": self.settings, **({"later": self.later} if self.later else {})}
 
+    @property
+    def anew(self) -> bool:
+        """Whether it is a later version's."""
+        return bool(self.later)
+
     def data(self) -> tuple[DataSet[Any], ...]:
         """The prompts by campaign."""
         return self.prompts.data()

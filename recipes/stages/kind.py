@@ -95,6 +95,11 @@ class StageInputs:
         """The data sets that it reads."""
         return ()
 
+    @property
+    def anew(self) -> bool:
+        """Whether the stage does for a later version of RLHF what one of its kind did for the first."""
+        return False
+
     def code(self) -> Mapping[str, str]:
         """Functions of the user's that it runs: the recipe's dotted key -> module:name."""
         return {}

@@ -50,6 +50,11 @@ class RewardInputs(FromPolicy):
         later = {"comparisons": self.comparisons, "continues": self.continues} if self.version > 1 else {}
         return {**super().reads(), f"reward.{self.role}": self.settings, **later}
 
+    @property
+    def anew(self) -> bool:
+        """Whether it is a later version's."""
+        return self.version > 1
+
     def data(self) -> tuple[DataSet[Preference | LabelledAnswer]]:
         """The comparisons."""
         return (DataSet(key=f"reward.{self.role}", settings=self.comparisons, records=PREFERENCES),)

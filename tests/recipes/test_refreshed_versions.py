@@ -11,6 +11,7 @@ from alignment.errors import RecipeError
 from recipes.accumulated import accumulated
 from recipes.load import load_recipe
 from recipes.plan import stages_of
+from recipes.planned import find_stages
 from recipes.stages.collect import CollectInputs
 from recipes.stages.evaluate import EvaluateInputs
 from recipes.stages.kind import PlannedStage
@@ -205,3 +206,10 @@ def test_a_models_own_answers_are_scored_by_the_models_that_learnt_from_them(col
         "rlhf-v2": "reward-helpfulness-v3",
         "rlhf-v3-rejection": "reward-helpfulness-v3-ppo",
     }
+
+
+def test_a_kind_means_the_first_versions_stages_and_the_others_go_by_name(collecting: Path) -> None:
+    stages = stages_of(load_recipe(collecting, FRESH))
+    assert find_stages(stages, "reward") == ("reward-helpfulness", "reward-safety")
+    assert find_stages(stages, "collect") == ("collect",)
+    assert find_stages(stages, "reward-helpfulness-v3") == ("reward-helpfulness-v3",)
