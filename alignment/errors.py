@@ -189,6 +189,15 @@ def _rebuild_interrupted(signal_number: int, step: int | None) -> Interrupted:
     return Interrupted(signal_number, step=step)
 
 
+class Waiting(AlignmentError):
+    """A stage waits for people; what it did is saved, and the same command goes on once they have done their part.
+
+    It ends a command as a stop does (`Interrupted`): nothing is wrong.
+    """
+
+    exit_code = 130
+
+
 class MissingExtra(AlignmentError, ImportError):
     """An optional package is needed; names the extra that installs it."""
 
