@@ -23,7 +23,8 @@ def _which(value: Any) -> str:
 
 
 AnnotatorChoice = Annotated[
-    Annotated[Literal["world", "people"], Tag(WORLD)] | Annotated[EndpointSettings, Tag("endpoint")], Discriminator(_which)
+    Annotated[Literal["world", "people"], Tag(WORLD)] | Annotated[EndpointSettings, Tag("endpoint")],
+    Discriminator(_which),
 ]
 
 

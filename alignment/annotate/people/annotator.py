@@ -52,10 +52,7 @@ class PeopleAnnotator:
         """
         folder, scope = self._session.folder, self._session.fingerprint
         twice = {question.key for question in again}
-        items = {
-            question.key: item_of(question, scope, twice=question.key in twice)
-            for question in questions
-        }
+        items = {question.key: item_of(question, scope, twice=question.key in twice) for question in questions}
         write_items(folder / ITEMS_FILE, items.values())
         verdicts = read_verdicts(folder, items.values())
         self._said = {key: _ordered(item.id, verdicts) for key, item in items.items()}

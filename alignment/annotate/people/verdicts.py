@@ -169,6 +169,4 @@ def _understood(records: Sequence[Mapping[str, Any]], path: Path, items: Mapping
 
 def verdict_of(name: str, preferred: Any, grade: Any, first_safe: Any, second_safe: Any) -> Verdict:
     """A verdict of values that `fault_of` has seen."""
-    return Verdict(
-        annotator=name, preferred=preferred, grade=grade, first_safe=first_safe, second_safe=second_safe
-    )
+    return Verdict(annotator=name, preferred=preferred, grade=grade, first_safe=first_safe, second_safe=second_safe)
