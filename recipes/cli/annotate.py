@@ -1,4 +1,4 @@
-"""`align annotate`: people compare the answers that a run waits for, on a page of this machine or elsewhere.  No torch."""
+"""`align annotate`: people compare the answers that a run waits for, on a page here or elsewhere.  No torch."""
 
 from __future__ import annotations
 

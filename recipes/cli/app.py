@@ -221,7 +221,8 @@ def annotate(
 ) -> None:
     """Compare the answers that a run waits for: a page for this machine's browser, blind and by keyboard.
 
-    With --export the items are written as JSON Lines, to be worked on elsewhere; --import takes what came back, all or nothing.
+    With --export the items are written as JSON Lines, to be worked on elsewhere; --import takes what came back, all or
+    nothing.
 
     Example: align annotate runs/mine --name anna
     """

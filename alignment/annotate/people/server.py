@@ -1,8 +1,8 @@
 """The page that asks, served to this machine alone.  No torch.
 
-It listens on 127.0.0.1.  Other pages in the same browser can reach that address too, so a request is answered only if it
-is meant for this machine's own name (a name that was bound to the address later is refused) and, where a browser says
-where it comes from, comes from this page.  The page itself may load and connect to nothing else.
+It listens on 127.0.0.1.  Other pages in the same browser can reach that address too, so a request is answered only if
+it is meant for this machine's own name (another name that was bound to the address is refused) and, where a browser
+says where it comes from, comes from this page.  The page itself may load and connect to nothing else.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Every annotator's own file of verdicts: a journal that holds a verdict before the next item is shown.  No torch.
 
-    samples/people/anna.jsonl    {"item":…,"preferred":1,"grade":"better","first_safe":null,"second_safe":null,"sha256":…}
+    samples/people/anna.jsonl
+    {"item":…,"preferred":1,"grade":"better","first_safe":null,"second_safe":null,"sha256":…}
 
 1 prefers the item's first answer, -1 its second, 0 neither.  Of two lines on one item the later one holds: people may
 correct themselves.
