@@ -96,7 +96,7 @@ def _annotator(inputs: CollectInputs, stage: StageContext) -> Annotator:
 
         return PeopleAnnotator(stage.session, ask=f"align annotate {shlex.quote(str(stage.session.folder.parent))}")
     if stage.world is None:
-        raise UsageError("collect.annotator is world, but the recipe has no section world; name an endpoint")
+        raise UsageError("collect.annotator is world, but the recipe has no section world; name people or an endpoint")
     from alignment.annotate.town import TownAnnotators
 
     return TownAnnotators(stage.world, seed=stage.session.seed)

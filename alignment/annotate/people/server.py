@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import secrets
+import sys
 from collections.abc import Callable, Mapping
 from functools import cache
 from http import HTTPStatus
@@ -54,6 +55,11 @@ class PageServer(ThreadingHTTPServer):
         except OSError as error:
             why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had ({error.strerror})"
             raise UsageError(f"port {port} {why}; name another with --port, or 0 for any that is free") from None
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a browser that went away; anything else is told on the terminal."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
 
     @property
     def url(self) -> str:
