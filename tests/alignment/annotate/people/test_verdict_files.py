@@ -56,7 +56,7 @@ def test_one_name_annotates_in_one_process(stage: Path) -> None:
     with (
         VerdictFile(stage, "anna", items()),
         VerdictFile(stage, "ben", items()),
-        pytest.raises(UsageError, match="anna annotates in another process, .*; end it, or take another name"),
+        pytest.raises(UsageError, match=r"anna annotates in another process, .*; end it, or take another name"),
     ):
         VerdictFile(stage, "anna", items())
     VerdictFile(stage, "anna", items()).close()
@@ -64,7 +64,7 @@ def test_one_name_annotates_in_one_process(stage: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "a b", "x" * 41, "a\n", "-a"])
 def test_a_name_that_is_no_files_is_refused(name: str) -> None:
-    with pytest.raises(UsageError, match="up to 40 letters, digits, _, - and . are right"):
+    with pytest.raises(UsageError, match=r"up to 40 letters, digits, _, - and \. are right"):
         checked_name(name)
 
 
@@ -99,7 +99,7 @@ def test_a_changed_verdict_is_found_by_its_checksum(stage: Path) -> None:
     lines = file.path.read_text().splitlines(keepends=True)
     assert json.loads(lines[1])["preferred"] == 1
     file.path.write_text("".join([lines[0], lines[1].replace(":1,", ":-1,"), *lines[2:]]))
-    with pytest.raises(CheckpointError, match="anna.jsonl:2 was altered"):
+    with pytest.raises(CheckpointError, match=r"anna\.jsonl:2 was altered"):
         read_verdicts(stage, items())
 
 
