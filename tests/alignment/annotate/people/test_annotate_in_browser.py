@@ -29,12 +29,12 @@ const at = (selector) => document.querySelector(selector);
 const press = (...keys) => keys.forEach((key) =>
   document.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true })));
 const pause = () => new Promise((done) => setTimeout(done, 5));
-async function until(what, condition) {
+const until = async (what, condition) => {
   for (let turn = 0; turn < 400; turn++) { if (condition()) return; await pause(); }
   throw new Error(`waited in vain: ${what}`);
 }
 const judged = (count) => until(`${count} judged`, () => at("#progress").textContent.startsWith(`${count} of`) && !busy);
-async function drive() {
+const drive = async () => {
   await judged(0);
   const left = at("#left").getBoundingClientRect(), right = at("#right").getBoundingClientRect();
   told.beside = left.right <= right.left && Math.abs(left.top - right.top) < 1 && right.right <= innerWidth;
@@ -102,7 +102,7 @@ def test_a_person_judges_all_by_keys_and_clicks_and_the_page_stays_by_itself(
     monkeypatch.setattr(
         server_module,
         "page_html",
-        lambda nonce: real(nonce).replace("</body>", f'<script nonce="{nonce}">{DRIVER}</script></body>'),
+        lambda nonce: real(nonce).replace("</body>", f'<script nonce="{nonce}">{{{DRIVER}}}</script></body>'),
     )
     with served(Desk(stage, "anna")) as page:
         told = drive(page.server.url, tmp_path)
