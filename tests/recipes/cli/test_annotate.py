@@ -69,8 +69,9 @@ def filled(run: Path, file: Path) -> list[dict[str, Any]]:
 
 
 def test_the_run_stops_as_one_that_goes_on_and_says_the_command(
-    waiting: Path, capsys: pytest.CaptureFixture[str]
+    waiting: Path, recipe_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    assert call("run", str(recipe_file), "--out", str(waiting)) == 130
     told = capsys.readouterr().err.replace("\n", " ")
     why = f"5 of 5 items wait for people's verdicts: `align annotate {waiting}` asks for them"
     assert why in told
