@@ -192,10 +192,10 @@ def _rebuild_interrupted(signal_number: int, step: int | None) -> Interrupted:
 class Waiting(AlignmentError):
     """A stage waits for people; what it did is saved, and the same command goes on once they have done their part.
 
-    It ends a command as a stop does (`Interrupted`): nothing is wrong.
+    Nothing is wrong: a code of its own tells a script that somebody has to sit down before the run is started again.
     """
 
-    exit_code = 130
+    exit_code = 6
 
 
 class MissingExtra(AlignmentError, ImportError):

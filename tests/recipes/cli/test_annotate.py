@@ -41,7 +41,7 @@ def waiting(recipe_file: Path, stages: Any, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(recipes.cli.run, "machine_line", lambda recipe: "machine: fake")
     recipe_file.write_text(recipe_file.read_text(encoding="utf-8") + COLLECT, encoding="utf-8")
     stages.before["collect"] = hands_out
-    assert call("run", str(recipe_file), "--out", str(tmp_path / "run")) == 130
+    assert call("run", str(recipe_file), "--out", str(tmp_path / "run")) == 6
     return tmp_path / "run"
 
 
@@ -71,7 +71,7 @@ def filled(run: Path, file: Path) -> list[dict[str, Any]]:
 def test_the_run_stops_as_one_that_goes_on_and_says_the_command(
     waiting: Path, recipe_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call("run", str(recipe_file), "--out", str(waiting)) == 130
+    assert call("run", str(recipe_file), "--out", str(waiting)) == 6
     told = capsys.readouterr().err.replace("\n", " ")
     why = f"5 of 5 items wait for people's verdicts: `align annotate {waiting}` asks for them"
     assert why in told
@@ -85,7 +85,7 @@ def test_the_run_stops_as_one_that_goes_on_and_says_the_command(
 
 def test_the_same_command_goes_on_once_all_is_judged(waiting: Path, recipe_file: Path, stages: Any) -> None:
     stages.calls.clear()
-    assert call("run", str(recipe_file), "--out", str(waiting)) == 130
+    assert call("run", str(recipe_file), "--out", str(waiting)) == 6
     assert stages.calls == ["collect"]
     judged(waiting)
     assert call("run", str(recipe_file), "--out", str(waiting)) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tests.alignment.report.browser import CHROMIUM, NEEDS_BROWSER
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright comes with the extra 'dev'")
 pytestmark = NEEDS_BROWSER
+PATIENCE = 60  # seconds; a browser starts slowly on a machine that is busy
 
 
 class Window:
@@ -30,7 +32,7 @@ class Window:
 
     def open(self, page: Page) -> None:
         self.tab.goto(page.server.url)
-        playwright.expect(self.tab.locator("#progress")).not_to_be_empty()
+        playwright.expect(self.tab.locator("#progress")).not_to_be_empty(timeout=1000 * PATIENCE)
 
     def press(self, *keys: str, saves: bool = False) -> None:
         """Press keys; if the last one completes a verdict, wait until the next item is shown.
@@ -44,7 +46,8 @@ class Window:
             return
         shown = self.text("#progress") + self.text("#earlier")
         self.tab.keyboard.press(keys[-1])
-        for _ in range(500):
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until:
             if self.text("#progress") + self.text("#earlier") != shown:
                 return
             self.tab.wait_for_timeout(10)
@@ -65,7 +68,7 @@ def chromium() -> Iterator[playwright.Browser]:  # type: ignore[name-defined]
 @pytest.fixture
 def window(chromium: playwright.Browser) -> Iterator[Window]:  # type: ignore[name-defined]
     tab = chromium.new_page()
-    tab.set_default_timeout(10_000)
+    tab.set_default_timeout(1000 * PATIENCE)
     yield Window(tab)
     tab.close()
 
@@ -115,7 +118,7 @@ def test_one_goes_back_and_says_it_anew_and_closing_the_page_loses_nothing(stage
         window.press("ArrowLeft", "2", saves=True)
         window.press("Backspace")
         said = "You said: left, slightly. Say it anew, or leave it with Enter."
-        playwright.expect(window.tab.locator("#earlier")).to_have_text(said)
+        playwright.expect(window.tab.locator("#earlier")).to_have_text(said, timeout=1000 * PATIENCE)
         window.press("ArrowRight", "4", saves=True)
     with served(Desk(stage, "anna")) as page:
         window.open(page)
