@@ -189,6 +189,15 @@ def _rebuild_interrupted(signal_number: int, step: int | None) -> Interrupted:
     return Interrupted(signal_number, step=step)
 
 
+class Waiting(AlignmentError):
+    """A stage waits for people; what it did is saved, and the same command goes on once they have done their part.
+
+    Nothing is wrong: a code of its own tells a script that somebody has to sit down before the run is started again.
+    """
+
+    exit_code = 6
+
+
 class MissingExtra(AlignmentError, ImportError):
     """An optional package is needed; names the extra that installs it."""
 

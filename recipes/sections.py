@@ -117,15 +117,15 @@ def _annotator_problems(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
     if recipe.world is None:
         yield (
             ("collect", "annotator"),
-            "is 'world', and there is no embedded world; say `world: {}`, or an endpoint: {url: …, model: …}",
+            "is 'world', and there is no embedded world; say `world: {}`, `people`, or an endpoint: {url: …, model: …}",
         )
         return
     for field in ("path", "hub", "stage"):
         for key in sources_said(settings, ("collect",), field):
             yield (
                 key,
-                "is no part of the embedded world, whose annotators know the truth of its own prompts alone; name an "
-                "endpoint as collect.annotator",
+                "is no part of the embedded world, whose annotators know the truth of its own prompts alone; name "
+                "people or an endpoint as collect.annotator",
             )
 
 

@@ -1,1 +1,1 @@
-"""Pairs of a policy's own answers, compared by an annotator: the embedded world's people, or an outside model."""
+"""Pairs of a policy's own answers, compared by an annotator: the embedded world's, an outside model, or people."""

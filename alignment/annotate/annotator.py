@@ -1,16 +1,18 @@
 """What an annotator is: who compares two answers to one prompt.  No torch.
 
 Llama 2 paper, 3.2.1: which answer is better, how much in four grades, and in the safety campaign whether each is safe.
-The leaves: `TownAnnotators` (the embedded world's people) and `EndpointAnnotator` (an outside model over HTTP).
+The leaves: `TownAnnotators` (the embedded world's people), `EndpointAnnotator` (an outside model over HTTP) and
+`PeopleAnnotator` (whoever sits down to `align annotate`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from alignment.records import Dialogue, Grade
 
@@ -87,5 +89,24 @@ class Annotator(Protocol):
         Raises:
             DataError: there is no verdict; none is made up.
             Interrupted: somebody asked to stop.
+        """
+        ...
+
+
+@runtime_checkable
+class InTheirOwnTime(Protocol):
+    """An annotator who is handed all questions before the first is compared, and answers when it suits."""
+
+    def hand_out(self, questions: Sequence[Question], again: Sequence[Question]) -> Sequence[Question]:
+        """Give the questions out, and take in what was answered.
+
+        Args:
+            again: those that should be judged a second time.
+
+        Returns:
+            The questions that have a second verdict.
+
+        Raises:
+            Waiting: some have none yet; the next call takes in what came.
         """
         ...

@@ -71,6 +71,7 @@ def collect_preferences(
     Raises:
         UsageError: what is given holds no dialogues.
         SettingError: no prompt is left for the watch model.
+        Waiting: people have not compared all pairs yet; the same call goes on once they have.
         DataError: a prompt ends with an answer, three questions running got no verdict, or no preference came of it.
     """
     most = {"helpfulness": settings.num_prompts, "safety": settings.num_safety_prompts}

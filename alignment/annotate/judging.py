@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alignment.annotate.annotator import Annotator, Question, Verdict
+from alignment.annotate.annotator import Annotator, InTheirOwnTime, Question, Verdict
 from alignment.data.rows.quarantine import BadRow
 from alignment.errors import CheckpointError, DataError
 from alignment.randomness import named_seed
@@ -42,18 +42,20 @@ def judge_questions(
         twice: the share of questions that are asked a second time, by a draw of their own.
 
     Raises:
+        Waiting: people have not answered all of them yet.
         DataError: three questions running got no verdict; those before them stay in the journal.
         Interrupted: somebody asked to stop.
         CheckpointError: the journal holds no verdicts.
     """
     journal_path.parent.mkdir(parents=True, exist_ok=True)
     found = Judged()
-    turns = [(found.first, 0, question) for question in questions]
-    turns += [
-        (found.second, 1, question)
-        for question in questions
-        if named_seed(session.seed, "judged-twice", question.key) < twice * 2**63
+    again: Sequence[Question] = [
+        question for question in questions if named_seed(session.seed, "judged-twice", question.key) < twice * 2**63
     ]
+    if isinstance(annotator, InTheirOwnTime):
+        again = annotator.hand_out(questions, again)
+    turns = [(found.first, 0, question) for question in questions]
+    turns += [(found.second, 1, question) for question in again]
     session.progress.begin(len(turns), "verdicts")
     failures = 0
     with Journal(journal_path) as journal:

@@ -15,6 +15,7 @@ from alignment.settings import Settings, setting
 
 STAGE_NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 WORLD: Literal["world"] = "world"
+PEOPLE: Literal["people"] = "people"
 
 
 def _which(value: Any) -> str:
@@ -22,7 +23,8 @@ def _which(value: Any) -> str:
 
 
 AnnotatorChoice = Annotated[
-    Annotated[Literal["world"], Tag(WORLD)] | Annotated[EndpointSettings, Tag("endpoint")], Discriminator(_which)
+    Annotated[Literal["world", "people"], Tag(WORLD)] | Annotated[EndpointSettings, Tag("endpoint")],
+    Discriminator(_which),
 ]
 
 
@@ -56,7 +58,9 @@ class CollectSettings(Settings):
     max_new_tokens: int = setting(256, "most tokens of one answer, its end token included; longer ones are cut", ge=1)
     keep_cut: bool = setting(False, "compare answers that were cut at max_new_tokens too")
     annotator: AnnotatorChoice = setting(
-        WORLD, "who compares: `world`, the embedded world's simulated annotators, or an endpoint (url, model, …)"
+        WORLD,
+        "who compares: `world`, the embedded world's simulated annotators; `people`, whom `align annotate` asks; or an "
+        "endpoint (url, model, …)",
     )
     judged_twice: float = setting(
         0.05, "the share of pairs that a second annotator compares too, to see how far they agree", ge=0, le=1

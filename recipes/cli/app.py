@@ -198,6 +198,39 @@ for _kind in STAGES.values():
         _stage_verb(_kind)
 
 
+@app.command()
+def annotate(
+    run: RunArgument,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", metavar="NAME", help="Who annotates (default: annotator).", show_default=False),
+    ] = None,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The page's port; 0: any that is free.")] = 8765,
+    stage: Annotated[
+        str | None,
+        typer.Option("--stage", metavar="NAME", help="Which stage (default: the one that waits).", show_default=False),
+    ] = None,
+    export: Annotated[
+        Path | None,
+        typer.Option("--export", metavar="FILE", help="Write the items out instead.", show_default=False),
+    ] = None,
+    taken: Annotated[
+        Path | None,
+        typer.Option("--import", metavar="FILE", help="Take verdicts in instead.", show_default=False),
+    ] = None,
+) -> None:
+    """Compare the answers that a run waits for: a page for this machine's browser, blind and by keyboard.
+
+    With --export the items are written as JSON Lines, to be worked on elsewhere; --import takes what came back, all or
+    nothing.
+
+    Example: align annotate runs/mine --name anna
+    """
+    from recipes.cli.annotate import annotate_run
+
+    annotate_run(run, name=name, port=port, stage=stage, export=export, taken=taken)
+
+
 @app.command(rich_help_panel="Look")
 def check(
     recipe: RecipeArgument,

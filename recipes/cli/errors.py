@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from alignment.errors import AlignmentError, Interrupted, RecipeError
+from alignment.errors import AlignmentError, Interrupted, RecipeError, Waiting
 from recipes.masking import safe
 
 EXIT_UNEXPECTED = 1
@@ -66,7 +66,7 @@ def _tell_error(error: AlignmentError) -> None:
         _tell(f"error: the recipe has {count} problem{'s' if count != 1 else ''}")
         for problem in error.problems:
             _tell(f"  {safe(str(problem))}")
-    elif isinstance(error, Interrupted):
+    elif isinstance(error, Interrupted | Waiting):
         _tell(safe(str(error)))
     else:
         _tell(f"error: {safe(str(error))}")

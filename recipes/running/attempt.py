@@ -12,7 +12,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from alignment.errors import AlignmentError, CheckpointError, CheckpointUnavailable, DiskFull, Interrupted, SettingError
+from alignment.errors import (
+    AlignmentError,
+    CheckpointError,
+    CheckpointUnavailable,
+    DiskFull,
+    Interrupted,
+    SettingError,
+    Waiting,
+)
 from alignment.train.session import Session
 from alignment.train.settings import ComputeSettings
 from alignment.train.tracking import Tracked
@@ -38,6 +46,7 @@ def run_stage(job: Job, stage: PlannedStage, basis: tuple[dict[str, Any], str], 
 
     Raises:
         Interrupted: a signal asked to stop; the same call goes on.
+        Waiting: people have to do their part; the same call goes on then.
         AlignmentError: whatever stopped it; its record says so.
     """
     job.require_lock()
@@ -127,6 +136,9 @@ def run_stage(job: Job, stage: PlannedStage, basis: tuple[dict[str, Any], str], 
         if isinstance(error, Interrupted):
             raise
         raise Interrupted(signal.SIGINT) from None
+    except Waiting as error:
+        spoiled("interrupted", error=mask_private(str(error)))  # `align stages` says what it waits for
+        raise
     except AlignmentError as error:
         if isinstance(error, CheckpointUnavailable):
             error = with_its_setting(error, job.recipe)

@@ -111,6 +111,7 @@ def run(
         RunChanged: finished or begun work rests on something else than what is asked now.
         MissingExtra: a logger's package is not installed; said before the first stage that works.
         Interrupted: a signal asked to stop; the same call goes on.
+        Waiting: a stage waits for people; the same call goes on once they have done their part.
         AlignmentError: whatever stopped a stage; its record says so.
     """
     check_recipe(recipe)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,7 @@ def _collected(folder: Path) -> list[Preference]:
 
 
 def _annotator(inputs: CollectInputs, stage: StageContext) -> Annotator:
+    from alignment.annotate.settings import PEOPLE
     from alignment.evaluate.settings import EndpointSettings
 
     who = inputs.settings.annotator
@@ -94,8 +96,12 @@ def _annotator(inputs: CollectInputs, stage: StageContext) -> Annotator:
         from alignment.annotate.outside import EndpointAnnotator
 
         return EndpointAnnotator(who, stage.session.stop)
+    if who == PEOPLE:
+        from alignment.annotate.people.annotator import PeopleAnnotator
+
+        return PeopleAnnotator(stage.session, ask=f"align annotate {shlex.quote(str(stage.session.folder.parent))}")
     if stage.world is None:
-        raise UsageError("collect.annotator is world, but the recipe has no section world; name an endpoint")
+        raise UsageError("collect.annotator is world, but the recipe has no section world; name people or an endpoint")
     from alignment.annotate.town import TownAnnotators
 
     return TownAnnotators(stage.world, seed=stage.session.seed)

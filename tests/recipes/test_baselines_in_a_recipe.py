@@ -82,6 +82,10 @@ def test_with_samples_of_its_own_grpo_waits_for_no_version() -> None:
             ["rlhf.baselines=[grpo]", "rlhf.grpo={batch_size: 10}"],
             "samples_per_prompt 64 does not divide batch_size 10",
         ),
+        (
+            ["rlhf.baselines=[dpo]", "rlhf.dpo={data: {train: [{stage: sft}]}}"],
+            "rlhf.dpo.data.train.0.stage: is 'sft', a stage that makes no records",
+        ),
         (["rlhf.baselines=[dpo]", "rlhf.dpo={beta: 0}"], "rlhf.dpo.beta: is 0; it must be more than 0"),
     ],
 )

@@ -135,6 +135,11 @@ def test_a_mixtures_sources_are_read_as_any_others(collecting: Path) -> None:
     assert "reward.safety.data.mix.sources.0.stage" in refused(collecting, mix.replace("collect", "nowhere"))
 
 
+def test_own_prompts_are_compared_by_people(collecting: Path, data_file: Path) -> None:
+    stages = plan(collecting, f"collect.prompts.train.0={{path: {data_file}}}", "collect.annotator=people")
+    assert stages["collect"].inputs.world is None
+
+
 def test_own_prompts_are_compared_by_an_endpoint(collecting: Path, data_file: Path) -> None:
     endpoint = "collect.annotator={url: 'http://localhost:9/v1', model: m}"
     stages = plan(collecting, f"collect.prompts.train.0={{path: {data_file}}}", endpoint)

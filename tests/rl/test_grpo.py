@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
+import signal
 from typing import Any
 
 import pytest
 import torch
 
 import rl.grpo
-from alignment.errors import DataError, NonFiniteError, SettingError, UsageError
+from alignment.errors import DataError, Interrupted, NonFiniteError, SettingError, UsageError
 from alignment.policy.policy import Policy
 from alignment.records import Answer, Dialogue
 from alignment.store.journal import read_journal
@@ -182,3 +183,40 @@ def test_a_reward_that_is_not_finite_stops_it_with_step_and_row(
     with pytest.raises(NonFiniteError, match=r"reward is not finite .* at step 2; .* made:\d"):
         train_grpo(policy, RewardJudges(helpfulness=Scored(broken)), split, SETTINGS, session)
     assert not (session.folder / "checkpoint").exists()
+
+
+@slow
+def test_the_watch_model_tells_the_best_step_where_there_is_one(
+    policy: Policy, session: Session, split: PromptSplit
+) -> None:
+    likes = iter([2.0, 2.0, 5.0, 5.0, 3.0, 3.0, 4.0, 4.0])  # two held-out answers at the start and after each step
+    judges = RewardJudges(helpfulness=Scored(even), watch=Scored(lambda answer: next(likes)))
+    settings = SETTINGS.model_copy(update={"evaluate_every": 1})
+    result = train_grpo(policy, judges, split, settings, session)
+    assert [entry.watch for entry in result.course] == [2.0, 5.0, 3.0, 4.0]
+    assert result.best.iteration == 1
+    rows = read_journal(session.folder / "metrics.jsonl")
+    assert [row["held_out_watch"] for row in rows] == [5.0, 3.0, 4.0]
+
+
+@slow
+def test_a_stop_ends_it_after_the_step_and_nothing_is_saved(
+    policy: Policy, session: Session, split: PromptSplit
+) -> None:
+    session.stop.request(signal.SIGTERM)
+    with pytest.raises(Interrupted):
+        train_grpo(policy, RewardJudges(helpfulness=Scored(even)), split, SETTINGS, session)
+    assert len(read_journal(session.folder / "metrics.jsonl")) == 1
+    assert not (session.folder / "checkpoint").exists()
+
+
+@slow
+def test_the_library_prints_nothing(
+    policy: Policy, session: Session, split: PromptSplit, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import trl.trainer.grpo_trainer  # what its import prints is no matter of a training
+
+    capfd.readouterr()
+    train_grpo(policy, RewardJudges(helpfulness=Scored(even)), split, SETTINGS, session)
+    assert trl.__name__ == "trl"
+    assert capfd.readouterr() == ("", "")
