@@ -31,10 +31,8 @@ TINY = (
     "collect.keep_cut=true",
     "reward.helpfulness.max_steps=3",
     "reward.safety.max_steps=3",
-    "rlhf.collect.num_prompts=6",
-    "rlhf.collect.num_safety_prompts=6",
-    "rlhf.collect.num_held_out=3",
-    "rlhf.collect.num_watch=4",
+    "rlhf.refresh=null",  # five versions would train fifteen reward models more: see REFRESHED
+    "rlhf.collect=null",
     "rlhf.rejection.prompts_per_version=6",
     "rlhf.rejection.samples_per_prompt=3",
     "rlhf.rejection.sampling.max_new_tokens=12",
@@ -61,6 +59,18 @@ TINY = (
     "evaluate.own_answers.num_prompts=4",
     "evaluate.own_answers.num_safety_prompts=2",
     "evaluate.own_answers.sampling.max_new_tokens=8",
+)
+
+# two versions and PPO, each with comparisons and reward models of its own
+REFRESHED = (
+    *(said for said in TINY if not said.startswith(("rlhf.refresh", "rlhf.collect"))),
+    "gatt=null",
+    "rlhf.versions=2",
+    "rlhf.ppo_from=2",
+    "rlhf.collect.num_prompts=6",
+    "rlhf.collect.num_safety_prompts=6",
+    "rlhf.collect.num_held_out=3",
+    "rlhf.collect.num_watch=4",
 )
 
 # every kind of stage once, a checkpoint after every step or two: many moments to die in, each soon reached

@@ -1,0 +1,55 @@
+"""Two versions and PPO with comparisons and reward models of their own, real, end to end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recipes.load import load_recipe
+from recipes.plan import stages_of
+from recipes.running.runner import run
+from tests.tiny_recipe import REFRESHED
+
+pytestmark = pytest.mark.slow  # a whole run
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("refreshed") / "run"
+    run(load_recipe("quickstart", REFRESHED), out=folder)
+    return folder
+
+
+def told(finished: Path, stage: str, file: str) -> Any:
+    (folder,) = (path for path in finished.glob(f"[0-9][0-9]-{stage}") if path.name[3:] == stage)
+    return json.loads((folder / file).read_text(encoding="utf-8"))
+
+
+def test_every_stage_finishes(finished: Path) -> None:
+    names = [stage.name for stage in stages_of(load_recipe("quickstart", REFRESHED))]
+    assert {"collect-v2", "reward-watch-v2", "collect-v2-ppo", "reward-safety-v2-ppo"} <= set(names)
+    for name in names:
+        assert told(finished, name, "stage.json")["status"] == "finished", name
+
+
+def test_a_later_collection_is_of_the_newest_models_answers(finished: Path) -> None:
+    variants = {way.rpartition(" at ")[0] for way in told(finished, "collect-v2", "collect.json")["chosen"]}
+    assert variants == {"rlhf-v1"}
+    before_ppo = told(finished, "collect-v2-ppo", "collect.json")["chosen"]
+    assert set(before_ppo) == {"rlhf-v2-rejection at 1"}
+
+
+def test_the_page_tells_the_reward_models_version_by_version(finished: Path) -> None:
+    versions = told(finished, "evaluate", "reward_versions.json")
+    assert list(versions) == ["rlhf-v1", "rlhf-v2-rejection", "rlhf-v2"]
+    assert set(versions["rlhf-v2"]) == {"helpfulness", "safety", "watch"}
+    page = (finished / "report" / "report.md").read_text(encoding="utf-8")
+    assert "Reward models, version by version" in page
+    assert "Preferences on the policy's own answers: v2-ppo" in page
+
+
+def test_a_second_call_does_no_work(finished: Path) -> None:
+    assert not run(load_recipe("quickstart", REFRESHED), out=finished).worked
