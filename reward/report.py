@@ -74,8 +74,9 @@ def versions_of_models(path: Path) -> list[Block]:
         return []
     found = json.loads(path.read_text(encoding="utf-8"))
     rows = []
-    for version, roles in found.items():
-        for role, accuracy in roles.items():
+    for judged in found:
+        version = judged["version"]
+        for role, accuracy in judged["accuracy"].items():
             own = {group: accuracy[group] for group in accuracy if group.startswith("source:stage:")}
             graded = (accuracy.get(f"grade:{grade}") for grade in ("significantly", "better"))
             entry = next(iter(own.values()), accuracy.get("all"))

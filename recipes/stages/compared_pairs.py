@@ -72,14 +72,17 @@ class ComparedPairs:
             return
         from alignment.store.atomic import write_json
 
-        told = {
-            version: {
-                role: stage.result_of(source.stage)["evaluation"]["accuracy"]
-                for role, source in judges.by_role().items()
-                if source.stage is not None
+        told = [
+            {
+                "version": version,
+                "accuracy": {
+                    role: stage.result_of(source.stage)["evaluation"]["accuracy"]
+                    for role, source in judges.by_role().items()
+                    if source.stage is not None
+                },
             }
             for version, judges in self.versions.items()
-        }
+        ]
         write_json(stage.session.folder / VERSIONS_FILE, told)
 
     def _by_role(self) -> dict[str, DataSet[Any]]:
