@@ -84,6 +84,7 @@ VALUES += [
 ]
 SOURCE = {"path": "x.jsonl"}
 VALUES += [{}, {"x": "user"}, {"x": "x"}, [SOURCE], {"train": [SOURCE]}, {"data": {"train": [SOURCE]}}]
+VALUES += [{"data": {"train": [SOURCE], "held_out": [SOURCE]}}]
 # replayed documents, a mixture, collected preferences, a control, a campaign, a temperature, a small share
 VALUES += [{"source": [SOURCE], "share": 0.5}, {"source": [SOURCE], "documents": 2, "coefficient": 0.5}]
 VALUES += [{"sources": [SOURCE], "share": 0.5}, {"prompts": {"train": [SOURCE]}, "annotator": {"model": "judge"}}]
