@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def version(file: Path, *overrides: str) -> PlannedStage:
     ],
 )
 def test_what_cannot_be_drawn_is_refused_with_its_key(recipe_file: Path, override: str, key: str) -> None:
-    with pytest.raises(RecipeError, match=rf"override '{override.split('=')[0]}.*: {key}: "):
+    with pytest.raises(RecipeError, match=rf": {re.escape(key)}: "):
         load_recipe(recipe_file, [override])
 
 
