@@ -17,7 +17,7 @@ from alignment.records import Answer, Dialogue
 from alignment.text.chat import answer_ids, render_prompt
 from rl.judges import RewardJudges
 from rl.kept import KEPT_FILE, Kept, read_kept
-from rl.scored_by import prompt_digest, read_scored_by, same_judges
+from rl.scored_by import judge_digests, prompt_digest, read_scored_by, same_judges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,9 @@ def kept_earlier(
         DataError: a folder holds no kept answers, or not one whose prompt is still a training prompt.
         NonFiniteError: a score is NaN or infinite.
     """
-    versions, counts = [], {"gone": 0, "changed": 0, "rescored": 0}
+    versions: list[tuple[Kept, ...]] = []
+    counts = {"gone": 0, "changed": 0, "rescored": 0}
+    now = judge_digests(judges) if folders and rescore is None else {}
     for folder in folders:
         if not (folder / KEPT_FILE).is_file():
             raise DataError(f"{folder} holds no {KEPT_FILE}; the folder of a finished rejection sampling is needed")
@@ -77,7 +79,7 @@ def kept_earlier(
                 f"{folder}: not one of the {len(kept):,} prompts whose answers it keeps is a training prompt now "
                 f"({kept[0].prompt_id}, …); leave the folder out, or give the prompts that it was made with"
             )
-        again = not same_judges(scored, judges) if rescore is None else rescore
+        again = not same_judges(scored, now) if rescore is None else rescore
         versions.append(tuple(rescored(same, prompts, judges, policy) if again else same))
         counts["gone"] += len(kept) - len(there)
         counts["changed"] += len(there) - len(same)

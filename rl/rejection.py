@@ -129,6 +129,11 @@ def rejection_sample(
         history = kept_earlier(folders, by_id, judges, policy, rescore=rescore)
     except NonFiniteError as error:
         NonFiniteSteps(session.folder, allowed=0).stop(error.quantity, error.value, step=error.step, rows=error.rows)
+    if history.rescored:
+        session.progress.note(
+            f"RLHF-V{version}: {history.rescored:,} answers that earlier versions kept are scored again: other reward "
+            f"models scored them, or nobody says which"
+        )
     if set_aside := history.gone + history.changed:
         session.progress.note(f"RLHF-V{version}: {history}")
     pool = best_of_pool([*history.kept, best], count)

@@ -75,9 +75,8 @@ def judge_digests(judges: RewardJudges) -> dict[str, Any]:
     return found if judges.safety is None else {**found, "safety_threshold": judges.safety_threshold}
 
 
-def same_judges(scored: ScoredBy | None, judges: RewardJudges) -> bool:
-    """Whether the scores are surely these judges'."""
-    now = judge_digests(judges)
+def same_judges(scored: ScoredBy | None, now: Mapping[str, Any]) -> bool:
+    """Whether the scores are surely those of the judges with these digests."""
     return scored is not None and None not in now.values() and dict(scored.judges) == now
 
 

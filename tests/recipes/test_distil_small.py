@@ -34,9 +34,9 @@ def quickstart(tmp_path: Path, policy: Policy, monkeypatch: pytest.MonkeyPatch) 
     """What `distil-small` takes of a finished quickstart, untrained: tokenizer, reward models, last version."""
     folder = tmp_path / "quickstart"
     policy.tokenizer.save(folder / "01-tokenizer" / "tokenizer")
-    for seed, role in enumerate(("05-reward-helpfulness", "06-reward-safety", "07-reward-watch")):
+    for seed, role in enumerate(("25-reward-helpfulness-v5", "26-reward-safety-v5", "27-reward-watch-v5")):
         RewardModel.from_policy(policy, seed=seed, name=role).save(folder / role / "checkpoint")
-    save_policy(policy, folder / "13-rlhf-v5" / "checkpoint")
+    save_policy(policy, folder / "33-rlhf-v5" / "checkpoint")
     monkeypatch.setenv("QUICKSTART", str(folder))
     return folder
 
@@ -70,7 +70,7 @@ def test_it_runs_from_the_larger_models_answers_to_a_smaller_model(quickstart: P
 
 def test_another_larger_model_is_another_run(quickstart: Path, policy: Policy) -> None:
     before = plan_fingerprint(distil())
-    save_policy(Policy.fresh("tiny", policy.tokenizer, seed=1), quickstart / "13-rlhf-v5" / "checkpoint")
+    save_policy(Policy.fresh("tiny", policy.tokenizer, seed=1), quickstart / "33-rlhf-v5" / "checkpoint")
     assert plan_fingerprint(distil()) != before
 
 
@@ -78,7 +78,7 @@ def test_check_passes_where_the_quickstart_is_and_tells_every_folder_that_is_not
     quickstart: Path, tmp_path: Path
 ) -> None:
     assert check(distil(), tmp_path / "checked").problems == []
-    gone = f"rlhf.rejection.samples_from.path={quickstart}/14-other/checkpoint"
+    gone = f"rlhf.rejection.samples_from.path={quickstart}/34-other/checkpoint"
     (problem,) = check(distil(gone), tmp_path / "checked").problems
     assert "rlhf.rejection.samples_from.path: there is no file" in problem
 
@@ -87,6 +87,6 @@ def test_a_larger_model_with_another_tokenizer_is_refused_before_anything_runs(
     quickstart: Path, tmp_path: Path
 ) -> None:
     other = train_tokenizer(["the mill grinds flour"] * 9, TokenizerSettings(vocab_size=300))
-    save_policy(Policy.fresh("tiny", other), quickstart / "13-rlhf-v5" / "checkpoint")
+    save_policy(Policy.fresh("tiny", other), quickstart / "33-rlhf-v5" / "checkpoint")
     found = check(distil(), tmp_path / "checked").problems
     assert any("rlhf.rejection.samples_from.path" in problem and "300 pieces" in problem for problem in found)
