@@ -217,15 +217,12 @@ def _collect(plan: _Plan, chat: str | None, tokenizer: str) -> None:
     plan.add(COLLECT, "collect", _collect_inputs(plan, settings, variants), *variants, tokenizer=tokenizer)
 
 
-def _collect_inputs(
-    plan: _Plan, settings: CollectSettings, variants: tuple[str, ...], *, later: str = "", earlier: tuple[str, ...] = ()
-) -> CollectInputs:
+def _collect_inputs(plan: _Plan, settings: CollectSettings, variants: tuple[str, ...], **later: Any) -> CollectInputs:
     return CollectInputs(
         world=plan.world(settings.prompts, settings.safety_prompts, judged=settings.annotator == WORLD),
         settings=settings,
         variants=variants,
-        later=later,
-        earlier=earlier,
+        **later,
         **(plan.start(None) if not variants else {}),
     )
 
@@ -281,7 +278,10 @@ def _refreshed(
     asked = collected_by_version(first, rlhf.collect, temperature=rlhf.ppo.sampling.temperature if ppo else None)
     earlier = tuple(stage.name for stage in plan.stages if stage.kind is COLLECT)
     variants = (policy,) if policy is not None else ()
-    inputs = _collect_inputs(plan, asked, variants, later=later, earlier=earlier)
+    asked = asked.model_copy(update={"variants": variants})
+    said = rlhf.collect.model_copy(update={"older_share": 1.0})  # which is no matter of a collection
+    inputs = _collect_inputs(plan, asked, variants, later=later, earlier=earlier, said=said, anew=True)
+    later_models = {"rlhf.collect": rlhf.collect, "rlhf.refresh": rlhf.refresh}
     newest = plan.add(COLLECT, f"collect-{later}", inputs, *earlier, policy, tokenizer=tokenizer)
     sources: dict[str, RewardSource] = {}
     for role, source in judges.by_role().items():
@@ -291,9 +291,8 @@ def _refreshed(
             continue  # brought, or of comparisons that no version adds to
         data = accumulated(settings.data, (*earlier, newest), rlhf.collect.older_share)
         continues = source.stage if rlhf.refresh == "continue" else None
-        reward_inputs = _reward_inputs(
-            plan, role, settings, data, version=version, continues=continues, **plan.start(policy)
-        )
+        new: dict[str, Any] = {"version": version, "later": later_models, "continues": continues, "anew": True}
+        reward_inputs = _reward_inputs(plan, role, settings, data, **new, **plan.start(policy))
         name = plan.add(
             REWARD, f"reward-{role}-{later}", reward_inputs, continues, starts_from=policy, tokenizer=tokenizer
         )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from alignment.records import Preference
     from alignment.report.blocks import Section
     from recipes.stages.context import StageContext
+    from rl.settings import VersionCollectSettings
 
 START = "start"  # what the records call the checkpoint that the run began with
 
@@ -31,12 +32,14 @@ class CollectInputs(FromPolicy):
         variants: the stages whose policies answer; none: the checkpoint that the run begins with.
         later: "v2", … names the draw of a later version's prompts; "" is the first's.
         earlier: the stages that collected for earlier versions.
+        said: what the recipe says of later versions' collections, which `settings` obey already.
     """
 
     settings: CollectSettings
     variants: tuple[str, ...] = ()
     later: str = ""
     earlier: tuple[str, ...] = ()
+    said: VersionCollectSettings | None = None
 
     @property
     def prompts(self) -> CampaignPrompts:
@@ -46,12 +49,8 @@ class CollectInputs(FromPolicy):
 
     def reads(self) -> Reads:
         """The section."""
-        return {**super().reads(), "collect": self.settings, **({"later": self.later} if self.later else {})}
-
-    @property
-    def anew(self) -> bool:
-        """Whether it is a later version's."""
-        return bool(self.later)
+        later = {"rlhf.collect": self.said} if self.said is not None else {}
+        return {**super().reads(), "collect": self.settings, **later}
 
     def data(self) -> tuple[DataSet[Any], ...]:
         """The prompts by campaign."""

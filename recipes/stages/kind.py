@@ -77,10 +77,12 @@ class StageInputs:
     Attributes:
         world: the embedded world, where the stage reads its records or judges by it.
         apart: what the run keeps from training, where the stage reads files.
+        anew: the stage does for a later version of RLHF what one of its kind did for the first.
     """
 
     world: WorldSettings | None = None
     apart: Apart | None = None
+    anew: bool = False
 
     # keys below `reads` that the plan has read already: they say where the stage stands, and its parents tell that
     told_by_parents = frozenset[str]()
@@ -94,11 +96,6 @@ class StageInputs:
     def data(self) -> tuple[DataSet[Any], ...]:
         """The data sets that it reads."""
         return ()
-
-    @property
-    def anew(self) -> bool:
-        """Whether the stage does for a later version of RLHF what one of its kind did for the first."""
-        return False
 
     def code(self) -> Mapping[str, str]:
         """Functions of the user's that it runs: the recipe's dotted key -> module:name."""

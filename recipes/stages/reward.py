@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -32,6 +32,7 @@ class RewardInputs(FromPolicy):
         probed: the campaigns of the world in whose answers the model is asked what flaws it notices.
         safety_threshold: the recipe's, marked on the page; no part of what the stage does.
         version: of RLHF, whose answers it judges.
+        later: what the recipe says of reward models of later versions: `rlhf.collect` and `rlhf.refresh`.
         continues: the stage whose reward model it goes on from; None: a new head on the policy that it starts from.
         settings_key: the section's.
     """
@@ -42,18 +43,13 @@ class RewardInputs(FromPolicy):
     probed: tuple[Literal["helpfulness", "safety"], ...] = ()
     safety_threshold: float | None = None
     version: int = 1
+    later: Mapping[str, Any] = field(default_factory=dict)
     continues: str | None = None
     settings_key: str = ""
 
     def reads(self) -> Reads:
         """The role's section."""
-        later = {"comparisons": self.comparisons, "continues": self.continues} if self.version > 1 else {}
-        return {**super().reads(), f"reward.{self.role}": self.settings, **later}
-
-    @property
-    def anew(self) -> bool:
-        """Whether it is a later version's."""
-        return self.version > 1
+        return {**super().reads(), f"reward.{self.role}": self.settings, **self.later}
 
     def data(self) -> tuple[DataSet[Preference | LabelledAnswer]]:
         """The comparisons."""

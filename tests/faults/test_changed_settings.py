@@ -59,6 +59,9 @@ OWNERS = {
     "reward.safety": "reward-safety",
     "reward.watch": "reward-watch",
     "rlhf": "rlhf-v1",
+    "rlhf.collect": "collect-v2",
+    "rlhf.collect.older_share": "reward-helpfulness-v2",
+    "rlhf.refresh": "reward-helpfulness-v2",
     "rlhf.ppo": "rlhf-v5",
     "gatt": "gatt",
     "evaluate": "evaluate",
@@ -89,9 +92,10 @@ VALUES += [{"data": {"train": [SOURCE], "held_out": [SOURCE]}}]
 VALUES += [{"source": [SOURCE], "share": 0.5}, {"source": [SOURCE], "documents": 2, "coefficient": 0.5}]
 VALUES += [{"sources": [SOURCE], "share": 0.5}, {"prompts": {"train": [SOURCE]}, "annotator": {"model": "judge"}}]
 # a target of the KL, a length that costs nothing, a KL estimator, where the KL counts, a scale of rewards
-VALUES += [{"target": 3.0, "horizon": 500}, {"over": 2}, "k3", "loss", "running"]
+VALUES += [{"target": 3.0, "horizon": 500}, {"over": 2}, "k3", "loss", "running", "continue"]
 VALUES += [["steps"], ["grpo"], "helpfulness", "safety", "watch", "pretrain", [0.5, 0.9], 0.05]
 ONE_VALUE = {"rlhf.ppo.sampling.top_p", "rlhf.ppo.sampling.top_k"}  # PPO samples the whole distribution or is refused
+ONE_VALUE |= {"rlhf.collect", "rlhf.refresh"}  # each needs the other, and the section collect
 START_FROM = ("rlhf", "rejection", "start_from")  # `sft` is refused where Ghost Attention comes before a version
 # what else must change with a key, because the settings refuse it alone
 CUSTOM = {"size": "custom", "width": 64, "layers": 2, "heads": 2, "kv_heads": 1}
