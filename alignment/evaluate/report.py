@@ -116,8 +116,13 @@ def _by_task(campaign: str, entries: Sequence[VersionScores]) -> list[Block]:
     tasks = sorted({entry.task for entry in entries})
     versions = list(dict.fromkeys(entry.version for entry in entries))
     found = {(entry.task, entry.version): entry.figures[name] for entry in entries}
-    rows = tuple((task, *(found.get((task, version)) for version in versions)) for task in tasks)
-    heads = ("kind of prompt", *versions)
+    # the shorter list stands across, so that no table grows wider than the page
+    if len(versions) > len(tasks):
+        rows = tuple((version, *(found.get((task, version)) for task in tasks)) for version in versions)
+        heads = ("version", *tasks)
+    else:
+        rows = tuple((task, *(found.get((task, version)) for version in versions)) for task in tasks)
+        heads = ("kind of prompt", *versions)
     return [Table(title=f"{name} by kind of prompt", columns=heads, rows=rows, scored_by=name.partition(".")[0])]
 
 

@@ -38,9 +38,9 @@ def test_they_start_from_the_sft_model_and_no_stage_goes_on_from_them() -> None:
 
 def test_dpo_learns_from_what_the_run_collects_of_both_campaigns(recipe_file: Path) -> None:
     (data,) = plan(load_recipe("quickstart", ["rlhf.baselines=[dpo]"]))["dpo"].inputs.data()
-    assert [(s.stage, s.campaign, s.part) for s in (*data.settings.train, *data.settings.held_out)] == [
-        ("collect", None, None)
-    ] * 2
+    collections = ("collect", "collect-v2", "collect-v3", "collect-v4", "collect-v5", "collect-v5-ppo")
+    for sources in (data.settings.train, data.settings.held_out):
+        assert [(s.stage, s.campaign, s.part) for s in sources] == [(name, None, None) for name in collections]
     none_kept = load_recipe(recipe_file, ["rlhf.baselines=[dpo]", COLLECT, "collect.num_held_out=0"])
     assert plan(none_kept)["dpo"].inputs.pairs.held_out == ()
 

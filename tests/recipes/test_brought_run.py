@@ -75,7 +75,9 @@ def test_it_runs_from_the_checkpoint_to_the_page(home: Path, safety: str, senten
     assert names == ["tokenizer", "rlhf-v1-rejection", "rlhf-v1", "evaluate", "report"]
     assert sentence in told(home / "run")
     evaluation = json.loads((home / "run" / "04-evaluate" / "evaluation.json").read_text())
-    assert [row["version"] for row in evaluation["versions"] if not row["task"]] == ["start", "rlhf-v1"]
+    assert [row["version"] for row in evaluation["versions"] if not row["task"]] == [
+        *("start", "rlhf-v1-rejection", "rlhf-v1")
+    ]
     assert ("reward.safety" in evaluation["versions"][0]["figures"]) == bool(safety)
 
 

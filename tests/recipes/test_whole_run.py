@@ -106,7 +106,8 @@ def test_the_page_begins_with_the_answer_and_compares_sft_with_the_last_version_
     assert sentence["text"].startswith("Did alignment improve the model? ")
     assert "From sft to rlhf-v5, helpfulness " in sentence["text"]
     assert "judged by the gold judge of the embedded world, which took no part in training" in sentence["text"]
-    assert figure["categories"] == ["pretrain", "sft", *(f"rlhf-v{n}" for n in range(1, 6)), "gatt"]
+    versions = (*(f"rlhf-v{n}" for n in range(1, 5)), "rlhf-v5-rejection", "rlhf-v5")
+    assert figure["categories"] == ["pretrain", "sft", *versions, "gatt"]
     assert (facts["title"], facts["categories"]) == ("Facts kept, stage by stage", figure["categories"])
     assert {key["key"].partition(", ")[2] for key in report["headline"]} == {"sft", "rlhf-v5", "rlhf-v5 less sft"}
     (line,) = (section["summary"] for section in report["sections"] if section["id"] == "evaluate")
