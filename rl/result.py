@@ -184,8 +184,9 @@ class HeldOut:
     def as_json(self) -> dict[str, Any]:
         """As a file holds it; without what there is no model for, but for the safety score."""
         found = asdict(self) | {"iteration": float(self.iteration)}
-        none = {"watch": None, "without_verdict": 0.0, "watch_error": None, "watch_by_prompt": found["watch_by_prompt"]}
-        return {name: value for name, value in found.items() if name not in none or value != none[name]}
+        nothing = (("watch", None), ("without_verdict", 0.0), ("watch_error", None))
+        left_out = {"watch_by_prompt", *(name for name, none in nothing if found[name] == none)}
+        return {name: value for name, value in found.items() if name not in left_out}
 
     @property
     def decides(self) -> float:
