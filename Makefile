@@ -29,7 +29,7 @@ $(DEV): $(RUN)
 
 what-it-takes:
 	@echo "make quickstart: first the install (about 1.6 GB on the disk), then every stage of the recipe:"
-	@echo "  about half an hour on two idle CPU cores, an hour on a busy machine; about 1 GB of memory; no GPU, no network"
+	@echo "  20 to 40 minutes on two idle CPU cores, an hour or more on a busy machine; about 1 GB of memory; no GPU, no network"
 	@echo "  Ctrl-C stops after the step in hand and saves; the same command goes on from there"
 
 quickstart: what-it-takes $(RUN)  ## the whole recipe on the embedded world, then its report
