@@ -359,7 +359,7 @@ def _versions(
         models.append(rejection)  # beside PPO's model too, so that the page says what PPO adds
         policy = rejection
         if with_ppo:
-            start = rejection if rlhf.ppo.on == "rejection" else previous
+            start, before = rejection if rlhf.ppo.on == "rejection" else previous, judges
             if rlhf.ppo.refresh:
                 judges = _refreshed(plan, judges, start, tokenizer, version, ppo=True)
                 learnt_from |= {start: judges} if start is not None else {}
@@ -370,6 +370,7 @@ def _versions(
                 settings=rlhf.ppo,
                 prompts=prompts,
                 judges=judges,
+                new_judges=judges != before,
                 **plan.start(start),
             )
             policy = plan.add(PPO, name, inputs, *judges.stages(), starts_from=start, tokenizer=tokenizer)

@@ -29,6 +29,7 @@ from recipes.running import folder as run_folder
 from recipes.running.fingerprint import of_this_release
 from recipes.running.inputs import with_its_place, with_its_setting
 from recipes.running.job import Job
+from recipes.running.lineage import lineage_of
 from recipes.running.progress import KeptProgress
 from recipes.running.record import StageRecord, Status, journals_of, outputs_of, read_record, write_record
 from recipes.stages.context import StageContext
@@ -70,6 +71,7 @@ def run_stage(job: Job, stage: PlannedStage, basis: tuple[dict[str, Any], str], 
         started=earlier.started if earlier and resumed else run_folder.now(),
         seconds=earlier.seconds if earlier and resumed else 0.0,
         attempts=earlier.attempts + 1 if earlier and resumed else 1,
+        lineage=lineage_of(job.plan, stage),
     )
     if first:
         write_record(folder, record)

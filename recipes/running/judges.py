@@ -12,6 +12,7 @@ from alignment.evaluate.judge_words import ENDPOINT, GOLD, OUTSIDE_WATCH, REWARD
 from alignment.store.manifest import read_manifest
 from recipes.masking import mask, mask_values
 from recipes.reading.schema import Recipe
+from recipes.stages.evaluate import EvaluateInputs
 from recipes.stages.kind import Makes, PlannedStage
 from recipes.stages.reward import RewardInputs
 
@@ -29,6 +30,9 @@ def judges_of(run: Path, recipe: Recipe, plan: Sequence[PlannedStage]) -> tuple[
         town = f"{recipe.world.people:,} people, seed {recipe.world.seed}"
         found.append((GOLD, f"gold judge of the embedded world ({town})"))
     trained = [stage for stage in plan if stage.makes(Makes.REWARD_MODEL)]
+    evaluations = [stage.inputs for stage in plan if isinstance(stage.inputs, EvaluateInputs)]
+    if evaluations and evaluations[0].judges is not None:  # of several versions' it goes by the newest
+        trained = [stage for stage in trained if stage.name in evaluations[0].judges.stages()]
     watching = [stage for stage in trained if isinstance(stage.inputs, RewardInputs) and stage.inputs.role == WATCH]
     models = [stage for stage in trained if stage not in watching]
     told = [f"{stage.name} {_weights(run / stage.folder / 'checkpoint')}" for stage in models]

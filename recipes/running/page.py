@@ -181,12 +181,18 @@ def _page_order(plan: Sequence[PlannedStage]) -> list[PlannedStage]:
 
 
 def _drawn_parents(stage: PlannedStage, plan: Mapping[str, PlannedStage]) -> tuple[str, ...]:
-    """What the lineage shows: where the model comes from and which judges chose, not every file that was read."""
+    """What the lineage shows: where the model comes from, the newest comparisons that it learnt from and which judges
+    chose, not every file that was read."""
     if not stage.kind.makes:
         return ()  # it only looks at what others made
     if stage.starts_from is None:
-        return stage.parents
-    return (stage.starts_from, *(name for name in stage.parents if plan[name].makes(Makes.REWARD_MODEL)))
+        return tuple(name for name in stage.parents if plan[name].makes(Makes.POLICY)) or stage.parents
+    judges = [name for name in stage.parents if plan[name].makes(Makes.REWARD_MODEL) and name != stage.starts_from]
+    read = [name for name in stage.parents if plan[name].makes(Makes.RECORDS) and not plan[name].makes(Makes.POLICY)]
+    newest = sorted(read, key=lambda name: plan[name].number)[-1:]
+    # comparisons of the model's own start say where it comes from
+    start = [] if any(stage.starts_from in plan[name].parents for name in newest) else [stage.starts_from]
+    return (*start, *newest, *judges)
 
 
 def _missing(stage: PlannedStage, record: StageRecord | None) -> Section:

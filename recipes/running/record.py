@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -44,6 +44,7 @@ class StageRecord:
         outputs: relative name -> digest: of a folder its manifest's, of a file its SHA-256.
         journals: the same of what is looked at and decides nothing (metrics); no part of the record's digest.
         error: why it failed, one sentence.
+        lineage: of a stage that makes a model, all that it came from (see `recipes.running.lineage`).
     """
 
     name: str
@@ -59,6 +60,7 @@ class StageRecord:
     outputs: Mapping[str, str] = field(default_factory=dict)
     journals: Mapping[str, str] = field(default_factory=dict)
     error: str | None = None
+    lineage: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -87,7 +89,8 @@ def read_record(folder: Path) -> StageRecord | None:
         if not all(isinstance(text, str) for text in texts) or record.status not in Status.__args__:  # type: ignore[attr-defined]
             raise TypeError("a value of the wrong type")
         if not all(
-            isinstance(value, Mapping) for value in (record.basis, record.result, record.outputs, record.journals)
+            isinstance(value, Mapping)
+            for value in (record.basis, record.result, record.outputs, record.journals, record.lineage)
         ):
             raise TypeError("a value of the wrong type")
         for name in (*record.outputs, *record.journals):

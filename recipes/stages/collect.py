@@ -56,6 +56,11 @@ class CollectInputs(FromPolicy):
         """The prompts by campaign."""
         return self.prompts.data()
 
+    def annotators(self) -> tuple[str, ...]:
+        """The world's, people, or the endpoint's model."""
+        who = self.settings.annotator
+        return (who if isinstance(who, str) else who.model,)
+
 
 def run(inputs: CollectInputs, stage: StageContext) -> dict[str, Any]:
     """Draw, pair and compare; saves `records.jsonl`, `collect.json` and `unjudged.jsonl`."""

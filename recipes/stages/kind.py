@@ -105,6 +105,10 @@ class StageInputs:
         """What the page's overview says of it."""
         return {}
 
+    def annotators(self) -> tuple[str, ...]:
+        """Who compares answers in it."""
+        return ()
+
 
 @dataclass(frozen=True, kw_only=True)
 class FromPolicy(StageInputs):

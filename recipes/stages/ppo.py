@@ -23,12 +23,14 @@ class PpoInputs(Judged):
     """All that the stage reads of the recipe.
 
     Attributes:
+        new_judges: its reward models have judged for no stage before: they are checked.
         replay: documents that are trained on beside, where some are asked for.
     """
 
     settings: PpoSettings
     prompts: CampaignPrompts
     judges: RewardModels
+    new_judges: bool = False
     replay: Replay | None = None
 
     settings_key = "rlhf.ppo"
@@ -47,6 +49,8 @@ def run(inputs: PpoInputs, stage: StageContext) -> dict[str, Any]:
     """Train by PPO; saves `checkpoint/` and `ppo.json`."""
     from rl.ppo import PromptSplit, train_ppo
 
+    if inputs.new_judges:
+        inputs.judges.check(stage)
     prompts = stage.load_campaigns(inputs.prompts.data())
     split = PromptSplit(train=prompts.train, held_out=prompts.validation)
     documents = stage.replayed(inputs.replay)

@@ -53,3 +53,31 @@ def test_the_page_tells_the_reward_models_version_by_version(finished: Path) -> 
 
 def test_a_second_call_does_no_work(finished: Path) -> None:
     assert not run(load_recipe("quickstart", REFRESHED), out=finished).worked
+
+
+def test_a_models_record_tells_all_that_it_came_from(finished: Path) -> None:
+    lineage = told(finished, "rlhf-v2", "stage.json")["lineage"]
+    assert lineage["policies"] == ["pretrain", "sft", "rlhf-v1", "rlhf-v2-rejection"]
+    assert lineage["reward models"][-3:] == [f"reward-{role}-v2-ppo" for role in ("helpfulness", "safety", "watch")]
+    assert lineage["samples"] == ["collect", "rlhf-v1", "collect-v2", "rlhf-v2-rejection", "collect-v2-ppo"]
+    assert lineage["prompts"] == ["world:prompts/helpfulness", "world:prompts/safety"]
+    assert lineage["annotators"] == ["world"]
+
+
+def test_the_drawn_lineage_goes_through_each_versions_comparisons(finished: Path) -> None:
+    report = json.loads((finished / "report" / "report.json").read_text(encoding="utf-8"))
+    into = {child: {parent for parent, other in report["lineage"] if other == child} for _, child in report["lineage"]}
+    assert into["collect-v2"] == {"rlhf-v1"}
+    assert into["reward-safety-v2"] == {"collect-v2"}
+    assert into["rlhf-v2"] == {
+        "rlhf-v2-rejection",
+        *(f"reward-{role}-v2-ppo" for role in ("helpfulness", "safety", "watch")),
+    }
+
+
+def test_the_page_names_the_reward_models_that_judged_the_evaluation(finished: Path) -> None:
+    report = json.loads((finished / "report" / "report.json").read_text(encoding="utf-8"))
+    names = [name for name, _ in report["judges"]]
+    assert len(names) == len(set(names))
+    assert "reward-safety-v2-ppo" in dict(report["judges"])["reward"]
+    assert "reward-safety-v2 " not in dict(report["judges"])["reward"]

@@ -142,6 +142,15 @@ def test_models_that_have_judged_for_no_version_before_are_checked(collecting: P
     assert not plain.new_judges
 
 
+def test_models_that_are_trained_before_ppo_are_checked_before_it(collecting: Path) -> None:
+    checked = []
+    for overrides in (FRESH, (*FRESH, "rlhf.ppo.refresh=false"), ()):
+        inputs = plan(collecting, *overrides)["rlhf-v3"].inputs
+        assert isinstance(inputs, PpoInputs)
+        checked.append(inputs.new_judges)
+    assert checked == [True, False, False]
+
+
 def test_the_evaluation_is_judged_by_the_newest_models(collecting: Path) -> None:
     stages = plan(collecting, *FRESH)
     ppo, evaluate = stages["rlhf-v3"].inputs, stages["evaluate"].inputs
