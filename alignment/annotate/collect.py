@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 
 from alignment.annotate.annotator import Annotator, Question
 from alignment.annotate.answers import draw_answers
@@ -28,7 +29,7 @@ from alignment.annotate.pairs import Drawn, draw_pairs
 from alignment.annotate.result import COLLECT_FILE, CollectResult
 from alignment.annotate.settings import CollectSettings
 from alignment.data.rows.quarantine import write_quarantine
-from alignment.data.rows.written import RECORDS_FILE, write_records
+from alignment.data.rows.written import RECORDS_FILE, read_records, write_records
 from alignment.errors import DataError, SettingError
 from alignment.generate.draw import JOURNALS
 from alignment.given import given_prompts
@@ -126,6 +127,11 @@ def collect_preferences(
     write_json(session.folder / COLLECT_FILE, result.as_json())
     write_records(session.folder / RECORDS_FILE, records)
     return result
+
+
+def read_collected(folder: Path) -> list[Preference]:
+    """What an earlier collection wrote, from its stage's folder."""
+    return [record for record in read_records(folder / RECORDS_FILE) if isinstance(record, Preference)]
 
 
 def _chosen(prompts: Sequence[Dialogue], counts: Mapping[str, int], seed: int, part: str, name: str) -> list[Dialogue]:

@@ -16,7 +16,6 @@ from recipes.stages.rlhf_inputs import CampaignPrompts
 if TYPE_CHECKING:
     from alignment.annotate.annotator import Annotator
     from alignment.annotate.settings import CollectSettings
-    from alignment.records import Preference
     from alignment.report.blocks import Section
     from recipes.stages.context import StageContext
     from rl.settings import VersionCollectSettings
@@ -66,7 +65,7 @@ def run(inputs: CollectInputs, stage: StageContext) -> dict[str, Any]:
     """Draw, pair and compare; saves `records.jsonl`, `collect.json` and `unjudged.jsonl`."""
     from functools import partial
 
-    from alignment.annotate.collect import collect_preferences
+    from alignment.annotate.collect import collect_preferences, read_collected
 
     annotator = _annotator(inputs, stage)  # before anything is drawn: a key may be missing
     prompts = stage.load_campaigns(inputs.data())
@@ -79,16 +78,8 @@ def run(inputs: CollectInputs, stage: StageContext) -> dict[str, Any]:
         stage.session,
         held_out=prompts.validation,
         name=inputs.later,
-        earlier=[record for name in inputs.earlier for record in _collected(stage.folder_of(name))],
+        earlier=[record for name in inputs.earlier for record in read_collected(stage.folder_of(name))],
     ).as_json()
-
-
-def _collected(folder: Path) -> list[Preference]:
-    """What an earlier version's stage collected."""
-    from alignment.data.rows.written import RECORDS_FILE, read_records
-    from alignment.records import Preference
-
-    return [r for r in read_records(folder / RECORDS_FILE) if isinstance(r, Preference)]
 
 
 def _annotator(inputs: CollectInputs, stage: StageContext) -> Annotator:
