@@ -14,7 +14,7 @@ from alignment.errors import UsageError
 _WIDEST = 860  # what fits beside the navigation; deeper graphs grow downwards instead
 _BOX_HEIGHT, _GAP, _STEP = 34, 18, 46
 _LANE = 6.0  # room of an arrow that passes a layer
-_LETTER, _PADDING, _MOST_LETTERS = 7.4, 26, 24
+_LETTER, _PADDING, _MOST_LETTERS = 7.4, 26, 26  # reward-helpfulness-v5-ppo is written whole
 
 Place = tuple[str, int]  # whose, in which layer: a stage's own box, or in a later layer its lane
 

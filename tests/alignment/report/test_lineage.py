@@ -78,3 +78,8 @@ def test_arrows_of_one_stage_share_their_way() -> None:
 def test_a_circle_is_refused() -> None:
     with pytest.raises(UsageError, match="circle"):
         lay_out((("a", "b"), ("b", "a")))
+
+
+def test_the_longest_name_of_the_papers_recipe_is_written_whole() -> None:
+    graph = lay_out((("rlhf-v5-rejection", "reward-helpfulness-v5-ppo"),))
+    assert "reward-helpfulness-v5-ppo" in {box.text for box in graph.boxes}
