@@ -34,6 +34,7 @@ _PACKAGES = (
     "numpy",
     "llama2-alignment-suite",
 )
+_MOST_ROWS = 18  # a longer table of stages is folded: every version may have five
 _NO_SETTING = ("name", "description")  # of a recipe
 
 
@@ -170,9 +171,17 @@ def _overview(
                 *dict(fact for stage in plan for fact in stage.inputs.facts().items()).items(),
             ),
         ),
-        Table(title="Stages", columns=columns, rows=tuple(rows)),
     ]
-    return Section(id="overview", title="Overview", blocks=tuple(blocks), summary=f"{total_seconds / 60:.1f} minutes")
+    stages = Table(title="Stages", columns=columns, rows=tuple(rows))
+    details = (stages,) if len(rows) > _MOST_ROWS else ()
+    blocks += () if details else (stages,)
+    return Section(
+        id="overview",
+        title="Overview",
+        blocks=tuple(blocks),
+        details=details,
+        summary=f"{total_seconds / 60:.1f} minutes",
+    )
 
 
 def _page_order(plan: Sequence[PlannedStage]) -> list[PlannedStage]:

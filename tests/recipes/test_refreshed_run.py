@@ -81,3 +81,11 @@ def test_the_page_names_the_reward_models_that_judged_the_evaluation(finished: P
     assert len(names) == len(set(names))
     assert "reward-safety-v2-ppo" in dict(report["judges"])["reward"]
     assert "reward-safety-v2 " not in dict(report["judges"])["reward"]
+
+
+def test_a_table_of_so_many_stages_is_folded(finished: Path) -> None:
+    report = json.loads((finished / "report" / "report.json").read_text(encoding="utf-8"))
+    (overview,) = (section for section in report["sections"] if section["id"] == "overview")
+    assert "Stages" not in {block["title"] for block in overview["blocks"]}
+    (table,) = (block for block in overview["details"] if block["title"] == "Stages")
+    assert "reward-safety-v2-ppo" in {row[0] for row in table["rows"]}
