@@ -59,8 +59,8 @@ class ChatEndpoint:
         pauses that double or are those that it asks for.
 
         Raises:
-            Unreachable: it is busy or gone after five tries; it may answer later.
-            DataError: it answers with something else than a chat completion, or too late.
+            Unreachable: it is busy or gone after five tries, or did not reply in time; it may answer later.
+            DataError: it answers with something else than a chat completion.
             Interrupted: somebody asked to stop during a pause.
         """
         question = {"model": self.settings.model, "temperature": 0, "messages": [{"role": "user", "content": text}]}
@@ -146,7 +146,7 @@ class ChatEndpoint:
             busy = isinstance(error, (httpx2.NetworkError, httpx2.ConnectTimeout))
             failure = f"{type(error).__name__}: {self.without_key(str(error)[:200])}".rstrip(": ")
         if deadline.over:  # before all else: a body that was cut off so looks whole where its length is not said
-            raise DataError(f"{self.url} did not reply within {self.settings.timeout:g} seconds (endpoint.timeout)")
+            raise Unreachable(f"{self.url} did not reply within {self.settings.timeout:g} seconds (endpoint.timeout)")
         if failure:
             message = f"{self.url} does not answer ({failure}); an OpenAI-compatible endpoint is needed"
             raise _Busy(message, None) if busy else DataError(message)
