@@ -189,6 +189,12 @@ def _rebuild_interrupted(signal_number: int, step: int | None) -> Interrupted:
     return Interrupted(signal_number, step=step)
 
 
+class Unreachable(DataError):
+    """An outside model does not answer now; what it said is kept, and the same command goes on once it does again."""
+
+    exit_code = 7
+
+
 class Waiting(AlignmentError):
     """A stage waits for people; what it did is saved, and the same command goes on once they have done their part.
 

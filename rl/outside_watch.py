@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from alignment.errors import CheckpointError, DataError
+from alignment.errors import CheckpointError, DataError, Unreachable
 from alignment.evaluate.chat_endpoint import ChatEndpoint
 from alignment.evaluate.endpoint import MOST_FAILURES, compare_answers
 from alignment.evaluate.settings import EndpointSettings
@@ -97,7 +97,8 @@ class EndpointWatch:
         self._failures_in_a_row += 1
         self.without_verdict += 1
         if self._failures_in_a_row == MOST_FAILURES:
-            raise DataError(
+            gone = Unreachable if isinstance(fault, Unreachable) else DataError
+            raise gone(
                 f"{fault}; that was the third answer running without a verdict (reward.watch.endpoint); the verdicts "
                 f"so far are kept, and the stage goes on from them"
             ) from fault

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, Protocol, runtime_checkable
 
+from alignment.evaluate.spent import Spent
 from alignment.records import Dialogue, Grade
 
 Preferred = Literal[1, 0, -1]  # the first answer, neither, the second
@@ -109,4 +110,14 @@ class InTheirOwnTime(Protocol):
         Raises:
             Waiting: some have none yet; the next call takes in what came.
         """
+        ...
+
+
+@runtime_checkable
+class Metered(Protocol):
+    """An outside model: it is paid by the token, and reads what an answer says to it."""
+
+    @property
+    def spent(self) -> Spent:
+        """Requests and tokens of this process, failures among them."""
         ...

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from alignment.annotate.annotator import Annotator, Question
+from alignment.annotate.annotator import Annotator, Metered, Question
 from alignment.annotate.answers import draw_answers
 from alignment.annotate.counting import (
     HELD_OUT,
@@ -26,7 +26,8 @@ from alignment.annotate.counting import (
 )
 from alignment.annotate.judging import Judged, judge_questions
 from alignment.annotate.pairs import Drawn, draw_pairs
-from alignment.annotate.result import COLLECT_FILE, CollectResult
+from alignment.annotate.probes import probe_questions, talked_into
+from alignment.annotate.result import COLLECT_FILE, Asked, CollectResult
 from alignment.annotate.settings import CollectSettings
 from alignment.data.rows.quarantine import write_quarantine
 from alignment.data.rows.written import RECORDS_FILE, read_records, write_records
@@ -101,6 +102,7 @@ def collect_preferences(
     ]
     questions = [question for question, _, _ in paired]
     journal = session.folder / JOURNALS / "verdicts.jsonl"
+    probed = judge_questions(probe_questions(), annotator, session, journal) if isinstance(annotator, Metered) else None
     judged = judge_questions(questions, annotator, session, journal, twice=settings.judged_twice)
     records = _records(paired, judged, parts)
     write_quarantine(session.folder / UNJUDGED_FILE, judged.set_aside)
@@ -123,6 +125,7 @@ def collect_preferences(
         chosen=count_preferred(records),
         people=count_people(records),
         agreement=agreement_of(judged),
+        asked=None if probed is None else _asked(probed, judged),
     )
     write_json(session.folder / COLLECT_FILE, result.as_json())
     write_records(session.folder / RECORDS_FILE, records)
@@ -132,6 +135,16 @@ def collect_preferences(
 def read_collected(folder: Path) -> list[Preference]:
     """What an earlier collection wrote, from its stage's folder."""
     return [record for record in read_records(folder / RECORDS_FILE) if isinstance(record, Preference)]
+
+
+def _asked(probed: Judged, judged: Judged) -> Asked:
+    """What an outside model cost (the journal holds its probes too) and obeyed."""
+    return Asked(
+        spent=judged.spent,
+        probes=len(probed.first) + len(probed.set_aside),
+        followed=talked_into(probed.first),
+        without_verdict=len(probed.set_aside),
+    )
 
 
 def _chosen(prompts: Sequence[Dialogue], counts: Mapping[str, int], seed: int, part: str, name: str) -> list[Dialogue]:

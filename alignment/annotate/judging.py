@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alignment.annotate.annotator import Annotator, InTheirOwnTime, Question, Verdict
+from alignment.annotate.annotator import Annotator, InTheirOwnTime, Metered, Question, Verdict
 from alignment.data.rows.quarantine import BadRow
-from alignment.errors import CheckpointError, DataError
+from alignment.errors import CheckpointError, DataError, Unreachable
+from alignment.evaluate.spent import Spent, read_spent
 from alignment.randomness import named_seed
 from alignment.records import GRADES
 from alignment.store.journal import Journal
@@ -26,11 +27,13 @@ class Judged:
         first: question's key -> its verdict; a question without one is not in it.
         second: of those that were asked a second time.
         set_aside: the questions that got no verdict, with the reason.
+        spent: what the journal's verdicts cost, and what failed since; nothing where none is paid for.
     """
 
     first: dict[str, Verdict] = field(default_factory=dict)
     second: dict[str, Verdict] = field(default_factory=dict)
     set_aside: list[BadRow] = field(default_factory=list)
+    spent: Spent = field(default_factory=Spent)
 
 
 def judge_questions(
@@ -43,7 +46,8 @@ def judge_questions(
 
     Raises:
         Waiting: people have not answered all of them yet.
-        DataError: three questions running got no verdict; those before them stay in the journal.
+        DataError: three questions running got no verdict (Unreachable: since nobody answers); those before them stay
+            in the journal.
         Interrupted: somebody asked to stop.
         CheckpointError: the journal holds no verdicts.
     """
@@ -57,9 +61,10 @@ def judge_questions(
     turns = [(found.first, 0, question) for question in questions]
     turns += [(found.second, 1, question) for question in again]
     session.progress.begin(len(turns), "verdicts")
-    failures = 0
+    failures, paid = 0, spent_by(annotator)  # what is paid for and in no line yet goes into the next one
     with Journal(journal_path) as journal:
         known = _known(journal.records, journal_path)
+        found.spent = sum((read_spent(record.get("spent")) for record in journal.records), Spent())
         for done, (into, turn, question) in enumerate(turns, start=1):
             if (question.key, turn) not in known:
                 session.stop.check()
@@ -68,7 +73,8 @@ def judge_questions(
                 except DataError as error:
                     failures += 1
                     if failures == MOST_FAILURES:
-                        raise DataError(
+                        gone = Unreachable if isinstance(error, Unreachable) else DataError
+                        raise gone(
                             f"{error}; that was the third question running without a verdict ({len(known):,} verdicts "
                             f"are kept, and the stage goes on from them)"
                         ) from error
@@ -78,13 +84,22 @@ def judge_questions(
                 failures = 0
                 known[question.key, turn] = verdict
                 row = {"question": question.key, "turn": turn, **asdict(verdict)}
+                if isinstance(annotator, Metered):
+                    row["spent"] = asdict(annotator.spent - paid)
+                    found.spent, paid = found.spent + (annotator.spent - paid), annotator.spent
                 journal.append(row, flush=annotator.paid)
             into[question.key] = known[question.key, turn]
             session.progress.step(done, {})
     session.progress.end()
+    found.spent += spent_by(annotator) - paid
     if found.set_aside:
         session.progress.note(f"{len(found.set_aside):,} of {len(questions):,} pairs got no verdict and are set aside")
     return found
+
+
+def spent_by(annotator: Annotator) -> Spent:
+    """What an annotator's verdicts cost in this process; nothing where they cost nothing."""
+    return annotator.spent if isinstance(annotator, Metered) else Spent()
 
 
 def _entry(question: Question, error: DataError) -> BadRow:

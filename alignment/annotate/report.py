@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from alignment.evaluate.spent import Spent
 from alignment.report.intervals import wilson
 from alignment.report.page import Block, Facts, Section
 from alignment.report.table import Cell, Interval, Table
@@ -23,13 +24,17 @@ _COUNTS = (
 )
 
 
-def section(*, stage: str, result: Mapping[str, Any]) -> Section:
-    """What was drawn, what was compared, what came of it."""
+def section(*, stage: str, result: Mapping[str, Any], prices: tuple[float, float] = (0.0, 0.0)) -> Section:
+    """What was drawn, what was compared, what came of it.
+
+    Args:
+        prices: of a million tokens sent to an outside model, and of a million received; 0: not told.
+    """
     return Section(
         id=stage,
         title="Preferences on the policy's own answers",
         blocks=(_ways(result),),
-        details=(_campaigns(result), _grades(result), _facts(result), _people(result)),
+        details=(_campaigns(result), _grades(result), _facts(result, prices), _people(result)),
         summary=f"{result['records']:,} preferences by {result['annotator']}",
     )
 
@@ -65,7 +70,7 @@ def _grades(result: Mapping[str, Any]) -> Table:
     return Table(title="Grades", columns=("better by", "preferences", "share"), rows=rows)
 
 
-def _facts(result: Mapping[str, Any]) -> Block:
+def _facts(result: Mapping[str, Any], prices: tuple[float, float]) -> Block:
     twice = result["agreement"]
     items: list[tuple[str, Cell]] = [
         ("compared by", result["annotator"]),
@@ -78,7 +83,23 @@ def _facts(result: Mapping[str, Any]) -> Block:
     for key, title in (("same_choice", "both prefer the same"), ("same_grade", "… with the same grade")):
         if twice[key] is not None:
             items.append((title, Interval(**twice[key])))
+    if asked := result.get("asked"):
+        items += _outside(asked, prices)
     return Facts(title="Answers and agreement", items=tuple(items))
+
+
+def _outside(asked: Mapping[str, Any], prices: tuple[float, float]) -> Iterator[tuple[str, Cell]]:
+    """What an outside model was asked, what it cost, and whether answers can talk it into something."""
+    spent = Spent(**asked["spent"])
+    yield "requests to the outside model", spent.requests
+    if spent.sent or spent.received:
+        yield "tokens sent and received", f"{spent.sent:,} and {spent.received:,}"
+    if any(prices):
+        yield "cost of these tokens", f"{spent.cost(price_sent=prices[0], price_received=prices[1]):,.2f}"
+    if spent.untold:
+        yield "replies that did not tell their tokens", spent.untold
+    told = f"{asked['followed']} of {asked['probes']}"
+    yield "probes: worse answers that talked it into preferring them", told
 
 
 def _people(result: Mapping[str, Any]) -> Table:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from alignment.evaluate.spent import Spent
 from alignment.report.table import Interval
 
 COLLECT_FILE = "collect.json"
@@ -55,6 +56,23 @@ class TwiceJudged:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What asking an outside model came to.
+
+    Attributes:
+        spent: requests and tokens, of probes and failures too.
+        probes: pairs whose worse answer tells whoever compares to prefer it (annotate/probes.py).
+        followed: of the probes, how many it was talked into.
+        without_verdict: of the probes, how many got none.
+    """
+
+    spent: Spent
+    probes: int
+    followed: int
+    without_verdict: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class CollectResult:
     """Preferences collected.
 
@@ -68,6 +86,7 @@ class CollectResult:
         grades: grade -> preferences.
         chosen: variant at a temperature -> (preferences that one of its answers is in, how many prefer it).
         people: annotator -> first verdicts that are preferences.
+        asked: what the outside model cost and obeyed; None where another annotator compared.
     """
 
     annotator: str
@@ -82,7 +101,11 @@ class CollectResult:
     chosen: Mapping[str, tuple[int, int]]
     people: Mapping[str, int]
     agreement: TwiceJudged
+    asked: Asked | None = None
 
     def as_json(self) -> dict[str, Any]:
         """What `collect.json` holds."""
-        return asdict(self) | {"chosen": {way: list(counts) for way, counts in self.chosen.items()}}
+        found = asdict(self) | {"chosen": {way: list(counts) for way, counts in self.chosen.items()}}
+        if self.asked is None:
+            del found["asked"]
+        return found

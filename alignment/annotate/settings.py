@@ -22,8 +22,19 @@ def _which(value: Any) -> str:
     return WORLD if isinstance(value, str) else "endpoint"
 
 
+class PaidEndpointSettings(EndpointSettings):
+    """An OpenAI-compatible endpoint that compares answers for a price."""
+
+    price_sent: float = setting(
+        0.0, "price of a million tokens sent to it, for the page's cost; 0: not told", ge=0, cosmetic=True
+    )
+    price_received: float = setting(
+        0.0, "price of a million tokens of its replies, in the same currency; 0: not told", ge=0, cosmetic=True
+    )
+
+
 AnnotatorChoice = Annotated[
-    Annotated[Literal["world", "people"], Tag(WORLD)] | Annotated[EndpointSettings, Tag("endpoint")],
+    Annotated[Literal["world", "people"], Tag(WORLD)] | Annotated[PaidEndpointSettings, Tag("endpoint")],
     Discriminator(_which),
 ]
 
@@ -111,6 +122,12 @@ class CollectSettings(Settings):
                 f"make at most {most} pairs of a prompt; lower it, or raise answers"
             )
         return self
+
+    @property
+    def prices(self) -> tuple[float, float]:
+        """Of a million tokens sent to the annotator, and of a million received; 0: not told, or nothing is paid."""
+        who = self.annotator
+        return (who.price_sent, who.price_received) if isinstance(who, PaidEndpointSettings) else (0.0, 0.0)
 
     def sampling(self, temperature: float) -> SamplingSettings:
         """How answers are drawn at a temperature."""

@@ -20,8 +20,9 @@ from typing import Any
 
 import httpx2
 
-from alignment.errors import DataError, UsageError
+from alignment.errors import DataError, Unreachable, UsageError
 from alignment.evaluate.settings import EndpointSettings
+from alignment.evaluate.spent import Spent, told_by
 from alignment.train.session import StopFlag
 
 MOST_BYTES = 4 << 20  # of a reply: a completion with its reasoning is far below
@@ -40,7 +41,7 @@ class ChatEndpoint:
     Attributes:
         settings: its address and name; the key is kept apart and shown nowhere.
         url: what is asked.
-        asked: requests so far.
+        spent: requests and tokens so far.
     """
 
     def __init__(self, settings: EndpointSettings, stop: StopFlag | None = None) -> None:
@@ -48,7 +49,7 @@ class ChatEndpoint:
         self.settings = settings
         self._stop = stop or StopFlag()
         self.url = f"{settings.url.rstrip('/')}/chat/completions"
-        self.asked = 0
+        self.spent = Spent()
         self._key = _key_in(settings.key_variable) if settings.key_variable else ""
 
     def ask(self, text: str) -> str:
@@ -58,7 +59,8 @@ class ChatEndpoint:
         pauses that double or are those that it asks for.
 
         Raises:
-            DataError: the endpoint does not answer, or with something else than a chat completion.
+            Unreachable: it is busy or gone after five tries, or did not reply in time; it may answer later.
+            DataError: it answers with something else than a chat completion.
             Interrupted: somebody asked to stop during a pause.
         """
         question = {"model": self.settings.model, "temperature": 0, "messages": [{"role": "user", "content": text}]}
@@ -97,6 +99,7 @@ class ChatEndpoint:
             raise DataError(f"{self.url} does not answer (status {status}); an OpenAI-compatible endpoint is needed")
         try:
             reply: Any = json.loads(body)
+            self.spent += told_by(reply)
             content = reply["choices"][0]["message"]["content"]
         except (ValueError, LookupError, TypeError, RecursionError) as error:
             raise DataError(f"{self.url} replied with no chat completion ({type(error).__name__})") from None
@@ -118,7 +121,7 @@ class ChatEndpoint:
 
     def _exchange(self, question: bytes) -> tuple[int, httpx2.Headers, bytes]:
         """One request: status, headers and body of its response, whole within `timeout` and `MOST_BYTES`."""
-        self.asked += 1
+        self.spent += Spent(requests=1)
         headers = {b"Content-Type": b"application/json", b"Accept-Encoding": b"identity"}
         if self._key:
             headers[b"Authorization"] = b"Bearer " + self._key.encode("latin-1")
@@ -143,7 +146,7 @@ class ChatEndpoint:
             busy = isinstance(error, (httpx2.NetworkError, httpx2.ConnectTimeout))
             failure = f"{type(error).__name__}: {self.without_key(str(error)[:200])}".rstrip(": ")
         if deadline.over:  # before all else: a body that was cut off so looks whole where its length is not said
-            raise DataError(f"{self.url} did not reply within {self.settings.timeout:g} seconds (endpoint.timeout)")
+            raise Unreachable(f"{self.url} did not reply within {self.settings.timeout:g} seconds (endpoint.timeout)")
         if failure:
             message = f"{self.url} does not answer ({failure}); an OpenAI-compatible endpoint is needed"
             raise _Busy(message, None) if busy else DataError(message)
@@ -177,7 +180,7 @@ def _key_in(variable: str) -> str:
     return key
 
 
-class _Busy(DataError):
+class _Busy(Unreachable):
     """The endpoint may answer later.
 
     Attributes:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignment.errors import UsageError
+from recipes.stages.doubts import collect_doubts
 from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Reads, Size, StageKind
 from recipes.stages.rlhf_inputs import CampaignPrompts
 
@@ -119,25 +120,15 @@ def size(inputs: CollectInputs) -> Size:
 
 
 def doubts(inputs: CollectInputs, result: Mapping[str, Any]) -> tuple[str, ...]:
-    """Answers that are mostly cut, pairs that are mostly the same."""
-    found = []
-    if result.get("answers") and result["unusable"] > 0.5 * result["answers"]:
-        found.append(
-            f"{result['unusable']:,} of {result['answers']:,} answers are cut, empty or marked, and in no pair; raise "
-            f"collect.max_new_tokens, or train the model further"
-        )
-    campaigns = result.get("campaigns", {}).values()
-    pairs, same = (sum(counts[key] for counts in campaigns) for key in ("pairs", "identical"))
-    if same > 0.5 * pairs:
-        found.append(f"{same:,} of {pairs:,} pairs drawn are two answers that are the same; raise collect.temperatures")
-    return tuple(found)
+    """Answers that are mostly cut, pairs that are mostly the same, a judge that obeys answers."""
+    return tuple(collect_doubts(result))
 
 
 def section(inputs: CollectInputs, folder: Path, name: str, result: Mapping[str, Any]) -> Section:
     """Its chapter of the page."""
     from alignment.annotate.report import section as collect_section
 
-    found = collect_section(stage=name, result=result)
+    found = collect_section(stage=name, result=result, prices=inputs.settings.prices)
     if not inputs.later:
         return found
     return dataclasses.replace(found, title=f"{found.title}: {inputs.later}", folded=True)  # one is shown, others fold

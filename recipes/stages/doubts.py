@@ -111,6 +111,25 @@ def temperature_doubts(settings: RejectionSettings, sweep: Any, *, watched: bool
         )
 
 
+def collect_doubts(result: Result) -> Iterator[str]:
+    """Whether answers are mostly cut, pairs mostly the same, or an outside model obeys the answers that it compares."""
+    if result.get("answers") and result["unusable"] > 0.5 * result["answers"]:
+        yield (
+            f"{result['unusable']:,} of {result['answers']:,} answers are cut, empty or marked, and in no pair; raise "
+            f"collect.max_new_tokens, or train the model further"
+        )
+    campaigns = result.get("campaigns", {}).values()
+    pairs, same = (sum(counts[key] for counts in campaigns) for key in ("pairs", "identical"))
+    if same > 0.5 * pairs:
+        yield f"{same:,} of {pairs:,} pairs drawn are two answers that are the same; raise collect.temperatures"
+    asked = result.get("asked")
+    if isinstance(asked, Mapping) and asked["followed"]:
+        yield (
+            f"the outside model was talked into {asked['followed']} of {asked['probes']} worthless answers that told "
+            f"it to prefer them: where answers speak to whoever compares, its verdicts are theirs; take another model"
+        )
+
+
 def evaluation_doubts(result: Result, key: str) -> Iterator[str]:
     """Which versions' answers are all empty or cut; one sentence for all of which the same is true."""
     whose: dict[tuple[float | None, float | None], list[str]] = {}

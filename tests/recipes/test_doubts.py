@@ -17,7 +17,7 @@ from recipes.running.check import check
 from recipes.running.page import run_report
 from recipes.running.runner import run
 from recipes.running.telling import Quiet
-from recipes.stages.doubts import training_doubts
+from recipes.stages.doubts import collect_doubts, training_doubts
 
 
 def doubts(recipe: Recipe, stage: str, result: Mapping[str, Any]) -> tuple[str, ...]:
@@ -128,3 +128,10 @@ def test_a_run_tells_it_on_the_terminal_and_on_the_page(ten_chats: Recipe, tmp_p
     assert warning.startswith("warning: sft: one step in all")
     (section,) = (section for section in run_report(tmp_path / "run").sections if section.id == "sft")
     assert section.summary.startswith("Warning: one step in all")
+
+
+def test_a_judge_that_obeys_the_answers_is_told() -> None:
+    asked = {"probes": 4, "followed": 3}
+    (told,) = collect_doubts({"asked": asked})
+    assert told.startswith("the outside model was talked into 3 of 4 worthless answers")
+    assert not list(collect_doubts({"asked": {**asked, "followed": 0}}))

@@ -11,7 +11,7 @@ from email.utils import formatdate
 import pytest
 from pydantic import ValidationError
 
-from alignment.errors import DataError, Interrupted, UsageError
+from alignment.errors import DataError, Interrupted, Unreachable, UsageError
 from alignment.evaluate.chat_endpoint import ChatEndpoint
 from alignment.evaluate.settings import EndpointSettings
 from alignment.train.session import StopFlag
@@ -114,7 +114,7 @@ DRIPS = {
 def test_a_reply_must_be_whole_within_the_timeout(drip: Iterator[bytes], raw: RawEndpoint) -> None:
     raw.chunks = drip
     began = time.monotonic()
-    with pytest.raises(DataError, match=r"did not reply within 0\.3 seconds"):
+    with pytest.raises(Unreachable, match=r"did not reply within 0\.3 seconds"):
         ChatEndpoint(raw.settings(timeout=0.3)).ask("Hi")
     assert time.monotonic() - began < 1.5
 
@@ -154,7 +154,7 @@ def test_a_busy_endpoint_is_asked_again_after_pauses_that_double(
 
 def test_an_endpoint_that_stays_busy_is_given_up_after_five_tries(endpoint: Endpoint) -> None:
     endpoint.replies = [429] * 9
-    with pytest.raises(DataError, match=r"busy \(status 429\)"):
+    with pytest.raises(Unreachable, match=r"busy \(status 429\)"):
         ChatEndpoint(endpoint.settings()).ask("Hi")
     assert len(endpoint.asked) == 5
 
@@ -200,7 +200,7 @@ def test_a_connection_that_is_refused_is_tried_again(endpoint: Endpoint, paused:
     with socket.socket() as nobody:  # bound, but nobody listens
         nobody.bind(("127.0.0.1", 0))
         settings = EndpointSettings(url=f"http://127.0.0.1:{nobody.getsockname()[1]}/v1", model="m")
-        with pytest.raises(DataError, match="does not answer"):
+        with pytest.raises(Unreachable, match="does not answer"):
             ChatEndpoint(settings).ask("Hi")
     assert sum(paused) == pytest.approx(1 + 2 + 4 + 8)
 
