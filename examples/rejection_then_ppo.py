@@ -53,7 +53,8 @@ def main() -> None:
     session = Session(args.out / "rlhf-v1", compute=COMPUTE)
     version = rejection_sample(policy, prompts, judges, rejection, session)
     drawn = version.sampling
-    print(f"rejection sampling: mean reward {drawn.mean_reward:.2f}, of the kept answers {drawn.kept_reward:.2f}")
+    one, kept = drawn.best_by_n["1"]["value"], drawn.kept_reward  # of answers that ended: one at random, the best of 4
+    print(f"rejection sampling: mean reward {one:.2f}, of the kept answers {kept:.2f}")
 
     # 3. PPO from there: the whitened reward minus beta times the KL to the model that it starts from
     ppo = PpoSettings(
