@@ -10,7 +10,8 @@ from alignment.annotate.settings import WORLD
 from alignment.strict_yaml import KeyPath, dotted
 from alignment.train.settings import ReplaySource
 from recipes.accumulated import collected_by_version, reads_collected
-from recipes.plan import holds_out, stages_of
+from recipes.draft import holds_out
+from recipes.plan import stages_of
 from recipes.reading.schema import Recipe
 from recipes.reading.sources_said import source_settings, sources_said
 from recipes.stages.collect import COLLECT
@@ -149,7 +150,21 @@ def _watch_problems(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
 def _refresh_problems(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
     """Later versions' collections that are no sound ones, or that no reward model reads."""
     rlhf, first = recipe.rlhf, recipe.collect
-    if rlhf is None or rlhf.collect is None or first is None:
+    if rlhf is None:
+        return
+    if rlhf.refresh is not None and rlhf.collect is None:
+        yield (
+            ("rlhf", "refresh"),
+            f"is {rlhf.refresh}, and nothing new is collected to learn from; add rlhf.collect, for example "
+            f"collect: {{num_prompts: 200}}",
+        )
+    if rlhf.collect is not None and rlhf.refresh is None:
+        yield (
+            ("rlhf", "collect"),
+            "collects comparisons of every version's answers, and rlhf.refresh is null: no reward model would read "
+            "them; say refresh: fresh, or leave collect out",
+        )
+    if rlhf.collect is None or first is None:
         return
     roles = recipe.reward.by_role().values() if recipe.reward is not None else ()
     if not any(reads_collected(settings.data) for settings in roles if settings.data is not None):

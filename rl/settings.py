@@ -435,20 +435,6 @@ class RlhfSettings(Settings):
     dpo: DpoSettings | None = setting(None, "the baseline dpo; null: its paper's values", added=True)
     grpo: GrpoSettings | None = setting(None, "the baseline grpo; null: its paper's values", added=True)
 
-    @model_validator(mode="after")
-    def _refreshed_by_what_is_collected(self) -> RlhfSettings:
-        if self.refresh is not None and self.collect is None:
-            raise ValueError(
-                f"refresh is {self.refresh}, and nothing new is collected to learn from; add collect, for example "
-                f"collect: {{num_prompts: 200}}"
-            )
-        if self.collect is not None and self.refresh is None:
-            raise ValueError(
-                "collect collects comparisons of every version's answers, and refresh is null: no reward model would "
-                "read them; say refresh: fresh, or leave collect out"
-            )
-        return self
-
     @field_validator("controls")
     @classmethod
     def _each_once(cls, controls: tuple[Control, ...]) -> tuple[Control, ...]:

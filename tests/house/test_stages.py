@@ -11,7 +11,7 @@ import pytest
 from recipes.stages.table import STAGES
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
-KNOW_NAMES = ("plan.py", "sections.py", "reading/schema.py")
+KNOW_NAMES = ("plan.py", "versions.py", "sections.py", "reading/schema.py")
 FOLDERS = {"report"}  # the page's folder in a run is called so too
 
 

@@ -10,20 +10,15 @@ import pytest
 
 from alignment.errors import RecipeError
 from recipes.load import load_recipe
-from recipes.plan import stages_of
-from recipes.reading.schema import Recipe
 from recipes.running.fingerprint import plan_fingerprint, read_settings
 from recipes.running.runner import run
-from recipes.stages.kind import Makes, PlannedStage
+from recipes.stages.kind import Makes
 from recipes.stages.table import STAGES
+from tests.planned import plan
 from tests.tiny_recipe import TINY
 
 BOTH = "rlhf.baselines=[dpo, grpo]"
 COLLECT = "collect={prompts: {train: [{world: prompts/helpfulness}], held_out: [{world: prompts/helpfulness}]}}"
-
-
-def plan(recipe: Recipe) -> dict[str, PlannedStage]:
-    return {stage.name: stage for stage in stages_of(recipe)}
 
 
 def test_they_start_from_the_sft_model_and_no_stage_goes_on_from_them() -> None:

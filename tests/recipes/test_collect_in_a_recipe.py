@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from alignment.errors import RecipeError
 from recipes.load import load_recipe
 from recipes.plan import stages_of
 from recipes.running.check import data_sets
-from recipes.stages.kind import PlannedStage
+from tests.planned import plan, refused
 
 COLLECT = """
 collect:
@@ -27,16 +26,6 @@ def collecting(recipe_file: Path) -> Path:
     train = "{train: [{world: preferences/helpfulness}"
     recipe_file.write_text(text.replace(train, f"{train}, {{stage: collect}}"), encoding="utf-8")
     return recipe_file
-
-
-def plan(file: Path, *overrides: str) -> dict[str, PlannedStage]:
-    return {stage.name: stage for stage in stages_of(load_recipe(file, overrides))}
-
-
-def refused(file: Path, *overrides: str) -> str:
-    with pytest.raises(RecipeError) as caught:
-        load_recipe(file, overrides)
-    return str(caught.value)
 
 
 def test_it_stands_between_sft_and_the_reward_models_which_have_it_as_a_parent(collecting: Path) -> None:

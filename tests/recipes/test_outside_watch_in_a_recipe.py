@@ -8,28 +8,16 @@ from typing import cast
 
 import pytest
 
-from alignment.errors import RecipeError
 from alignment.train.session import Session
 from recipes.load import load_recipe
-from recipes.plan import stages_of
 from recipes.running.fingerprint import plan_fingerprint
 from recipes.stages.context import StageContext
 from recipes.stages.evaluate import EvaluateInputs
-from recipes.stages.kind import PlannedStage
 from recipes.stages.rlhf_inputs import Judged
 from rl.outside_watch import EndpointWatch
+from tests.planned import plan, refused
 
 WATCH = "reward.watch={endpoint: {url: 'http://localhost:1/v1', model: m}}"
-
-
-def plan(file: Path, *overrides: str) -> dict[str, PlannedStage]:
-    return {stage.name: stage for stage in stages_of(load_recipe(file, overrides))}
-
-
-def refused(file: Path, *overrides: str) -> str:
-    with pytest.raises(RecipeError) as caught:
-        load_recipe(file, overrides)
-    return str(caught.value)
 
 
 def test_no_stage_trains_it_and_those_that_judge_are_told_of_it(recipe_file: Path) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from alignment.errors import RecipeError
 from recipes.load import load_recipe
 from recipes.plan import stages_of
 from recipes.running.fingerprint import read_settings
+from tests.planned import refused
 
 ASKED = "evaluate.own_answers={}"
 
@@ -17,12 +17,6 @@ ASKED = "evaluate.own_answers={}"
 def answering(recipe_file: Path, *overrides: str) -> tuple[str, ...]:
     stages = {stage.name: stage for stage in stages_of(load_recipe(recipe_file, overrides))}
     return stages["evaluate"].inputs.answering
-
-
-def refused(recipe_file: Path, *overrides: str) -> str:
-    with pytest.raises(RecipeError) as caught:
-        load_recipe(recipe_file, overrides)
-    return str(caught.value)
 
 
 def test_unless_others_are_named_the_chat_model_that_the_reward_models_start_from_answers(recipe_file: Path) -> None:

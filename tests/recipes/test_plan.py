@@ -10,16 +10,11 @@ from hypothesis import strategies as st
 
 from alignment.errors import RecipeError, UsageError
 from alignment.strict_yaml import parse_yaml
-from recipes.load import build_recipe, load_recipe
+from recipes.load import build_recipe
 from recipes.plan import stages_of
 from recipes.planned import descendants, find_stages, needed_for
 from recipes.reading.schema import Recipe
-from recipes.stages.kind import PlannedStage
-
-
-def plan(recipe_file: Path, *overrides: str) -> dict[str, PlannedStage]:
-    """The stages by name."""
-    return {stage.name: stage for stage in stages_of(load_recipe(recipe_file, overrides))}
+from tests.planned import plan
 
 
 def test_five_versions_with_ppo_from_the_fifth_are_the_papers_stages(recipe_file: Path) -> None:

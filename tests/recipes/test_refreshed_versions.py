@@ -7,17 +7,16 @@ from pathlib import Path
 import pytest
 
 from alignment.data.settings import SourceSettings
-from alignment.errors import RecipeError
 from recipes.accumulated import accumulated
 from recipes.load import load_recipe
 from recipes.plan import stages_of
 from recipes.planned import find_stages
 from recipes.stages.collect import CollectInputs
 from recipes.stages.evaluate import EvaluateInputs
-from recipes.stages.kind import PlannedStage
 from recipes.stages.ppo import PpoInputs
 from recipes.stages.rejection import RejectionInputs
 from recipes.stages.reward import RewardInputs
+from tests.planned import plan, refused
 
 COLLECT = """
 collect:
@@ -35,16 +34,6 @@ def collecting(recipe_file: Path) -> Path:
     both = "{train: [{world: preferences/helpfulness}, {stage: collect}], held_out: [{stage: collect}]}"
     recipe_file.write_text(text.replace(own, both), encoding="utf-8")
     return recipe_file
-
-
-def plan(file: Path, *overrides: str) -> dict[str, PlannedStage]:
-    return {stage.name: stage for stage in stages_of(load_recipe(file, overrides))}
-
-
-def refused(file: Path, *overrides: str) -> str:
-    with pytest.raises(RecipeError) as caught:
-        load_recipe(file, overrides)
-    return str(caught.value)
 
 
 def test_a_version_is_collect_then_its_reward_models_then_its_fine_tuning(collecting: Path) -> None:
@@ -126,9 +115,14 @@ def test_before_ppo_answers_are_drawn_at_its_temperature(collecting: Path) -> No
     assert "collect-v3-ppo" not in plan(collecting, *FRESH, "rlhf.ppo.refresh=false")
 
 
-def test_ppo_goes_on_from_its_versions_rejection_sampling_or_from_the_previous_version(collecting: Path) -> None:
+def test_ppo_goes_on_from_its_versions_rejection_sampling(collecting: Path) -> None:
     assert plan(collecting, *FRESH, "gatt=null")["rlhf-v3"].starts_from == "rlhf-v3-rejection"
+
+
+def test_ppo_on_the_previous_version_takes_the_place_of_rejection_sampling(collecting: Path) -> None:
     stages = plan(collecting, *FRESH, "rlhf.ppo.on=previous", "gatt=null")
+    assert "rlhf-v3-rejection" not in stages
+    assert "collect-v3" not in stages
     assert stages["rlhf-v3"].starts_from == "rlhf-v2"
     assert stages["reward-helpfulness-v3-ppo"].starts_from == "rlhf-v2"
 
@@ -162,8 +156,8 @@ def test_the_evaluation_is_judged_by_the_newest_models(collecting: Path) -> None
 @pytest.mark.parametrize(
     ("overrides", "key", "why"),
     [
-        (("rlhf.refresh=fresh",), "rlhf", "refresh is fresh, and nothing new is collected to learn from"),
-        (("rlhf.collect={}",), "rlhf", "and refresh is null: no reward model would read them; say refresh: fresh"),
+        (("rlhf.refresh=fresh",), "rlhf.refresh", "is fresh, and nothing new is collected to learn from"),
+        (("rlhf.collect={}",), "rlhf.collect", "and rlhf.refresh is null: no reward model would read them"),
         (
             (*FRESH, "collect=null", "reward.helpfulness.data.train=[{world: preferences/helpfulness}]"),
             "rlhf.collect",

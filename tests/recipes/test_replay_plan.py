@@ -11,25 +11,14 @@ import pytest
 from alignment.errors import RecipeError, SettingError
 from alignment.train.session import Session
 from recipes.load import load_recipe
-from recipes.plan import stages_of
 from recipes.reading.schema import Recipe
 from recipes.running.fingerprint import plan_fingerprint, read_settings
 from recipes.running.runner import run
 from recipes.stages.context import StageContext
-from recipes.stages.kind import PlannedStage
+from tests.planned import plan, refused
 
 SHARE = "{share: 0.5}"
 OWN = "{share: 0.5, source: [{path: %s}]}"
-
-
-def plan(recipe: Recipe) -> dict[str, PlannedStage]:
-    return {stage.name: stage for stage in stages_of(recipe)}
-
-
-def refused(recipe_file: Path, *overrides: str) -> str:
-    with pytest.raises(RecipeError) as caught:
-        load_recipe(recipe_file, overrides)
-    return str(caught.value)
 
 
 @pytest.fixture
