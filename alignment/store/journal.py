@@ -14,16 +14,16 @@ import os
 import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO
 
 from alignment.errors import CheckpointError
 from alignment.store.atomic import space_explained
+from alignment.store.closing import Closing
 from alignment.store.regular import file_kind, open_regular, read_regular
 from alignment.store.sealed import BrokenSeal, sealed_line, unseal
 
 
-class Journal:
+class Journal(Closing):
     """Opens (or makes) a journal, mends its tail, and appends records.
 
     Args:
@@ -89,14 +89,6 @@ class Journal:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:

@@ -11,8 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from alignment.annotate.people.agreement import people_agree
 from alignment.annotate.people.items import ITEMS_FILE, SAFETY, Item, read_items
@@ -25,6 +24,7 @@ from alignment.annotate.people.verdicts import (
 )
 from alignment.errors import UsageError
 from alignment.randomness import named_seed
+from alignment.store.closing import Closing
 
 LEFT, RIGHT, UNSURE = "left", "right", "unsure"
 
@@ -34,7 +34,7 @@ def left_is_second(item: Item, name: str) -> bool:
     return bool(named_seed(0, "sides", item.id, name) & 1)
 
 
-class Desk:
+class Desk(Closing):
     """An annotator's place at a stage; its calls may come from several threads.
 
     Args:
@@ -133,14 +133,6 @@ class Desk:
     def close(self) -> None:
         """Let another process have the annotator's file."""
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _swapped(self, item: Item, both: Sequence[Any]) -> list[Any]:
         """Item's order to the page's order, and back."""

@@ -15,13 +15,13 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from alignment.annotate.annotator import Verdict
 from alignment.annotate.people.items import SAFETY, Item
 from alignment.errors import CheckpointError, UsageError
 from alignment.records import GRADES
+from alignment.store.closing import Closing
 from alignment.store.journal import Journal, read_journal
 
 FOLDER = ("samples", "people")  # with the stage's other journals: what it goes on from, no part of its result
@@ -79,7 +79,7 @@ def read_verdicts(stage: Path, items: Iterable[Item]) -> dict[str, Verdicts]:
     return found
 
 
-class VerdictFile:
+class VerdictFile(Closing):
     """One annotator's file, held by one process.
 
     Args:
@@ -128,14 +128,6 @@ class VerdictFile:
         """Let another process have the file."""
         self._journal.close()
         os.close(self._lock)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _locked(path: Path) -> int:
