@@ -117,6 +117,7 @@ class PairBatch:
 
     Attributes:
         forest: their trees.
+        num_examples: pairs and single answers: what the loss is divided by.
         chosen, rejected: [P] the answers' segments among the forest's [S].
         margin: [P] float32.
         labelled: [A] segments of the answers with a safety label.
@@ -126,6 +127,7 @@ class PairBatch:
     """
 
     forest: ForestBatch
+    num_examples: int
     chosen: Tensor
     rejected: Tensor
     margin: Tensor
@@ -140,11 +142,6 @@ class PairBatch:
         return self.forest.num_tokens
 
     @property
-    def num_examples(self) -> int:
-        """Pairs and single answers: what the loss is divided by."""
-        return int(self.forest.firsts.shape[0])
-
-    @property
     def rows(self) -> tuple[str, ...]:
         """Where the examples came from ("file:line")."""
         return self.forest.rows
@@ -153,6 +150,7 @@ class PairBatch:
         """The batch on another device."""
         return PairBatch(
             forest=self.forest.to(device),
+            num_examples=self.num_examples,
             chosen=self.chosen.to(device),
             rejected=self.rejected.to(device),
             margin=self.margin.to(device),
@@ -203,19 +201,32 @@ def longest_with_answer(record: Preference | LabelledAnswer, tokenizer: Tokenize
 def make_pair_batch(examples: Sequence[Example]) -> PairBatch:
     """Lay examples side by side as one forest, and name their answers' segments."""
     forest = make_batch([example.tree for example in examples])
-    pairs: list[tuple[int, float]] = []  # the prompt's segment, the margin
+    answers = [
+        tuple(range(first + 1, first + 1 + len(example.labels)))
+        for first, example in zip(forest.firsts.tolist(), examples, strict=True)
+    ]
+    return pair_batch(forest, examples, answers)
+
+
+def pair_batch(forest: ForestBatch, examples: Sequence[Example], answers: Sequence[Sequence[int]]) -> PairBatch:
+    """A forest with what is known of its answers.
+
+    Args:
+        answers: of each example the segments of its answers.
+    """
+    pairs: list[tuple[int, int, float]] = []  # the answers' segments, the margin
     labelled: list[tuple[int, bool, float, bool]] = []  # the answer's segment, label, weight, whether it is single
-    for first, example in zip(forest.firsts.tolist(), examples, strict=True):
+    for example, places in zip(examples, answers, strict=True):
         if isinstance(example, PairExample):
-            pairs.append((first, example.margin))
-        given = [(first + 1 + i, safe) for i, safe in enumerate(example.labels) if safe is not None]
+            pairs.append((places[0], places[1], example.margin))
+        given = [(at, safe) for at, safe in zip(places, example.labels, strict=True) if safe is not None]
         labelled += [(at, safe, 1.0 / len(given), isinstance(example, AnswerExample)) for at, safe in given]
-    prompts = torch.tensor([first for first, _ in pairs], dtype=torch.int64)
     return PairBatch(
         forest=forest,
-        chosen=prompts + 1,
-        rejected=prompts + 2,
-        margin=torch.tensor([margin for _, margin in pairs], dtype=torch.float32),
+        num_examples=len(examples),
+        chosen=torch.tensor([chosen for chosen, _, _ in pairs], dtype=torch.int64),
+        rejected=torch.tensor([rejected for _, rejected, _ in pairs], dtype=torch.int64),
+        margin=torch.tensor([margin for _, _, margin in pairs], dtype=torch.float32),
         labelled=torch.tensor([at for at, _, _, _ in labelled], dtype=torch.int64),
         safe=torch.tensor([safe for _, safe, _, _ in labelled], dtype=torch.float32),
         weight=torch.tensor([weight for _, _, weight, _ in labelled], dtype=torch.float32),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import field_validator
 
@@ -43,6 +43,12 @@ class RewardSettings(PackedSettings):
         ge=8,
     )
     batch_size: int = setting(512, "pairs per step", ge=1)
+    together: Literal["pair", "prompt"] = setting(
+        "pair",
+        "what stays together in a step; pair: the two answers of a comparison, as in the paper; prompt: all pairs of a "
+        "prompt, so that each answer is read once (Ouyang et al. 2022, 3.5)",
+        added=True,
+    )
     epochs: float = setting(1.0, "passes over the pairs (the paper: more over-fits)", gt=0, le=MOST_EPOCHS)
 
     @field_validator("margin", mode="before")

@@ -1,7 +1,7 @@
 """Training a reward model (Llama 2 paper, 3.2.2): one epoch of pairs, margin by grade, from a chat checkpoint.
 
-Each pair is one tree, prompt -> {chosen, rejected}: the prompt is computed once.  S segments, P pairs, A labelled
-answers.
+Each pair is one tree, prompt -> {chosen, rejected}, or all pairs of a prompt are: the prompt is computed once.
+S segments, P pairs, A labelled answers.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from alignment.train.language_model import longest_sequence, tell_cut_context
 from alignment.train.loop import finish
 from alignment.train.session import Session
 from alignment.train.trainer import Training, train
+from reward.by_prompt import PromptExample, by_prompt, make_prompt_batch
 from reward.evaluate import evaluate_reward
 from reward.loss import centring_loss, ranking_loss, safety_loss
 from reward.model import LlamaReward, RewardModel, segment_scores
@@ -106,13 +107,13 @@ def pair_steps(
     seed: int,
     name: str,
     held_out: Sequence[Example] = (),
-) -> Steps[Example, PairBatch]:
+) -> Steps[Example, PairBatch] | Steps[PromptExample, PairBatch]:
     """The steps of a reward model; a step is counted in pairs, and no pair is longer than a pack."""
     longest = max((example.num_tokens for example in (*examples, *held_out)), default=0)
-    return Steps(
-        examples,
-        make_pair_batch,
-        capacity=max(settings.pack_length or context_length, longest),
+    capacity = max(settings.pack_length or context_length, longest)
+    steps = partial(
+        Steps,
+        capacity=capacity,
         unit="items",
         batch_size=settings.batch_size,
         epochs=settings.epochs,
@@ -120,6 +121,10 @@ def pair_steps(
         name=name,
         max_steps=settings.max_steps,
     )
+    if settings.together == "pair":
+        return steps(examples, make_pair_batch)
+    prompts = by_prompt(examples, capacity=capacity, most=settings.batch_size)
+    return steps(prompts, make_prompt_batch, weights=[prompt.weight for prompt in prompts])
 
 
 def pair_loss(

@@ -85,6 +85,8 @@ class Steps(Generic[Item, Batch]):
         batch_size: units a step; the last step of all may take fewer, so that nothing is lost.
         epochs: passes; may be fractional.
         max_steps: no more steps than this, whatever the epochs say.
+        weights: how much of `batch_size` each unit takes, where that is not one: a step takes the next units until
+            another one would be too much, and at least one.  Where the unit is an item.
         name: names the random order.
 
     Attributes:
@@ -108,24 +110,37 @@ class Steps(Generic[Item, Batch]):
         seed: int,
         name: str,
         max_steps: int | None = None,
+        weights: Sequence[int] | None = None,
     ) -> None:
         self.items, self.collate, self.capacity, self.unit = items, collate, capacity, unit
         self.batch_size, self.seed, self.name = batch_size, seed, name
         self.units = pack(items, capacity) if unit == "bins" else [[i] for i in range(len(items))]
         self.efficiency = packing_efficiency(items, self.units, capacity) if unit == "bins" else 1.0
         self.total = max(1, round(len(self.units) * epochs)) if self.units else 0
-        steps = -(-self.total // batch_size)
-        self.num_steps = min(steps, max_steps or steps)
         self._orders: dict[int, np.ndarray] = {}
+        self._firsts = self._weighed(weights) if weights is not None else range(0, self.total, batch_size)
+        self.num_steps = min(len(self._firsts), max_steps or len(self._firsts))
 
     def __call__(self, step: int) -> list[Batch]:
         """The batches of a step, counted from 0."""
-        first = step * self.batch_size
-        taken = [self._unit(place) for place in range(first, min(first + self.batch_size, self.total))]
+        end = self._firsts[step + 1] if step + 1 < len(self._firsts) else self.total
+        taken = [self._unit(place) for place in range(self._firsts[step], end)]
         if self.unit == "bins":
             return [self.collate([self.items[i] for i in members]) for members in taken]
         chosen = [self.items[i] for members in taken for i in members]
         return [self.collate([chosen[i] for i in members]) for members in pack(chosen, self.capacity)]
+
+    def _weighed(self, weights: Sequence[int]) -> list[int]:
+        """The place of each step's first unit."""
+        firsts: list[int] = []
+        taken = 0
+        for place in range(self.total):
+            (item,) = self._unit(place)
+            if not firsts or taken + weights[item] > self.batch_size:
+                firsts.append(place)
+                taken = 0
+            taken += weights[item]
+        return firsts
 
     def _unit(self, place: int) -> list[int]:
         epoch, within = divmod(place, len(self.units))

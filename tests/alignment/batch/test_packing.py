@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -229,3 +230,12 @@ def double() -> Policy:
     from alignment.model.settings import ModelSettings
 
     return Policy(model=new_model(ModelSettings(size="tiny"), 400, seed=0).double().eval(), tokenizer=None)  # type: ignore[arg-type]
+
+
+def test_a_step_takes_units_up_to_its_size_by_weight_and_a_heavier_one_alone() -> None:
+    weights = [1 + i % 5 for i in range(20)]
+    steps = _steps("items", 2.0, batch_size=4, weights=weights)
+    taken = [[weights[int(row.removeprefix("file:")) - 1] for row in _rows(steps(i))] for i in range(steps.num_steps)]
+    assert Counter(weight for step in taken for weight in step) == Counter(weights * 2)
+    assert all(sum(step) <= 4 or step == [5] for step in taken)
+    assert all(sum(step) + following[0] > 4 for step, following in pairwise(taken))
