@@ -6,7 +6,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from transformers import LlamaConfig
@@ -45,14 +45,24 @@ def rate(work: Work) -> float:
 
 def in_turn(ours: Work, peer: Work, rounds: int) -> tuple[float, float]:
     """Median rates of us and the peer; each warms up once and then runs `rounds` times, one after the other."""
-    rates: dict[str, list[float]] = {"ours": [], "peer": []}
-    for turn in range(rounds + 1):
-        for name, work in (("ours", ours), ("peer", peer)):
-            measured = rate(work)
+    medians = rates_in_turn({"ours": lambda: rate(ours), "peer": lambda: rate(peer)}, rounds)
+    return medians["ours"], medians["peer"]
+
+
+def rates_in_turn(sides: Mapping[str, Callable[[], float]], rounds: int, *, warm: bool = True) -> dict[str, float]:
+    """Median rate of each side; each call is a round that measures itself.
+
+    Args:
+        warm: each has a first round that is not counted.
+    """
+    rates: dict[str, list[float]] = {name: [] for name in sides}
+    for turn in range(0 if warm else 1, rounds + 1):
+        for name, side in sides.items():
+            measured = side()
             if turn:
                 rates[name].append(measured)
-                print(f"round {turn}: {name} {measured:,.0f}", file=sys.stderr, flush=True)
-    return statistics.median(rates["ours"]), statistics.median(rates["peer"])
+                print(f"round {turn}: {name} {measured:,.{0 if measured >= 100 else 2}f}", file=sys.stderr, flush=True)
+    return {name: statistics.median(measured) for name, measured in rates.items()}
 
 
 def print_result(work: str, precision: str, unit: str, ours: float, peer: float) -> None:
@@ -61,8 +71,8 @@ def print_result(work: str, precision: str, unit: str, ours: float, peer: float)
         "work": work,
         "precision": precision,
         "unit": unit,
-        "ours": round(ours, 1),
-        "peer": round(peer, 1),
+        "ours": round(ours, 1 if ours >= 100 else 2),
+        "peer": round(peer, 1 if peer >= 100 else 2),
         "ratio": round(ours / peer, 2),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
