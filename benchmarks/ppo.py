@@ -1,16 +1,19 @@
 """PPO, against the last TRL that has a PPOTrainer (1.12.0, in an environment of its own that is made here, once).
 
-    python -m benchmarks.ppo [--bf16 | --best] [--epochs 1] [--minibatch 8] [--threads 2 | --processor] [--rounds 3]
+    python -m benchmarks.ppo [--bf16 | --best] [--whole] [--epochs 1] [--threads 2 | --processor] [--rounds 3]
 
 What is compared is samples a second of whole PPO iterations: `rl.train_ppo` and `PPOTrainer.train` with prompts of 64
-tokens, answers of 128 (nothing ends an answer sooner, on either side), a batch of 32 and, by default, one epoch of four
-mini-batches of 8, each an optimizer step of policy and value function.  Both have four models of the benchmarks' shape
+tokens, answers of at most 128, a batch of 32 and, by default, one epoch of four mini-batches of 8, each an optimizer
+step of policy and value function.  An answer ends, as a chat model's does, where the end token is drawn: here with a
+probability of 1/64 a token, wherever it stands, so that an answer has 55 tokens on average and one in seven is cut.
+With `--whole` nothing ends an answer before 128, on either side.  Both have four models of the benchmarks' shape
 (policy, reference, reward and value model; the policies start from the same weights), sample at temperature 1, have no
 dropout, checkpoint no activations, and do the same of each answer: drawn once, scored once, its log-probabilities under
 policy and reference and its values once, a forward and a backward pass of policy and value model an epoch.  The same
 losses at the same coefficients.  Ours does more in two things: it computes the sampled tokens' log-probabilities anew
 (TRL takes its sampler's), and it writes its samples' journal and its row of metrics.  What was done is counted and held
-against what was asked for, on both sides: optimizer steps, answers' lengths, tokens of the peer's gradients.
+against what was asked for, on both sides: optimizer steps, answers' lengths, with `--whole` tokens of the peer's
+gradients.  (TRL draws and computes every answer to the length of the longest one: its own doing, no work asked for.)
 
 A round is a call with `--iterations` iterations after a first one and before a last one that are not counted, since a
 call's opening and its saving are no part of the work.  Sides that wait hold no processor.  `--processor` counts seconds
@@ -25,6 +28,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -43,6 +47,7 @@ from safetensors.torch import save_file
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from transformers import LlamaConfig
 
+from alignment.batch.tree import Tree, make_batch
 from alignment.model.llama import LlamaPolicy
 from alignment.policy.policy import Policy
 from alignment.records import Dialogue, Source, Turn
@@ -72,7 +77,8 @@ class Task:
     """One PPO training: sizes in tokens and answers."""
 
     prompt: int = 64
-    response: int = 128
+    response: int = 128  # at most
+    ends: float = 1 / 64  # the probability that a token ends its answer; 0: none does
     batch_size: int = 32
     minibatch_size: int = 8
     epochs: int = 1
@@ -80,6 +86,12 @@ class Task:
     threads: int = 2
     clock: Clock = "wall"
     config: LlamaConfig = field(default_factory=benchmark_config)
+
+    @property
+    def mean_response(self) -> float:
+        """Tokens of an answer that are to be expected, its end token too."""
+        stays = 1 - self.ends
+        return self.response if not self.ends else (1 - stays**self.response) / self.ends
 
     @property
     def all_iterations(self) -> int:
@@ -93,7 +105,7 @@ class Task:
 
     @property
     def trained_tokens(self) -> int:
-        """Tokens of a round's rows that a padded body computes for a gradient."""
+        """Tokens of a round's rows that a padded body computes for a gradient, where no answer ends early."""
         return self.all_iterations * self.epochs * self.batch_size * (self.prompt + self.response)
 
 
@@ -105,14 +117,42 @@ class NeverEnds(Tokenizer):
         return -1
 
 
-def make_tokenizer(vocabulary: int) -> Tokenizer:
-    """A tokenizer of exactly so many pieces, from made-up words."""
+def make_tokenizer(vocabulary: int, *, ends: bool = False) -> Tokenizer:
+    """A tokenizer of exactly so many pieces, from made-up words.
+
+    Args:
+        ends: whether its end token can be drawn.
+    """
     draws = np.random.default_rng(0)
     letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
     words = ["".join(draws.choice(letters, size=int(draws.integers(2, 9)))) for _ in range(2 * vocabulary)]
     lines = [" ".join(draws.choice(words, size=12)) for _ in range(2 * vocabulary)]
     settings = TokenizerSettings(vocab_size=vocabulary, character_coverage=1.0)
-    return NeverEnds(train_tokenizer(lines, settings).model_bytes)
+    found = train_tokenizer(lines, settings).model_bytes
+    return Tokenizer(found) if ends else NeverEnds(found)
+
+
+def end_answers(model: LlamaPolicy, token: int, probability: float) -> None:
+    """Let a model with drawn weights say a token with nearly the same probability wherever it stands.
+
+    The first channel of every token is 1 and no layer adds to it, so that the last norm leaves it nearly the same
+    everywhere; the token's logit is read from that channel alone, and no other logit is.
+    """
+    draws = np.random.default_rng(2).integers(3, model.config.vocab_size, size=128)
+    text = make_batch([Tree.sequence(draws, np.ones(len(draws), dtype=bool))])
+    with torch.no_grad():
+        embedding, head = model.model.embed_tokens.weight, model.lm_head.weight
+        embedding[:, 0] = 1.0
+        for layer in model.model.layers:
+            layer.self_attn.o_proj.weight[0] = 0.0
+            layer.mlp.down_proj.weight[0] = 0.0
+        head[:, 0] = 0.0
+        head[token] = 0.0
+        hidden = model.model.flat(text.token_ids, text.plan())
+        logits = hidden @ head.T
+        logits[:, token] = -torch.inf
+        wanted = torch.logsumexp(logits, dim=-1).mean() + math.log(probability / (1 - probability))
+        head[token, 0] = wanted / hidden[:, 0].mean()
 
 
 def make_prompts(tokenizer: Tokenizer, task: Task) -> list[Dialogue]:
@@ -150,9 +190,12 @@ class Ours:
     def __init__(self, task: Task, precision: str) -> None:
         self.task = task
         self.compute = ComputeSettings(precision=precision, threads=task.threads)  # type: ignore[arg-type]
-        tokenizer = make_tokenizer(task.config.vocab_size)
+        tokenizer = make_tokenizer(task.config.vocab_size, ends=task.ends > 0)
         torch.manual_seed(0)
-        self.policy = Policy(model=LlamaPolicy(task.config), tokenizer=tokenizer)
+        model = LlamaPolicy(task.config)
+        if task.ends:
+            end_answers(model, tokenizer.eos_id, task.ends)
+        self.policy = Policy(model=model, tokenizer=tokenizer)
         self.judges = RewardJudges(
             helpfulness=RewardModel.from_policy(self.policy, seed=0, name="helpfulness"), compute=self.compute
         )
@@ -184,9 +227,9 @@ class Ours:
             session = Session(folder, compute=self.compute, progress=ends)
             split = PromptSplit(train=self.prompts, held_out=self.prompts[:1])
             train_ppo(self.policy, self.judges, split, self.settings, session)
-            lengths = {row["answer_tokens"] for row in read_journal(Path(folder) / "metrics.jsonl")}
+            lengths = [row["answer_tokens"] for row in read_journal(Path(folder) / "metrics.jsonl")]
         require_same("our optimizer steps of policy and value function", self.steps, 2 * self.task.steps)
-        require_same("our answers' mean lengths", lengths, {self.task.response})
+        require_lengths("our answers", math.fsum(lengths) / len(lengths), self.task)
         return self.task.iterations * self.task.batch_size / (ends.at[-2] - ends.at[0])
 
 
@@ -231,7 +274,10 @@ class Peer:
         self._process.stdin.flush()
         did = self._answer()
         require_same("the peer's optimizer steps", did["steps"], self.task.steps)
-        require_same("tokens of the peer's gradients", did["trained_tokens"], self.task.trained_tokens)
+        if self.task.ends:
+            require_lengths("the peer's answers", did["answer_tokens"], self.task)
+        else:
+            require_same("tokens of the peer's gradients", did["trained_tokens"], self.task.trained_tokens)
         require_same("the peer's samples", did["samples"], self.task.iterations * self.task.batch_size)
         return float(did["samples"] / did["seconds"])
 
@@ -254,6 +300,18 @@ def require_same(what: str, found: object, wanted: object) -> None:
         raise SystemExit(f"{what}: {found}, where the task asks for {wanted}; nothing is compared")
 
 
+def require_lengths(whose: str, found: float, task: Task) -> None:
+    """Refuse answers that are not as long as the task's: exactly where none ends, within five standard errors else.
+
+    Raises:
+        SystemExit: they are longer or shorter.
+    """
+    most = 5 * task.mean_response / math.sqrt(task.all_iterations * task.batch_size) if task.ends else 0.0
+    if abs(found - task.mean_response) > most:
+        asked = f"the task asks for {task.mean_response:.1f}"
+        raise SystemExit(f"{whose} have {found:.1f} tokens on average, where {asked}; nothing is compared")
+
+
 def write_job(ours: Ours, folder: Path) -> Path:
     """What the peer is given: the shape, our policy's weights, the prompts' tokens, and the sizes."""
     task, weights = ours.task, folder / "policy.safetensors"
@@ -262,6 +320,7 @@ def write_job(ours: Ours, folder: Path) -> Path:
         "root": str(ROOT),
         "config": task.config.to_diff_dict(),
         "weights": str(weights),
+        "end": ours.policy.tokenizer.eos_id if task.ends else None,
         "prompts": [list(render_prompt(prompt, ours.policy.tokenizer)) for prompt in ours.prompts],
         "iterations": task.all_iterations,
         **{
@@ -299,6 +358,7 @@ def main() -> None:
     precision = parser.add_mutually_exclusive_group()
     precision.add_argument("--bf16", action="store_true", help="both sides in bf16, as far as TRL goes")
     precision.add_argument("--best", action="store_true", help="our bf16 against the faster of TRL's fp32 and bf16")
+    parser.add_argument("--whole", action="store_true", help="nothing ends an answer before its limit")
     parser.add_argument("--epochs", type=int, default=1, help="passes over a batch's answers")
     parser.add_argument("--minibatch", type=int, default=8, help="answers of an optimizer step")
     parser.add_argument("--iterations", type=int, default=2, help="counted iterations of a round")
@@ -311,6 +371,7 @@ def main() -> None:
     threads = 1 if asked.processor else asked.threads
     use_machine(threads)
     task = Task(
+        ends=0.0 if asked.whole else Task.ends,
         epochs=asked.epochs,
         minibatch_size=asked.minibatch,
         iterations=asked.iterations,
@@ -324,7 +385,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         result = compare(ours, command, kinds, asked.rounds, Path(folder))
     kind = "each its best" if asked.best else "bf16" if asked.bf16 else "fp32"
-    work = f"PPO, batch {task.batch_size}, mini-batch {task.minibatch_size}, {task.epochs} epochs"
+    answers = f"{'' if asked.whole else 'up to '}{task.response} tokens"
+    work = f"PPO, answers of {answers}, batch {task.batch_size}, mini-batch {task.minibatch_size}, {task.epochs} epochs"
     print_result(work, kind, f"samples/s of the {task.clock}", *result)
 
 

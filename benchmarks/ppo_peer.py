@@ -29,7 +29,7 @@ from transformers import (
     PreTrainedTokenizerFast,
     TrainerCallback,
 )
-from trl.experimental.ppo import PPOConfig, PPOTrainer
+from trl.experimental.ppo import PPOConfig, PPOTrainer, ppo_trainer
 
 
 class Times(TrainerCallback):
@@ -59,7 +59,22 @@ class Counts:
             self.tokens += named["input_ids"].numel()
 
 
-def tokenizer_of(vocabulary: int) -> PreTrainedTokenizerFast:
+class Lengths:
+    """Tokens of the answers, counted where TRL cuts them at their end tokens."""
+
+    def __init__(self) -> None:
+        self.tokens = self.answers = 0
+        self._cut = ppo_trainer.truncate_response
+        ppo_trainer.truncate_response = self._counted
+
+    def _counted(self, stop: int, pad: int, responses: torch.Tensor) -> torch.Tensor:
+        cut = self._cut(stop, pad, responses)
+        self.tokens += int((cut != pad).sum())
+        self.answers += len(cut)
+        return cut
+
+
+def tokenizer_of(vocabulary: int, end: int | None) -> PreTrainedTokenizerFast:
     """Pads with an id beyond the vocabulary.
 
     TRL takes whatever has the padding's id for padding: a sampled token of that id would cut its answer, and cost the
@@ -69,7 +84,7 @@ def tokenizer_of(vocabulary: int) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer(models.WordLevel(words, unk_token="t0")),
         unk_token="t0",
-        eos_token="t2",
+        eos_token=f"t{2 if end is None else end}",
         pad_token=f"t{vocabulary}",
     )
 
@@ -91,7 +106,7 @@ def open_trainer(job: dict[str, Any], times: Times) -> PPOTrainer:
         num_ppo_epochs=job["epochs"],
         total_episodes=job["iterations"] * job["batch_size"],
         response_length=job["response"],
-        stop_token=None,
+        stop_token=None if job["end"] is None else "eos",
         temperature=1.0,
         kl_coef=0.01,
         learning_rate=1e-6,
@@ -106,7 +121,7 @@ def open_trainer(job: dict[str, Any], times: Times) -> PPOTrainer:
     )
     return PPOTrainer(
         args=settings,
-        processing_class=tokenizer_of(shape.vocab_size),
+        processing_class=tokenizer_of(shape.vocab_size, job["end"]),
         model=policy,
         ref_model=reference,
         reward_model=LlamaForSequenceClassification(scores),
@@ -128,6 +143,7 @@ def main() -> None:
     settle(job["threads"])
     times = Times(job["clock"])
     trainer = open_trainer(job, times)
+    lengths = Lengths()
     counts = Counts(trainer.policy_model.get_decoder())
     import accelerate
     import transformers
@@ -138,7 +154,7 @@ def main() -> None:
     print(json.dumps({"versions": versions, "mixed_precision": precision}), file=answers, flush=True)
     for _ in sys.stdin:
         times.ends.clear()
-        counts.steps = counts.tokens = 0
+        counts.steps = counts.tokens = lengths.tokens = lengths.answers = 0
         trainer.train()
         counted = times.ends[:-1]  # the first one is not whole, the last one may hold more than itself
         said = {
@@ -146,6 +162,7 @@ def main() -> None:
             "samples": (len(counted) - 1) * job["batch_size"],
             "steps": counts.steps,
             "trained_tokens": counts.tokens,
+            "answer_tokens": lengths.tokens / max(lengths.answers, 1),
         }
         print(json.dumps(said), file=answers, flush=True)
 

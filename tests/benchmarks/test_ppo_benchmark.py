@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from transformers import LlamaConfig
 
 from alignment.text.chat import render_prompt
 from benchmarks import ppo
-from benchmarks.ppo import NeverEnds, Ours, Peer, Task, compare, make_prompts, make_tokenizer, require_same, write_job
+from benchmarks.ppo import (
+    NeverEnds,
+    Ours,
+    Peer,
+    Task,
+    compare,
+    make_prompts,
+    make_tokenizer,
+    require_lengths,
+    require_same,
+    write_job,
+)
 
 SHAPE = LlamaConfig(
     vocab_size=400,
@@ -23,7 +36,9 @@ SHAPE = LlamaConfig(
     max_position_embeddings=64,
     tie_word_embeddings=False,
 )
-TASK = Task(prompt=20, response=5, batch_size=4, minibatch_size=2, epochs=2, iterations=1, threads=1, config=SHAPE)
+TASK = Task(
+    ends=0.0, prompt=20, response=5, batch_size=4, minibatch_size=2, epochs=2, iterations=1, threads=1, config=SHAPE
+)
 
 # a peer without TRL: what it says it did is the task's, unless the test changes it
 ECHO = """
@@ -45,7 +60,7 @@ def tokenizer() -> NeverEnds:
 
 @pytest.fixture
 def ours(tokenizer: NeverEnds, monkeypatch: pytest.MonkeyPatch) -> Ours:
-    monkeypatch.setattr(ppo, "make_tokenizer", lambda vocabulary: tokenizer)
+    monkeypatch.setattr(ppo, "make_tokenizer", lambda vocabulary, **_: tokenizer)
     return Ours(TASK, "fp32")
 
 
@@ -77,7 +92,7 @@ def test_answers_of_another_length_are_no_round_of_ours(ours: Ours) -> None:
     ours.settings = ours.settings.model_copy(
         update={"sampling": ours.settings.sampling.model_copy(update={"max_new_tokens": 4})}
     )
-    with pytest.raises(SystemExit, match=r"our answers' mean lengths: \{4\.0\}, where the task asks for \{5\}"):
+    with pytest.raises(SystemExit, match=r"our answers have 4\.0 tokens on average, where the task asks for 5\.0"):
         ours()
 
 
@@ -128,3 +143,23 @@ def test_work_that_differs_is_told_with_both_figures() -> None:
     require_same("steps", 3, 3)
     with pytest.raises(SystemExit, match="steps: 3, where the task asks for 4; nothing is compared"):
         require_same("steps", 3, 4)
+
+
+def test_an_answer_ends_with_the_tasks_probability_wherever_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = replace(TASK, ends=0.25)
+    ends = make_tokenizer(SHAPE.vocab_size, ends=True)
+    monkeypatch.setattr(ppo, "make_tokenizer", lambda vocabulary, **_: ends)
+    model = Ours(task, "fp32").policy.model
+    draws = torch.Generator().manual_seed(0)
+    logits = model(torch.randint(3, SHAPE.vocab_size, (4, 40), generator=draws)).logits
+    chance = logits.softmax(-1)[..., ends.eos_id]
+    assert chance.mean().item() == pytest.approx(0.25, rel=0.05)
+    assert chance.std().item() < 0.05
+
+
+def test_answers_that_end_are_held_against_the_length_to_be_expected() -> None:
+    task = Task(response=128, ends=1 / 64, batch_size=32, iterations=2)
+    assert task.mean_response == pytest.approx(55.5, abs=0.1)
+    require_lengths("ours", 50.0, task)
+    with pytest.raises(SystemExit, match=r"ours have 128\.0 tokens on average, where the task asks for 55\.5"):
+        require_lengths("ours", 128.0, task)
