@@ -35,6 +35,7 @@ KeyPath = tuple[str | int, ...]
 SHAPE = {
     "rlhf.versions",
     "rlhf.ppo_from",
+    "rlhf.ppo.on",
     "gatt.after",
     "rlhf.rejection.pool",
     "rlhf.rejection.start_from",

@@ -12,6 +12,7 @@ import pytest
 
 import recipes.plan
 import recipes.running.fingerprint as fingerprints
+import recipes.versions
 from alignment.errors import RunChanged
 from alignment.world.settings import WorldSettings
 from recipes.load import load_recipe
@@ -36,7 +37,7 @@ def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     world = {key.removeprefix("world."): value for key, value in then.items() if key.startswith("world.")}
     monkeypatch.setattr(WorldSettings, "fingerprint_values", lambda _: world)
     # the stage that was interrupted: as if its kind still did what it did then
-    monkeypatch.setattr(recipes.plan, "REJECTION", dataclasses.replace(recipes.plan.REJECTION, revision=1))
+    monkeypatch.setattr(recipes.versions, "REJECTION", dataclasses.replace(recipes.versions.REJECTION, revision=1))
     return tmp_path / "run"
 
 
