@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from alignment.world.judge.annotators import Annotators, agreement
     from alignment.world.judge.gold import GoldJudge
     from alignment.world.settings import WorldSettings
-    from alignment.world.world import World
+    from alignment.world.world import World, open_world
 
 _HOMES = {
     "Annotators": "judge.annotators",
@@ -17,9 +17,10 @@ _HOMES = {
     "World": "world",
     "WorldSettings": "settings",
     "agreement": "judge.annotators",
+    "open_world": "world",
     "write_world": "export",
 }
-__all__ = ["Annotators", "GoldJudge", "World", "WorldSettings", "agreement", "write_world"]
+__all__ = ["Annotators", "GoldJudge", "World", "WorldSettings", "agreement", "open_world", "write_world"]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -22,6 +23,7 @@ from alignment.world.ask.demonstrators import demonstrate
 from alignment.world.ask.tasks import STRANGERS_HELD_OUT, helpfulness_question, safety_question
 from alignment.world.instructions import follow, world_constraints
 from alignment.world.judge.annotators import Annotators
+from alignment.world.remembered import Remembered
 from alignment.world.settings import WorldSettings, counts
 from alignment.world.town.documents import document
 from alignment.world.town.town import build_town, pick
@@ -51,6 +53,8 @@ class World:
         size = settings.size if settings.num_people is None else str(settings.num_people)
         self.name = f"world:{size}/{settings.seed}"
         self._contents = build_contents(self.town)
+        # two candidates and what the annotators say of them cost most of all parts, and every stage reads some
+        self._compared: dict[tuple[Campaign, str], Remembered[Preference]] = {}
         self._as_models = settings.model_copy(update={"wrong_share": _WRONG, "unknown_share": _UNKNOWN})
 
     def judge(self) -> GoldJudge:
@@ -91,8 +95,11 @@ class World:
         """Pairs of different answers, compared by one of the annotators each."""
         self._check_campaign(campaign)
         number = counts(self.settings, split).preferences
-        annotators = self.annotators()
-        return (self._preference(campaign, split, i, annotators) for i in range(number))
+        if (campaign, split) not in self._compared:
+            annotators = self.annotators()
+            pairs = (self._preference(campaign, split, i, annotators) for i in range(number))
+            self._compared[campaign, split] = Remembered(pairs)
+        return iter(self._compared[campaign, split])
 
     def constraints(self, split: str = "train") -> Iterator[Constraint]:
         """Instructions for Ghost Attention; those of validation and test use words that training does not."""
@@ -175,6 +182,12 @@ class World:
         if draw.random() < _AS_DEMONSTRATED:
             return demonstrate(question.truth, self.town, self._as_models, draw).text
         return answer(question.truth, pick(qualities(question.truth), draw), self.town, draw)
+
+
+@lru_cache(maxsize=1)
+def open_world(settings: WorldSettings) -> World:
+    """The world of these settings; the stages of a run have the same one, with what was made of it before."""
+    return World(settings)
 
 
 def _instructed(turns: tuple[Turn, ...], constraint: Constraint, wording: str) -> tuple[Turn, ...]:

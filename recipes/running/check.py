@@ -249,9 +249,9 @@ def _read(
 def _world(recipe: Recipe) -> WorldLike | None:
     if recipe.world is None:
         return None
-    from alignment.world import World
+    from alignment.world import open_world
 
-    return World(recipe.world)
+    return open_world(recipe.world)
 
 
 def _tokenizer(recipe: Recipe, plan: Sequence[PlannedStage], sections: Sequence[DataCheck]) -> tuple[Tokenizer, str]:

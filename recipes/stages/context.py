@@ -81,9 +81,9 @@ class StageContext:
         """The embedded world, built once; None where the inputs have none."""
         if self.stage.inputs.world is None:
             return None
-        from alignment.world import World
+        from alignment.world import open_world
 
-        return World(self.stage.inputs.world)
+        return open_world(self.stage.inputs.world)
 
     @cached_property
     def split(self) -> Split | None:

@@ -146,6 +146,6 @@ class PromptPools:
     def _open_world(self, stage: StageContext) -> WorldLike | None:
         if self.world is None or stage.world is not None:
             return stage.world
-        from alignment.world import World
+        from alignment.world import open_world
 
-        return World(self.world)
+        return open_world(self.world)
