@@ -9,6 +9,7 @@ from tests.house.mutants import Guarded
 
 _OBJECTIVE = ("tests/rl/test_objective.py",)
 _REWARD = ("tests/reward",)
+_BY_PROMPT = ("tests/reward/test_by_prompt.py",)
 
 TABLE = (
     Guarded(
@@ -323,20 +324,37 @@ TABLE = (
         ),
     ),
     Guarded(
-        name="reward.preferences:make_pair_batch",
+        name="reward.preferences:pair_batch",
         tests=_REWARD,
         changes=(
-            ("chosen=prompts + 1", "chosen=prompts"),
-            ("chosen=prompts + 1", "chosen=prompts + 2"),
-            ("rejected=prompts + 2", "rejected=prompts + 1"),
-            ("pairs.append((first, example.margin))", "pairs.append((first, 0.0))"),
-            ("(first + 1 + i, safe)", "(first + i, safe)"),
-            ("(first + 1 + i, safe)", "(first + 1, safe)"),
+            ("(places[0], places[1], example.margin)", "(places[1], places[0], example.margin)"),
+            ("(places[0], places[1], example.margin)", "(places[0], places[0], example.margin)"),
+            ("(places[0], places[1], example.margin)", "(places[0], places[1], 0.0)"),
+            ("num_examples=len(examples)", "num_examples=len(pairs)"),
+            ("[rejected for _, rejected, _ in pairs]", "[rejected for rejected, _, _ in pairs]"),
             ("if safe is not None", "if safe"),
             ("1.0 / len(given)", "1.0"),
             ("1.0 / len(given)", "1.0 / len(example.labels)"),
             ("isinstance(example, AnswerExample)", "isinstance(example, PairExample)"),
             ("[safe for _, safe, _, _ in labelled]", "[not safe for _, safe, _, _ in labelled]"),
+            ("[at for at, _, _, _ in labelled]", "[at - 1 for at, _, _, _ in labelled]"),
+        ),
+    ),
+    Guarded(
+        name="reward.by_prompt:by_prompt",
+        tests=_BY_PROMPT,
+        changes=(
+            ("prompt, *answers = example.tree.segments", "*answers, prompt = example.tree.segments"),
+            ("prompt.tobytes()", "answers[0].tobytes()"),
+            ("prompt.tobytes()", "b''"),
+            ("not trees or not trees[-1]", "not trees or trees[-1]"),
+            ("not trees or not trees[-1].takes(example, keys, capacity, most)", "not trees"),
+            ("not trees or not trees[-1].takes(example, keys, capacity, most)", "True"),
+            ("capacity, most)", "capacity + 1, most + 1)"),
+            ("capacity, most)", "most, capacity)"),
+            ("trees[-1].add(example, keys)", "trees[0].add(example, keys)"),
+            ("keys = [answer.tobytes() for answer in answers]", "keys = [prompt.tobytes() for answer in answers]"),
+            ("for tree in trees]", "for tree in trees[:1]]"),
         ),
     ),
     Guarded(
