@@ -100,3 +100,11 @@ BRITTLE = (
     "evaluate.num_prompts=2",
     "evaluate.num_safety_prompts=2",
 )
+
+# the same, where each version collects comparisons and trains reward models of its own
+BRITTLE_REFRESHED = (
+    *(said for said in BRITTLE if not said.startswith(("rlhf.refresh", "rlhf.collect", "rlhf.controls"))),
+    *(said for said in REFRESHED if said.startswith("rlhf.collect")),
+    "gatt=null",
+    "evaluate.own_answers=null",
+)

@@ -7,17 +7,18 @@ from pathlib import Path
 import pytest
 
 from tests.faults.random_kills import finish, finished_stages, kill_at_random
-from tests.tiny_recipe import BRITTLE
+from tests.tiny_recipe import BRITTLE, BRITTLE_REFRESHED
 
 
 @pytest.mark.slow
-def test_three_kills_change_nothing_and_repeat_no_finished_stage(tmp_path: Path) -> None:
+@pytest.mark.parametrize("overrides", [BRITTLE, BRITTLE_REFRESHED], ids=["plain", "refreshed"])
+def test_three_kills_change_nothing_and_repeat_no_finished_stage(overrides: tuple[str, ...], tmp_path: Path) -> None:
     undisturbed = tmp_path / "undisturbed"
-    seconds = finish("quickstart", BRITTLE, undisturbed, tmp_path / "log")
+    seconds = finish("quickstart", overrides, undisturbed, tmp_path / "log")
     work = sum(record.seconds for record in finished_stages(undisturbed).values())
     outcome = kill_at_random(
         "quickstart",
-        BRITTLE,
+        overrides,
         kills=3,
         seed=0,
         place=tmp_path,
