@@ -104,6 +104,18 @@ def test_the_page_shows_each_variants_mean_and_the_differences_seed_by_seed(stud
     assert paired["rows"][0][1]["high"] - paired["rows"][0][1]["low"] == pytest.approx(0.0, abs=1e-9)
 
 
+def test_what_no_variant_changes_stands_once_and_folded(study: Study) -> None:
+    page = run_study(study, stages=Measuring()).page
+    report = json.loads(page.with_name("report.json").read_text(encoding="utf-8"))
+    sections = {section["id"]: section for section in report["sections"]}
+    (mean,) = (block for block in sections["reward-safety"]["blocks"] if block["type"] == "table")
+    assert mean["columns"] == ["figure", "every variant"]
+    assert mean["rows"][0][1]["value"] == pytest.approx(0.605)
+    assert {name for name, section in sections.items() if section.get("folded")} == {
+        *("tokenizer", "pretrain", "sft", "reward-safety")
+    }
+
+
 def test_an_interval_over_seeds_is_students() -> None:
     found = mean_over_seeds([1.0, 2.0, 3.0])  # t(2) = 4.303, deviation 1
     assert (found.value, found.high - found.low) == (2.0, pytest.approx(2 * 4.303 / 3**0.5))
