@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from alignment.batch.render import answer_tree
-from alignment.batch.tree import Tree, make_batch
-from reward.preferences import Example, PairBatch, pair_batch
+from alignment.batch.tree import make_batch
+from reward.preferences import Example, OfOnePrompt, PairBatch, pair_batch
 
 
 @dataclass(frozen=True, kw_only=True)
-class PromptExample:
+class PromptExample(OfOnePrompt):
     """Comparisons and labelled answers of one prompt.
 
     Attributes:
@@ -28,18 +28,7 @@ class PromptExample:
     """
 
     members: tuple[Example, ...]
-    tree: Tree
     places: tuple[tuple[int, ...], ...]
-
-    @property
-    def num_tokens(self) -> int:
-        """Tokens of the prompt and its answers."""
-        return self.tree.num_tokens
-
-    @property
-    def rows(self) -> tuple[str, ...]:
-        """Where the members came from ("file:line")."""
-        return self.tree.rows
 
     @property
     def weight(self) -> int:
@@ -94,9 +83,9 @@ class _Gathered:
     def add(self, example: Example, keys: Sequence[bytes]) -> None:
         for answer, key in zip(example.tree.segments[1:], keys, strict=True):
             self._answers.setdefault(key, answer.tolist())
-        order = list(self._answers)
+        order = {key: place for place, key in enumerate(self._answers)}
         self._members.append(example)
-        self._places.append(tuple(order.index(key) for key in keys))
+        self._places.append(tuple(order[key] for key in keys))
 
     def whole(self) -> PromptExample:
         tree = answer_tree(self._prompt.tolist(), list(self._answers.values()))

@@ -21,22 +21,14 @@ from reward.margins import Margin, margin_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairExample:
-    """Two answers to one prompt.
+class OfOnePrompt:
+    """What a bin is filled with: a prompt and answers to it.
 
     Attributes:
-        tree: prompt -> {chosen, rejected}.
-        margin: m(r) of the grade.
-        chosen_safe, rejected_safe: safety labels, None where not labelled.
-        source: the name of the file that it came from.
+        tree: prompt -> {answers}.
     """
 
     tree: Tree
-    margin: float
-    chosen_safe: bool | None = None
-    rejected_safe: bool | None = None
-    grade: Grade | None = None
-    source: str = ""
 
     @property
     def num_tokens(self) -> int:
@@ -48,6 +40,24 @@ class PairExample:
         """Where it came from ("file:line")."""
         return self.tree.rows
 
+
+@dataclass(frozen=True, kw_only=True)
+class PairExample(OfOnePrompt):
+    """Two answers to one prompt.
+
+    Attributes:
+        tree: prompt -> {chosen, rejected}.
+        margin: m(r) of the grade.
+        chosen_safe, rejected_safe: safety labels, None where not labelled.
+        source: the name of the file that it came from.
+    """
+
+    margin: float
+    chosen_safe: bool | None = None
+    rejected_safe: bool | None = None
+    grade: Grade | None = None
+    source: str = ""
+
     @property
     def labels(self) -> tuple[bool | None, ...]:
         """Of each answer: whether it is safe."""
@@ -55,7 +65,7 @@ class PairExample:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnswerExample:
+class AnswerExample(OfOnePrompt):
     """One answer with a safety label and no partner.
 
     Attributes:
@@ -63,19 +73,8 @@ class AnswerExample:
         source: the name of the file that it came from.
     """
 
-    tree: Tree
     safe: bool
     source: str = ""
-
-    @property
-    def num_tokens(self) -> int:
-        """Tokens of prompt and answer."""
-        return self.tree.num_tokens
-
-    @property
-    def rows(self) -> tuple[str, ...]:
-        """Where it came from ("file:line")."""
-        return self.tree.rows
 
     @property
     def labels(self) -> tuple[bool | None, ...]:
