@@ -56,8 +56,12 @@ def section_problems(recipe: Recipe) -> list[tuple[KeyPath, str]]:
                 f"is {recipe.rlhf.ppo_from}; there are {recipe.rlhf.versions} versions, "
                 f"{recipe.rlhf.versions + 1} means never",
             )
-        if recipe.rlhf.rejection.sft_share > 0 and recipe.sft is None:
-            need(("rlhf", "rejection", "sft_share"), "mixes in SFT dialogues; add the section sft or set it to 0")
+        demonstrated = recipe.rlhf.rejection
+        if demonstrated.sft_share > 0 and recipe.sft is None and demonstrated.sft_source is None:
+            need(
+                ("rlhf", "rejection", "sft_share"),
+                "mixes in SFT dialogues; add the section sft, name sft_source or set it to 0",
+            )
         if "steps" in recipe.rlhf.controls and recipe.sft is None:
             need(("rlhf", "controls"), "train on SFT's demonstrations; add the section sft or leave controls out")
         if recipe.rlhf.collect is not None and recipe.collect is None:

@@ -11,21 +11,26 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alignment.annotate.settings import WORLD, CollectSettings
+from alignment.data.record_types import DIALOGUES
 from alignment.data.settings import DataSettings
 from recipes.accumulated import accumulated, collected_by_version, reads_collected
 from recipes.draft import Draft
-from recipes.reading.schema import RewardStageSettings
+from recipes.reading.schema import Recipe, RewardStageSettings
 from recipes.stages.collect import COLLECT, CollectInputs
 from recipes.stages.gatt import GATT, GattInputs
+from recipes.stages.kind import DataSet
 from recipes.stages.own_answers import START
 from recipes.stages.ppo import PPO, PpoInputs
 from recipes.stages.rejection import REJECTION, RejectionInputs
 from recipes.stages.reward import REWARD, RewardInputs
 from recipes.stages.rlhf_inputs import RewardModels, RewardSource
-from rl.settings import CombinationSettings
+from rl.settings import CombinationSettings, RejectionSettings
+
+if TYPE_CHECKING:
+    from alignment.records import Dialogue
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,12 +198,12 @@ def _rejection(
     assert rlhf is not None
     assert prompts is not None
     base = policy if rlhf.rejection.start_from == "latest" else chat
-    mixed = recipe.sft.data if recipe.sft is not None and rlhf.rejection.sft_share > 0 else None
+    mixed = _mixed_in(recipe, rlhf.rejection)
     replay = plan.replay("rlhf.rejection.replay", rlhf.rejection.replay)
     before = tuple(stage.name for stage in plan.stages if stage.kind is REJECTION)
     earlier = before if rlhf.rejection.pool == "all" else ()
     inputs = RejectionInputs(
-        world=plan.world(prompts.helpfulness, prompts.safety, mixed, replay),
+        world=plan.world(prompts.helpfulness, prompts.safety, mixed.settings if mixed is not None else None, replay),
         version=version,
         settings=rlhf.rejection,
         samples_from=policy if policy != base else None,
@@ -213,6 +218,17 @@ def _rejection(
     )
     name = f"rlhf-v{version}-rejection" if version >= rlhf.ppo_from else f"rlhf-v{version}"
     return plan.add(REJECTION, name, inputs, *judges.stages(), *earlier, policy, starts_from=base, tokenizer=tokenizer)
+
+
+def _mixed_in(recipe: Recipe, settings: RejectionSettings) -> DataSet[Dialogue] | None:
+    """The demonstrations that rejection sampling mixes in: its own sources', or what SFT trains on."""
+    if not settings.sft_share:
+        return None
+    if settings.sft_source is not None:
+        data = DataSettings(train=settings.sft_source)
+        return DataSet(key="rlhf.rejection.sft_source", settings=data, records=DIALOGUES)
+    assert recipe.sft is not None  # the recipe was checked
+    return DataSet(key="sft", settings=recipe.sft.data, records=DIALOGUES)
 
 
 def _ppo(

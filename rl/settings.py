@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from alignment.data.settings import DataSettings
+from alignment.data.settings import DataSettings, SourceSettings
 from alignment.generate.settings import SamplingSettings
 from alignment.model.settings import names_folder
 from alignment.settings import Settings, setting
@@ -164,6 +164,12 @@ class RejectionSettings(PackedSettings):
         "latest", "the model that is fine-tuned: the latest version, or the SFT model anew (the paper does not say)"
     )
     sft_share: float = setting(0.0, "SFT dialogues mixed in, as a share of the kept answers", ge=0)
+    sft_source: tuple[SourceSettings, ...] | None = setting(
+        None,
+        "sources of those dialogues, for example the ones that keep instructions which no prompt of RLHF gives: "
+        "without them such skills are forgotten; null: what SFT trains on (sft.data)",
+        added=True,
+    )
     replay: ReplaySettings | None = setting(
         None, "pretraining documents mixed in, as a share of the kept answers; none: no document", added=True
     )
@@ -181,6 +187,15 @@ class RejectionSettings(PackedSettings):
         if twice:
             raise ValueError(f"names {', '.join(f'{each:g}' for each in twice)} more than once; each is tried once")
         return temperatures
+
+    @model_validator(mode="after")
+    def _demonstrations_have_a_share(self) -> RejectionSettings:
+        if self.sft_source is not None and not (self.sft_source and self.sft_share):
+            named = "says where demonstrations come from, and sft_share is 0, which mixes none in"
+            raise ValueError(
+                f"sft_source {named if self.sft_source else 'names no source'}; say both, or leave sft_source out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _as_many_as_are_kept(self) -> RejectionSettings:

@@ -18,6 +18,7 @@ from alignment.settings import Settings, setting
 WorldPart = Literal[
     "documents",
     "dialogues",
+    "dialogues/instructed",
     "preferences/helpfulness",
     "preferences/safety",
     "prompts/helpfulness",

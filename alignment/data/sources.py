@@ -44,7 +44,7 @@ class WorldLike(Protocol):
 
     def documents(self, split: Any) -> Iterable[Document]: ...
 
-    def dialogues(self, split: Any) -> Iterable[Dialogue]: ...
+    def dialogues(self, split: Any, *, instructed: bool) -> Iterable[Dialogue]: ...
 
     def preferences(self, campaign: Any, split: Any) -> Iterable[Preference | LabelledAnswer]: ...
 
@@ -252,7 +252,7 @@ def _read_world(
     if name == "documents":
         whole = world.documents(split)
     elif name == "dialogues":
-        whole = world.dialogues(split)
+        whole = world.dialogues(split, instructed=which == "instructed")
     elif name == "preferences":
         whole = world.preferences(which, split)
     else:

@@ -76,10 +76,15 @@ class World:
         number = counts(self.settings, split).documents
         return (self._document(split, i) for i in range(number))
 
-    def dialogues(self, split: str = "train") -> Iterator[Dialogue]:
-        """Demonstrations by people with habits; `meta` names who wrote one (`by`) and what `shows` in it."""
+    def dialogues(self, split: str = "train", *, instructed: bool = False) -> Iterator[Dialogue]:
+        """Demonstrations by people with habits; `meta` names who wrote one (`by`) and what `shows` in it.
+
+        Args:
+            instructed: only those that keep an instruction ("Always end your answer with ..."), which no prompt gives.
+        """
         number = counts(self.settings, split).dialogues
-        return (self._demonstration(split, i) for i in range(number))
+        every = (self._demonstration(split, i) for i in range(number))
+        return (each for each in every if "constraint" in each.meta) if instructed else every
 
     def prompts(self, campaign: Campaign, split: str = "train", *, count: int | None = None) -> Iterator[Dialogue]:
         """Prompts without answers, no text twice; fewer than planned where the town has no more to ask.

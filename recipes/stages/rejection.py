@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alignment.data.record_types import DIALOGUES
 from recipes.stages.doubts import answer_doubts, temperature_doubts, training_doubts
 from recipes.stages.kind import DataSet, Lens, Makes, Prepared, Processes, Reads, Size, StageKind
 from recipes.stages.larger import open_sampler, require_sampler_fit
@@ -17,7 +16,7 @@ from recipes.stages.replayed import Replay, data_of, reads_of
 from recipes.stages.rlhf_inputs import Judged
 
 if TYPE_CHECKING:
-    from alignment.data.settings import DataSettings
+    from alignment.records import Dialogue
     from alignment.report.blocks import Section
     from recipes.stages.context import StageContext
     from recipes.stages.disjoint import PromptPools
@@ -36,7 +35,7 @@ class RejectionInputs(Judged):
             the one that is trained.
         earlier: rejection stages whose kept answers stay in the pool.
         new_judges: its reward models have judged for no version before: they are checked.
-        mixed_in: demonstrations that are mixed in, where a share is asked for.
+        mixed_in: demonstrations that are mixed in, where a share is asked for; SFT's, or sources of its own.
         replay: documents that are mixed in, where some are asked for.
         pools: what the stages so far read, for the checks before the first version; no part of what the stage does.
     """
@@ -47,7 +46,7 @@ class RejectionInputs(Judged):
     judges: RewardModels
     samples_from: str | None = None
     earlier: tuple[str, ...] = ()
-    mixed_in: DataSettings | None = None
+    mixed_in: DataSet[Dialogue] | None = None
     replay: Replay | None = None
     new_judges: bool = False
     pools: PromptPools | None = None
@@ -57,7 +56,9 @@ class RejectionInputs(Judged):
     def reads(self) -> Reads:
         """Prompts, what scores, combination, the section, and what is mixed in."""
         own = {"rlhf.combination": self.judges.combination, "rlhf.rejection": self.settings}
-        mixed = {"sft.data": self.mixed_in} if self.mixed_in is not None else {}
+        mixed = (
+            {"sft.data": self.mixed_in.settings} if self.mixed_in is not None and not self.settings.sft_source else {}
+        )
         return {
             **super().reads(),
             **self.prompts.reads(),
@@ -71,11 +72,9 @@ class RejectionInputs(Judged):
         """The prompts by campaign, then the demonstrations and the documents to mix in."""
         return (*self.prompts.data(), *self.demonstrations(), *data_of(self.replay))
 
-    def demonstrations(self) -> tuple[DataSet[Any], ...]:
+    def demonstrations(self) -> tuple[DataSet[Dialogue], ...]:
         """The demonstrations to mix in."""
-        if self.mixed_in is None:
-            return ()
-        return (DataSet(key="sft", settings=self.mixed_in, records=DIALOGUES),)
+        return () if self.mixed_in is None else (self.mixed_in,)
 
 
 def run(inputs: RejectionInputs, stage: StageContext) -> dict[str, Any]:

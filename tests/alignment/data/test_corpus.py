@@ -279,7 +279,7 @@ class TinyWorld:
     def documents(self, split: str) -> list[Document]:
         return [Document(text=f"{split} text", source=Source(file="world:documents", line=1))]
 
-    def dialogues(self, split: str) -> list[Dialogue]:
+    def dialogues(self, split: str, *, instructed: bool) -> list[Dialogue]:
         turns = (Turn(role="user", content=f"{split} question"), Turn(role="assistant", content="answer"))
         return [Dialogue(turns=turns, source=Source(file="world:dialogues", line=1), id=split)]
 
@@ -290,7 +290,7 @@ class TinyWorld:
         ]
 
     def prompts(self, kind: str, split: str) -> list[Dialogue]:
-        return [dialogue.prompt() for dialogue in self.dialogues(split)]
+        return [dialogue.prompt() for dialogue in self.dialogues(split, instructed=False)]
 
 
 def test_a_world_source_takes_its_train_and_validation_splits() -> None:
