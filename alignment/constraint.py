@@ -105,3 +105,8 @@ def constraint_from_json(values: Mapping[str, Any], where: str) -> Constraint:
 
 def _words(text: str) -> list[str]:
     return [word.lower() for word in _WORD.findall(text)]
+
+
+def names_yaml(where: str) -> bool:
+    """Whether a setting that says where constraints come from names a file of them."""
+    return where.endswith((".yaml", ".yml"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from alignment.report.figure import Figure, Series
 from alignment.report.page import Block, Facts, Section, TurnByTurn
 from alignment.report.table import Interval, Table
 from alignment.train.report import curves, figures
+from gatt.by_version import read_instructions
 from gatt.result import TurnShare, last_common_turn
 
 
@@ -46,6 +48,26 @@ def section(folder: Path, *, stage: str, result: Mapping[str, Any]) -> Section:
             f"instruction kept at turn {turn}: {pair[0].value:.0%} → {pair[1].value:.0%} of {dialogues:,} dialogues"
         )
     return Section(id=stage, title="Ghost Attention", blocks=tuple(blocks), details=tuple(details), summary=summary)
+
+
+def instructions_by_version(path: Path) -> tuple[Table, ...]:
+    """Every version's answers that follow the instruction, by turn; nothing where that was not measured."""
+    found = read_instructions(path)
+    turns = sorted({share.turn for consistency in found.values() for share in consistency.turns})
+    if not turns:
+        return ()
+    rows = []
+    for name, consistency in found.items():
+        own = {share.turn: share for share in consistency.turns}
+        cells = (own.get(turn) for turn in turns)
+        rows.append((name, *(None if each is None else _interval(asdict(each)) for each in cells)))
+    number = max(share.dialogues for consistency in found.values() for share in consistency.turns)
+    note = (
+        f"{number:,} held-out dialogues, each under one instruction that stands before the first turn alone; greedy "
+        f"answers; 95 % Wilson intervals. No prompt of RLHF gives such instructions."
+    )
+    columns = ("version", *(f"turn {turn}" for turn in turns))
+    return (Table(title="Answers that keep an instruction, by version", columns=columns, rows=tuple(rows), note=note),)
 
 
 def _by_turn(title: str, before: list[dict[str, float]], after: list[dict[str, float]]) -> Table:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
+from alignment.constraint import names_yaml
 from alignment.generate.settings import SamplingSettings
 from alignment.settings import setting
 from alignment.train.settings import MOST_EPOCHS, PackedSettings, ReplaySettings
-
-
-def _is_yaml(text: str) -> bool:
-    return text.endswith((".yaml", ".yml"))
 
 
 class GattSamplingSettings(SamplingSettings):
@@ -25,7 +22,7 @@ class GattSettings(PackedSettings):
 
     after: int = setting(0, "the RLHF version whose model it starts from (paper: 3); 0: the last", ge=0)
     constraints: str = setting(
-        "builtin", "`world` (the embedded world's), `builtin`, or a .yaml file of constraints", file=_is_yaml
+        "builtin", "`world` (the embedded world's), `builtin`, or a .yaml file of constraints", file=names_yaml
     )
     num_dialogues: int = setting(1000, "training dialogues to synthesise", ge=1)
     turns: int = setting(4, "user turns of a synthesised dialogue", ge=2)

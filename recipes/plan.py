@@ -17,7 +17,8 @@ from recipes.stages.collect import COLLECT
 from recipes.stages.compared_pairs import ComparedPairs
 from recipes.stages.control import CONTROL, ControlInputs
 from recipes.stages.dpo import DPO, DpoInputs
-from recipes.stages.evaluate import EVALUATE, EvaluateInputs
+from recipes.stages.evaluate import EVALUATE
+from recipes.stages.evaluate_inputs import EvaluateInputs
 from recipes.stages.gatt import GATT
 from recipes.stages.grpo import GRPO, GrpoInputs
 from recipes.stages.kind import FromPolicy, Makes, PlannedStage, StageKind

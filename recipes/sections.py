@@ -15,7 +15,8 @@ from recipes.plan import stages_of
 from recipes.reading.schema import Recipe
 from recipes.reading.sources_said import source_settings, sources_said
 from recipes.stages.collect import COLLECT
-from recipes.stages.evaluate import EVALUATE, EvaluateInputs
+from recipes.stages.evaluate import EVALUATE
+from recipes.stages.evaluate_inputs import EvaluateInputs
 from recipes.stages.kind import Makes
 from recipes.stages.own_answers import START
 
@@ -47,6 +48,12 @@ def section_problems(recipe: Recipe) -> list[tuple[KeyPath, str]]:
                 (name,),
                 "needs a chat model: add the section sft, or start from a chat checkpoint (model.path, no pretrain)",
             )
+    instructed = recipe.evaluate.instructions
+    if instructed is not None and not holds_out(instructed.data, recipe.shares[0]):
+        need(
+            ("evaluate", "instructions", "data"),
+            "holds nothing out to ask; add held_out sources, or a share for it: split.test",
+        )
     if recipe.rlhf is not None:
         if recipe.reward is None:
             need(("rlhf",), "needs the reward models; add the section reward")

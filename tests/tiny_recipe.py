@@ -55,6 +55,7 @@ TINY = (
     "evaluate.num_safety_prompts=4",
     "evaluate.sampling.max_new_tokens=8",
     "evaluate.num_examples=2",
+    "evaluate.instructions.dialogues=4",
     "evaluate.own_answers.samples=3",
     "evaluate.own_answers.num_prompts=4",
     "evaluate.own_answers.num_safety_prompts=2",

@@ -7,6 +7,7 @@ together, so the second is the one to trust.  docs/evidence.md holds the output.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from alignment.evaluate.accuracy import world_of
 from alignment.evaluate.result import ScoredAnswer, read_answers
 from alignment.evaluate.seeds import evaluate_folder
 from alignment.evaluate.variety import repeated_ngrams, used
-from alignment.report.intervals import bootstrap_mean
+from alignment.report.intervals import bootstrap_mean, wilson
 from alignment.world.ask.courtesy import CLOSERS, OPENERS, REASONS
 from alignment.world.world import World
 
@@ -146,6 +147,34 @@ def cost_table(told: Sequence[Told]) -> str:
     return _markdown(rows)
 
 
+def instructions_table(runs: Sequence[Path]) -> str:
+    """Answers that keep an instruction which no prompt of RLHF gives, by version and turn, with 95 % Wilson intervals.
+
+    Args:
+        runs: those whose evaluation did not ask for it (`evaluate.instructions`) count for nothing.
+
+    Returns:
+        "" where none did.
+    """
+    kept: dict[str, dict[int, tuple[float, int]]] = {}
+    for path in (evaluate_folder(run) / "instructions.json" for run in runs):
+        found = json.loads(path.read_bytes()) if path.is_file() else {}
+        for version, consistency in found.items():
+            for share in consistency["turns"]:
+                before = kept.setdefault(version, {}).get(share["turn"], (0.0, 0))
+                own = share["value"] * share["dialogues"], share["dialogues"]
+                kept[version][share["turn"]] = before[0] + own[0], before[1] + own[1]
+    turns = sorted({turn for own in kept.values() for turn in own})
+    rows: list[tuple[str, ...]] = [("version", *(f"instruction kept at turn {turn}" for turn in turns))]
+    for version, shares in kept.items():
+        cells = []
+        for good, number in (shares.get(turn, (0.0, 0)) for turn in turns):
+            share = wilson(round(good), number) if number else None
+            cells.append(f"{share.value:.2f} [{share.low:.2f}, {share.high:.2f}]" if share is not None else "–")
+        rows.append((version, *cells))
+    return _markdown(rows) if turns else ""
+
+
 def task_table(told: Sequence[Told]) -> str:
     """Gold helpfulness by kind of task; its interval is over prompts."""
     tasks = sorted({one.answer.task for one in told if one.answer.campaign == "helpfulness"})
@@ -200,7 +229,8 @@ def main(arguments: Sequence[str]) -> int:
     if not arguments:
         print(__doc__)
         return 2
-    told = read_runs([Path(argument) for argument in arguments])
+    runs = [Path(argument) for argument in arguments]
+    told = read_runs(runs)
     versions = versions_of(told)
     rlhf = [name for name in versions if name.startswith("rlhf-")]
     controls = [name for name in versions if name.startswith("control-")]
@@ -208,8 +238,8 @@ def main(arguments: Sequence[str]) -> int:
     if rlhf:
         others = [START, *controls, *(name for name in rlhf[:-1])]
         tables.append(against(told, rlhf[-1], others))
-    tables += [cost_table(told), task_table(told), variety_table(told)]
-    print("\n\n".join(tables))
+    tables += [cost_table(told), instructions_table(runs), task_table(told), variety_table(told)]
+    print("\n\n".join(filter(None, tables)))
     return 0
 
 

@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 
 from pydantic import field_validator
 
+from alignment.constraint import names_yaml
+from alignment.data.settings import DataSettings
 from alignment.generate.settings import SamplingSettings
 from alignment.settings import Settings, setting
 
@@ -89,6 +91,19 @@ class OwnAnswersSettings(Settings):
         return models
 
 
+class InstructionsSettings(Settings):
+    """Whether every version keeps instructions that stand before a dialogue (Llama 2 paper, 3.3, table 30)."""
+
+    data: DataSettings = setting(..., "dialogues; the user turns of those that are held out are asked")
+    constraints: str = setting(
+        "builtin",
+        "the instructions: `world` (the embedded world's), `builtin`, or a .yaml file of constraints",
+        file=names_yaml,
+    )
+    dialogues: int = setting(64, "dialogues that are held, each under one instruction", ge=1)
+    turns: int = setting(2, "user turns of a dialogue; the instruction stands before the first alone", ge=2)
+
+
 class EvaluateSettings(Settings):
     """Held-out prompts answered by every version and judged."""
 
@@ -101,6 +116,12 @@ class EvaluateSettings(Settings):
     own_answers: OwnAnswersSettings | None = setting(
         None,
         "reward models measured on the policy's own answers: right over wrong, best of K; none: they are not",
+        added=True,
+    )
+    instructions: InstructionsSettings | None = setting(
+        None,
+        'whether instructions ("Always end your answer with …") are kept, version by version: what no prompt of RLHF '
+        "asks for may be forgotten, and the other figures' prompts are RLHF's; none: not measured",
         added=True,
     )
     num_examples: int = setting(6, "sample dialogues shown side by side in the report", ge=0, cosmetic=True)

@@ -248,6 +248,8 @@ class Recipe(Settings):
                 found["rlhf.dpo.data"] = self.rlhf.dpo.data, PREFERENCES
         if self.gatt is not None:
             found["gatt.data"] = self.gatt.data, DIALOGUES
+        if self.evaluate.instructions is not None:
+            found["evaluate.instructions.data"] = self.evaluate.instructions.data, DIALOGUES
         return found
 
     @property

@@ -12,7 +12,7 @@ from alignment.evaluate.judge_words import ENDPOINT, GOLD, OUTSIDE_WATCH, REWARD
 from alignment.store.manifest import read_manifest
 from recipes.masking import mask, mask_values
 from recipes.reading.schema import Recipe
-from recipes.stages.evaluate import EvaluateInputs
+from recipes.stages.evaluate_inputs import EvaluateInputs
 from recipes.stages.kind import Makes, PlannedStage
 from recipes.stages.reward import RewardInputs
 

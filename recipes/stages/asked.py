@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from alignment.judging import Judge
     from alignment.records import Dialogue
     from recipes.stages.context import StageContext
-    from recipes.stages.evaluate import EvaluateInputs
+    from recipes.stages.evaluate_inputs import EvaluateInputs
 
 
 def asked_prompts(inputs: EvaluateInputs, stage: StageContext) -> dict[str, Sequence[Dialogue]]:

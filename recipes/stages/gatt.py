@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignment.data.record_types import DIALOGUES
-from alignment.errors import DataError, UsageError
+from alignment.errors import DataError
+from recipes.stages.constrained import constraints_of
 from recipes.stages.doubts import training_doubts
 from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Processes, Reads, Size, StageKind
 from recipes.stages.packed import packed_size
 from recipes.stages.replayed import Replay, data_of, reads_of
 
 if TYPE_CHECKING:
-    from alignment.constraint import Constraint
     from alignment.data.settings import DataSettings
     from alignment.report.blocks import Section
     from recipes.reading.schema import GattStageSettings
@@ -66,7 +66,7 @@ def run(inputs: GattInputs, stage: StageContext) -> dict[str, Any]:
             "gatt.data: nothing is held out to measure with, and dialogues that were trained on cannot tell; name "
             "held_out sources, or keep a share of the prompts for it (split.test)"
         )
-    seen, unseen = _constraints(inputs, stage)
+    seen, unseen = constraints_of(inputs.settings.constraints, stage)
     return train_gatt(
         stage.start(),
         dialogues.train,
@@ -78,20 +78,6 @@ def run(inputs: GattInputs, stage: StageContext) -> dict[str, Any]:
         sft_dialogues=[dialogue for data in inputs.demonstrations() for dialogue in stage.read(data).train],
         documents=stage.replayed(inputs.replay),
     ).as_json()
-
-
-def _constraints(inputs: GattInputs, stage: StageContext) -> tuple[list[Constraint], list[Constraint]]:
-    """Constraints to train on, and unseen ones to test with."""
-    where = inputs.settings.constraints
-    if where == "world":
-        if stage.world is None:
-            raise UsageError(
-                "gatt.constraints is 'world', but the recipe has no section world; say `builtin` or a file"
-            )
-        return list(stage.world.constraints("train")), list(stage.world.constraints("test"))
-    from gatt.constraints import builtin_constraints, read_constraints
-
-    return builtin_constraints() if where == "builtin" else read_constraints(Path(where))
 
 
 def prepare(inputs: GattInputs, lens: Lens) -> tuple[Prepared, ...]:

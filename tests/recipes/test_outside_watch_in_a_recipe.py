@@ -12,7 +12,7 @@ from alignment.train.session import Session
 from recipes.load import load_recipe
 from recipes.running.fingerprint import plan_fingerprint
 from recipes.stages.context import StageContext
-from recipes.stages.evaluate import EvaluateInputs
+from recipes.stages.evaluate_inputs import EvaluateInputs
 from recipes.stages.rlhf_inputs import Judged
 from rl.outside_watch import EndpointWatch
 from tests.planned import plan, refused

@@ -51,6 +51,13 @@ def test_the_page_tells_the_reward_models_version_by_version(finished: Path) -> 
     assert "Preferences on the policy's own answers: v2-ppo" in page
 
 
+def test_the_page_tells_which_versions_keep_instructions(finished: Path) -> None:
+    kept = told(finished, "evaluate", "instructions.json")
+    assert [*kept] == ["pretrain", "sft", "rlhf-v1", "rlhf-v2-rejection", "rlhf-v2"]
+    page = (finished / "report" / "report.md").read_text(encoding="utf-8")
+    assert "Answers that keep an instruction, by version" in page
+
+
 def test_a_second_call_does_no_work(finished: Path) -> None:
     assert not run(load_recipe("quickstart", REFRESHED), out=finished).worked
 

@@ -12,7 +12,7 @@ from recipes.load import load_recipe
 from recipes.plan import stages_of
 from recipes.planned import find_stages
 from recipes.stages.collect import CollectInputs
-from recipes.stages.evaluate import EvaluateInputs
+from recipes.stages.evaluate_inputs import EvaluateInputs
 from recipes.stages.ppo import PpoInputs
 from recipes.stages.rejection import RejectionInputs
 from recipes.stages.reward import RewardInputs

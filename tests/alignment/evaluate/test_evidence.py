@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
-from alignment.evaluate.evidence import Told, against, cell, cost_table, gain_table, task_table, variety_table
+from alignment.evaluate.evidence import (
+    Told,
+    against,
+    cell,
+    cost_table,
+    gain_table,
+    instructions_table,
+    task_table,
+    variety_table,
+)
 from alignment.evaluate.result import ScoredAnswer
 
 
@@ -76,3 +88,15 @@ def test_every_version_has_a_row(table: object) -> None:
     assert callable(table)
     text = table(ANSWERS)
     assert len(row(text, "sft")) == len(row(text, "rlhf-v1")) > 1
+
+
+def test_instructions_kept_are_pooled_over_the_runs_that_measured_them(tmp_path: Path) -> None:
+    runs = [tmp_path / name for name in ("one", "two", "without")]
+    for run, kept in zip(runs, (0.5, 1.0, None), strict=True):
+        (run / "01-evaluate").mkdir(parents=True)
+        (run / "01-evaluate" / "answers.jsonl").touch()
+        if kept is not None:
+            turns = [{"turn": 1, "value": kept, "low": 0.0, "high": 1.0, "dialogues": 4}]
+            (run / "01-evaluate" / "instructions.json").write_text(json.dumps({"sft": {"turns": turns}}))
+    assert row(instructions_table(runs), "sft")[1].startswith("0.75 [")
+    assert instructions_table(runs[2:]) == ""

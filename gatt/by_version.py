@@ -1,0 +1,95 @@
+"""Which versions keep an instruction: the same held-out dialogues held by every model of a run.
+
+What no prompt of RLHF asks for, its fine-tuning may unlearn; the versions' other figures, whose prompts are RLHF's,
+do not show that.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from alignment.constraint import Constraint
+from alignment.evaluate.settings import InstructionsSettings
+from alignment.generate.settings import SamplingSettings
+from alignment.policy.policy import load_policy
+from alignment.records import Dialogue
+from alignment.store.atomic import write_json
+from alignment.train.compute import resolve_compute
+from alignment.train.session import Session
+from gatt.evaluate import consistency_by_turn
+from gatt.result import Consistency
+from gatt.settings import GattSamplingSettings, GattSettings
+
+FILE = "instructions.json"
+_FOUND = TypeAdapter(dict[str, Consistency])
+
+
+def instructions_by_version(
+    checkpoints: Mapping[str, Path],
+    dialogues: Sequence[Dialogue],
+    constraints: Sequence[Constraint],
+    settings: InstructionsSettings,
+    sampling: SamplingSettings,
+    session: Session,
+) -> dict[str, Consistency]:
+    """Consistency by turn of every model, the instruction given once (Llama 2 paper, 3.3, table 30).
+
+    Args:
+        checkpoints: name -> checkpoint, in the order of the report.
+        dialogues: held out; their user turns are asked.
+        settings: how many dialogues, of how many turns.
+        sampling: the limits of an answer; answers are greedy.
+
+    Returns:
+        By name; `instructions.json` in the session's folder holds the same.
+
+    Raises:
+        DataError: there are no dialogues or no constraints.
+    """
+    measured = GattSettings(
+        evaluation_dialogues=settings.dialogues,
+        evaluation_turns=settings.turns,
+        sampling=GattSamplingSettings(**sampling.model_dump()),
+    )
+    found = {}
+    for name, checkpoint in checkpoints.items():
+        policy = load_policy(checkpoint)
+        resolve_compute(session.compute).place(policy.model)
+        found[name] = consistency_by_turn(
+            policy, dialogues, constraints, measured, session, name=f"instructions-{name}"
+        )
+    write_json(session.folder / FILE, {name: asdict(consistency) for name, consistency in found.items()})
+    return found
+
+
+def read_instructions(path: Path) -> dict[str, Consistency]:
+    """What `instructions.json` holds; nothing where the evaluation did not ask for it."""
+    return _FOUND.validate_python(json.loads(path.read_bytes())) if path.is_file() else {}
+
+
+def instruction_figures(path: Path) -> dict[str, float]:
+    """The share of answers that keep the instruction, by version and turn, as a study compares them."""
+    return {
+        f"{name}, instruction kept: turn {share.turn}": share.value
+        for name, consistency in read_instructions(path).items()
+        for share in consistency.turns
+    }
+
+
+def lost_instructions(found: Mapping[str, Consistency], before: str, after: str) -> str:
+    """The sentence that says that instructions were unlearnt between two models; "" where the intervals overlap."""
+    turns = [found[name].turns[:1] for name in (before, after) if name in found]
+    if len(turns) < 2 or not all(turns):
+        return ""
+    (earlier,), (later,) = turns
+    if later.high >= earlier.low:
+        return ""
+    return (
+        f"instructions are unlearnt: {before} keeps {earlier.value:.0%} of them in its first answer, {after} "
+        f"{later.value:.0%}; mix in demonstrations that keep some (rlhf.rejection.sft_share and sft_source)"
+    )

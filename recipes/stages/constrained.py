@@ -1,0 +1,32 @@
+"""The instructions of the section gatt, from wherever it says.  No torch, no pydantic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from alignment.errors import UsageError
+
+if TYPE_CHECKING:
+    from alignment.constraint import Constraint
+    from recipes.stages.context import StageContext
+
+
+def constraints_of(where: str, stage: StageContext) -> tuple[list[Constraint], list[Constraint]]:
+    """Constraints to train on, and unseen ones to test with.
+
+    Args:
+        where: `gatt.constraints`: "world", "builtin" or a file.
+
+    Raises:
+        UsageError: they are the world's, and there is none.
+    """
+    if where == "world":
+        if stage.world is None:
+            raise UsageError(
+                "gatt.constraints is 'world', but the recipe has no section world; say `builtin` or a file"
+            )
+        return list(stage.world.constraints("train")), list(stage.world.constraints("test"))
+    from gatt.constraints import builtin_constraints, read_constraints
+
+    return builtin_constraints() if where == "builtin" else read_constraints(Path(where))
