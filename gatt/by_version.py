@@ -26,7 +26,7 @@ from gatt.result import Consistency
 from gatt.settings import GattSamplingSettings, GattSettings
 
 FILE = "instructions.json"
-_FOUND = TypeAdapter(dict[str, Consistency])
+_KEPT = TypeAdapter(Consistency)
 
 
 def instructions_by_version(
@@ -63,13 +63,15 @@ def instructions_by_version(
         found[name] = consistency_by_turn(
             policy, dialogues, constraints, measured, session, name=f"instructions-{name}"
         )
-    write_json(session.folder / FILE, {name: asdict(consistency) for name, consistency in found.items()})
+    # a list: the order of the versions is told
+    write_json(session.folder / FILE, [{"version": name, "kept": asdict(kept)} for name, kept in found.items()])
     return found
 
 
 def read_instructions(path: Path) -> dict[str, Consistency]:
     """What `instructions.json` holds; nothing where the evaluation did not ask for it."""
-    return _FOUND.validate_python(json.loads(path.read_bytes())) if path.is_file() else {}
+    found = json.loads(path.read_bytes()) if path.is_file() else []
+    return {entry["version"]: _KEPT.validate_python(entry["kept"]) for entry in found}
 
 
 def instruction_figures(path: Path) -> dict[str, float]:

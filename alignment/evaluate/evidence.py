@@ -158,12 +158,11 @@ def instructions_table(runs: Sequence[Path]) -> str:
     """
     kept: dict[str, dict[int, tuple[float, int]]] = {}
     for path in (evaluate_folder(run) / "instructions.json" for run in runs):
-        found = json.loads(path.read_bytes()) if path.is_file() else {}
-        for version, consistency in found.items():
-            for share in consistency["turns"]:
-                before = kept.setdefault(version, {}).get(share["turn"], (0.0, 0))
-                own = share["value"] * share["dialogues"], share["dialogues"]
-                kept[version][share["turn"]] = before[0] + own[0], before[1] + own[1]
+        for found in json.loads(path.read_bytes()) if path.is_file() else []:
+            own = kept.setdefault(found["version"], {})
+            for share in found["kept"]["turns"]:
+                good, number = own.get(share["turn"], (0.0, 0))
+                own[share["turn"]] = good + share["value"] * share["dialogues"], number + share["dialogues"]
     turns = sorted({turn for own in kept.values() for turn in own})
     rows: list[tuple[str, ...]] = [("version", *(f"instruction kept at turn {turn}" for turn in turns))]
     for version, shares in kept.items():

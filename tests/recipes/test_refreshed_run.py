@@ -53,7 +53,7 @@ def test_the_page_tells_the_reward_models_version_by_version(finished: Path) -> 
 
 def test_the_page_tells_which_versions_keep_instructions(finished: Path) -> None:
     kept = told(finished, "evaluate", "instructions.json")
-    assert [*kept] == ["pretrain", "sft", "rlhf-v1", "rlhf-v2-rejection", "rlhf-v2"]
+    assert [entry["version"] for entry in kept] == ["pretrain", "sft", "rlhf-v1", "rlhf-v2-rejection", "rlhf-v2"]
     page = (finished / "report" / "report.md").read_text(encoding="utf-8")
     assert "Answers that keep an instruction, by version" in page
 

@@ -97,6 +97,8 @@ def test_instructions_kept_are_pooled_over_the_runs_that_measured_them(tmp_path:
         (run / "01-evaluate" / "answers.jsonl").touch()
         if kept is not None:
             turns = [{"turn": 1, "value": kept, "low": 0.0, "high": 1.0, "dialogues": 4}]
-            (run / "01-evaluate" / "instructions.json").write_text(json.dumps({"sft": {"turns": turns}}))
+            (run / "01-evaluate" / "instructions.json").write_text(
+                json.dumps([{"version": "sft", "kept": {"turns": turns}}])
+            )
     assert row(instructions_table(runs), "sft")[1].startswith("0.75 [")
     assert instructions_table(runs[2:]) == ""
