@@ -424,8 +424,8 @@ class RlhfSettings(Settings):
     refresh: Refresh | None = setting(
         None,
         "where the reward models of every version after the first start, which learn from all comparisons so far; "
-        "fresh: from the newest model's body; continue: from the previous version's reward models; null: the first "
-        "version's judge all versions",
+        "fresh: from the newest model's body; continue: from the previous version's reward models; null or false: the "
+        "first version's judge all versions",
         added=True,
     )
     checks: ChecksSettings = setting(
@@ -449,6 +449,11 @@ class RlhfSettings(Settings):
     )
     dpo: DpoSettings | None = setting(None, "the baseline dpo; null: its paper's values", added=True)
     grpo: GrpoSettings | None = setting(None, "the baseline grpo; null: its paper's values", added=True)
+
+    @field_validator("refresh", mode="before")
+    @classmethod
+    def _false_is_none(cls, refresh: object) -> object:
+        return None if refresh is False else refresh
 
     @field_validator("controls")
     @classmethod

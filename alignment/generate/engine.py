@@ -29,7 +29,7 @@ from alignment.model.cache import Cache, CacheShape, SlotCache
 from alignment.model.llama import LlamaPolicy
 from alignment.model.prompt_cache import PromptCache
 
-_MAX_SLOTS = 64
+_MAX_SLOTS = 256
 _SHARED_FROM = 2  # answers a prompt from which prompts are stored once
 _START = 64  # new positions a slot begins with; it grows
 
@@ -42,7 +42,7 @@ class Engine:
     Args:
         model: the policy; it is not changed.
         eos_ids: tokens that end an answer.
-        max_slots: most answers decoded together; 64 by default.
+        max_slots: most answers decoded together; 256 by default.
         memory_budget_bytes: most bytes of keys and values; fewer slots are used where they would need more.
         decode: tokens to text; stop texts need it.
         precision: dtype of the forward passes; the model's own by default.

@@ -153,6 +153,11 @@ def test_the_evaluation_is_judged_by_the_newest_models(collecting: Path) -> None
     assert evaluate.judges == ppo.judges
 
 
+def test_refresh_false_is_refresh_null(collecting: Path) -> None:
+    said = [load_recipe(collecting, [f"rlhf.refresh={no}"]).rlhf for no in ("false", "null")]
+    assert said[0] == said[1]
+
+
 @pytest.mark.parametrize(
     ("overrides", "key", "why"),
     [
