@@ -1,6 +1,6 @@
 """PPO, against the last TRL that has a PPOTrainer (1.12.0, in an environment of its own that is made here, once).
 
-    python -m benchmarks.ppo [--bf16 | --best] [--whole] [--epochs 1] [--threads 2 | --processor] [--rounds 3]
+    python -m benchmarks.ppo [--bf16 | --best] [--whole] [--anew] [--epochs 1] [--threads 2 | --processor] [--rounds 3]
 
 What is compared is samples a second of whole PPO iterations: `rl.train_ppo` and `PPOTrainer.train` with prompts of 64
 tokens, answers of at most 128, a batch of 32 and, by default, one epoch of four mini-batches of 8, each an optimizer
@@ -10,10 +10,10 @@ With `--whole` nothing ends an answer before 128, on either side.  Both have fou
 (policy, reference, reward and value model; the policies start from the same weights), sample at temperature 1, have no
 dropout, checkpoint no activations, and do the same of each answer: drawn once, scored once, its log-probabilities under
 policy and reference and its values once, a forward and a backward pass of policy and value model an epoch.  The same
-losses at the same coefficients.  Ours does more in two things: it computes the sampled tokens' log-probabilities anew
-(TRL takes its sampler's), and it writes its samples' journal and its row of metrics.  What was done is counted and held
-against what was asked for, on both sides: optimizer steps, answers' lengths, with `--whole` tokens of the peer's
-gradients.  (TRL draws and computes every answer to the length of the longest one: its own doing, no work asked for.)
+losses at the same coefficients, and both take the policy's log-probabilities from their samplers (`--anew`: ours
+computes them itself, as it does unless told, a pass more).  Ours does more in writing its samples' journal and its row
+of metrics.  What was done is counted and held against what was asked for, on both sides: optimizer steps, answers'
+lengths, with `--whole` tokens of the peer's gradients.  (TRL draws and computes every answer to the length of the longest one: its own doing, no work asked for.)
 
 A round is a call with `--iterations` iterations after a first one and before a last one that are not counted, since a
 call's opening and its saving are no part of the work.  Sides that wait hold no processor.  `--processor` counts seconds
@@ -82,6 +82,7 @@ class Task:
     batch_size: int = 32
     minibatch_size: int = 8
     epochs: int = 1
+    anew: bool = False  # ours computes the sampled tokens' log-probabilities itself
     iterations: int = 2  # that are counted; one before and one after are not
     threads: int = 2
     clock: Clock = "wall"
@@ -207,6 +208,7 @@ class Ours:
             minibatch_size=task.minibatch_size,
             epochs=task.epochs,
             sampling=RolloutSettings(max_new_tokens=task.response),
+            log_probs="trainer" if task.anew else "sampler",
             evaluate_every=task.all_iterations,
             save_every=task.all_iterations,
         )
@@ -358,6 +360,7 @@ def main() -> None:
     precision = parser.add_mutually_exclusive_group()
     precision.add_argument("--bf16", action="store_true", help="both sides in bf16, as far as TRL goes")
     precision.add_argument("--best", action="store_true", help="our bf16 against the faster of TRL's fp32 and bf16")
+    parser.add_argument("--anew", action="store_true", help="ours computes the answers' log-probabilities itself")
     parser.add_argument("--whole", action="store_true", help="nothing ends an answer before its limit")
     parser.add_argument("--epochs", type=int, default=1, help="passes over a batch's answers")
     parser.add_argument("--minibatch", type=int, default=8, help="answers of an optimizer step")
@@ -373,6 +376,7 @@ def main() -> None:
     task = Task(
         ends=0.0 if asked.whole else Task.ends,
         epochs=asked.epochs,
+        anew=asked.anew,
         minibatch_size=asked.minibatch,
         iterations=asked.iterations,
         threads=threads,

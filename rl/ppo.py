@@ -43,7 +43,7 @@ from rl.rollout import Prompt, Rollout, mean_scores, score_rollouts, watched_by_
 from rl.scale import RewardScale, penalties, was_cut
 from rl.settings import PpoSettings
 from rl.update import update
-from rl.value import answers_as_rows
+from rl.value import as_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,8 @@ def train_ppo(
                     answer_tree(r.prompt_ids, [r.samples[0].token_ids], row=str(r.prompt.source), trained=True)
                     for r in rollouts
                 ]
-                now = roles.per_token(trees)  # [B, N] each
+                drawn = [r.samples[0].log_probs for r in rollouts] if settings.log_probs == "sampler" else None
+                now = roles.per_token(trees, drawn)  # [B, N] each
                 rewards = token_rewards(
                     score, now.log_probs, now.reference, now.mask, beta.in_reward, settings.kl_estimator
                 )
@@ -117,6 +118,8 @@ def train_ppo(
                 )
                 experience = Experience(trees=tuple(trees), tokens=now, advantages=advantages, returns=returns)
                 figures = figures_of(rollouts, raw, experience)
+                if drawn is None:
+                    figures |= sampler_gap(rollouts, now)
                 loop.log(figures | beta.figures())
                 if settings.whiten_advantages:
                     experience = dataclasses.replace(experience, advantages=whiten(advantages, now.mask))
@@ -138,6 +141,8 @@ def train_ppo(
                     )
                     updates.append(made)
                 loop.log(mean_of([made for made in updates if made is not None]))
+                if updates[0] is not None:  # the policy was still the one that drew
+                    loop.log({name: gap for name, gap in updates[0].items() if name.startswith("sampler_gap")})
                 if iteration >= alone:
                     beta.follow(figures["kl"], len(rollouts))
             # 5. greedy answers to held-out prompts; the best model so far is the result
@@ -238,7 +243,6 @@ def figures_of(rollouts: Sequence[Rollout], raw: Tensor, experience: Experience)
         "explained_variance": explained_variance(experience.returns, now.values, now.mask),
         **explained_by_campaign(rollouts, experience),
         "entropy": -float(now.log_probs[now.mask].mean()),
-        **sampler_gap(rollouts, now),
     }
 
 
@@ -265,10 +269,10 @@ def sampler_gap(rollouts: Sequence[Rollout], now: AnswerTokens) -> dict[str, flo
 
     Both are of one model and one distribution; they differ by the order and the precision of their sums.  PPO's
     ratios are the trainer's over the trainer's, so that a gap does no harm until it is large: then the answers are
-    another model's.
+    another model's.  (Where they are the trainer's over the sampler's, the first update tells the gap.)
     """
-    drawn = [torch.tensor(rollout.samples[0].log_probs, dtype=torch.float32) for rollout in rollouts]
-    gaps = (answers_as_rows(torch.cat(drawn), [len(row) for row in drawn])[0] - now.log_probs)[now.mask].abs()
+    drawn, _ = as_rows([rollout.samples[0].log_probs for rollout in rollouts])
+    gaps = (drawn - now.log_probs)[now.mask].abs()
     return {"sampler_gap": float(gaps.mean()), "sampler_gap_max": float(gaps.max())}
 
 

@@ -23,7 +23,7 @@ from alignment.train.session import Session
 from rl.experience import AnswerTokens, answer_batches
 from rl.judges import RewardJudges
 from rl.settings import PpoSettings
-from rl.value import ValueModel, answers_as_rows
+from rl.value import ValueModel, answers_as_rows, as_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +58,16 @@ class Roles:
         """Log-probabilities of a batch's targets [n] under the policy or the reference, in nats."""
         return target_log_probs(model, batch, temperature=self.temperature)
 
-    def per_token(self, trees: Sequence[Tree]) -> AnswerTokens:
-        """log pi, log pi_0 and V at every token of the answers, without gradient, on the CPU."""
-        log_probs, mask = self._rows(trees, lambda batch: self.log_probs(self.policy.model, batch))
+    def per_token(self, trees: Sequence[Tree], drawn: Sequence[Sequence[float]] | None = None) -> AnswerTokens:
+        """log pi, log pi_0 and V at every token of the answers, without gradient, on the CPU.
+
+        Args:
+            drawn: log pi as the sampler found it, of each answer's tokens; None: it is computed anew.
+        """
+        if drawn is None:
+            log_probs, mask = self._rows(trees, lambda batch: self.log_probs(self.policy.model, batch))
+        else:
+            log_probs, mask = as_rows(drawn)
         reference, _ = self._rows(trees, lambda batch: self.log_probs(self.reference, batch))
         values, _ = self._rows(trees, self.value)
         return AnswerTokens(log_probs=log_probs, reference=reference, values=values, mask=mask)

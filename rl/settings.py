@@ -284,6 +284,13 @@ class PpoSettings(CadenceSettings):
         added=True,
     )
     sampling: RolloutSettings = setting(RolloutSettings(), "how rollouts are drawn")
+    log_probs: Literal["trainer", "sampler"] = setting(
+        "trainer",
+        "whose log-probabilities of the answers the ratios and the KL go by; trainer: computed anew by the model that "
+        "is trained; sampler: those that the answers were drawn with, which spares a pass over them and is off by "
+        "sampler_gap (nothing to speak of in fp32)",
+        added=True,
+    )
     replay: PpoReplaySettings | None = setting(
         None, "language loss on pretraining documents beside the policy's; none: no document", added=True
     )

@@ -51,6 +51,7 @@ def update(
         learners = {"policy": (roles.policy.model, roles.policy_optimizer), **learners}
         sums = {"policy_loss": 0.0, "value_loss": 0.0, "clip_fraction": 0.0, "ratio_mean": 0.0, "ratio_max": 0.0}
         sums |= {"kl_loss": 0.0} if kl_weight else {}
+        sums |= {"sampler_gap": 0.0, "sampler_gap_max": 0.0} if settings.log_probs == "sampler" else {}
     tokens = max(int(now.mask[list(members)].sum()), 1)
     for batch in answer_batches(experience.trees, members):
         forest, at, counts = batch.forest.to(device), list(batch.members), list(batch.counts)
@@ -76,6 +77,10 @@ def update(
             sums["ratio_mean"] += float(ratio.detach()[mask].sum()) / tokens
             sums["ratio_max"] = max(sums["ratio_max"], float(ratio.detach().max()))
             loss = policy_loss + loss
+            if settings.log_probs == "sampler":
+                gaps = (new.detach() - old)[mask].abs()
+                sums["sampler_gap"] += float(gaps.sum()) / tokens
+                sums["sampler_gap_max"] = max(sums["sampler_gap_max"], float(gaps.max()))
             if kl_weight:
                 term = kl_loss(new, old, reference, mask)
                 sums["kl_loss"] += float(term.detach()) / tokens

@@ -7,6 +7,7 @@ model's own head starts worse than that on another scale.  The paper leaves the 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -39,3 +40,9 @@ def answers_as_rows(flat: Tensor, counts: list[int]) -> tuple[Tensor, Tensor]:
     mask = torch.arange(longest, device=flat.device)[None, :] < torch.tensor(counts, device=flat.device)[:, None]
     rows = flat.new_zeros(len(counts), longest)
     return rows.masked_scatter(mask, flat), mask
+
+
+def as_rows(figures: Sequence[Sequence[float]]) -> tuple[Tensor, Tensor]:
+    """Figures of every answer's tokens as `answers_as_rows` lays them out."""
+    flat = torch.tensor([figure for answer in figures for figure in answer], dtype=torch.float32)
+    return answers_as_rows(flat, [len(answer) for answer in figures])

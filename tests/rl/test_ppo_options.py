@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 import rl.ppo
-from alignment.batch.tree import Tree
+from alignment.batch.tree import ForestBatch, Tree
 from alignment.errors import Interrupted
 from alignment.generate.sampler import Sample
 from alignment.policy.policy import Policy
@@ -104,6 +105,35 @@ def test_an_iteration_is_told_by_both_estimators_the_ratio_and_the_explained_var
     assert told | {"entropy", "cut_share", "sampler_gap", "clip_fraction"} <= row.keys()
 
 
+def test_the_samplers_log_probabilities_give_the_same_update_for_one_pass_less(
+    tokenizer: Tokenizer,
+    judges: RewardJudges,
+    session: Session,
+    prompts: list[Dialogue],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log_probs, passes = Roles.log_probs, {"trainer": 0, "sampler": 0}
+    rows, weights = {}, {}
+    for whose in passes:
+
+        def counted(roles: Roles, model: nn.Module, batch: ForestBatch, whose: str = whose) -> torch.Tensor:
+            passes[whose] += model is roles.policy.model
+            return log_probs(roles, model, batch)
+
+        monkeypatch.setattr(Roles, "log_probs", counted)
+        own = dataclasses.replace(session, folder=tmp_path / whose)
+        settings = SETTINGS.model_copy(update={"iterations": 1, "value_iterations": 0, "log_probs": whose})
+        train_ppo(fresh(tokenizer), judges, both(prompts), settings, own)
+        (rows[whose],) = metrics(own.folder)
+        weights[whose] = load_file(own.folder / "checkpoint" / "model.safetensors")
+    assert passes["sampler"] < passes["trainer"]
+    assert 0.0 < rows["sampler"]["sampler_gap"] <= rows["sampler"]["sampler_gap_max"] < 1e-4
+    assert rows["sampler"]["kl"] == pytest.approx(rows["trainer"]["kl"], abs=1e-4)
+    for name, tensor in weights["trainer"].items():
+        torch.testing.assert_close(tensor, weights["sampler"][name], atol=1e-4, rtol=0.0)
+
+
 def test_of_one_campaign_the_explained_variance_is_told_once(
     policy: Policy, judges: RewardJudges, session: Session, prompts: list[Dialogue]
 ) -> None:
@@ -127,9 +157,9 @@ def test_tokens_go_in_as_they_came_out(
             drawn.extend(sample.token_ids for (sample,) in found)
         return found
 
-    def looks(roles: Roles, trees: Sequence[Tree]) -> AnswerTokens:
+    def looks(roles: Roles, trees: Sequence[Tree], *rest: Any) -> AnswerTokens:
         trained.extend(tuple(tree.segments[1].tolist()) for tree in trees)
-        return per_token(roles, trees)
+        return per_token(roles, trees, *rest)
 
     monkeypatch.setattr(rl.ppo, "draw_samples", draws)
     monkeypatch.setattr(Roles, "per_token", looks)
