@@ -13,7 +13,8 @@ policy and reference and its values once, a forward and a backward pass of polic
 losses at the same coefficients, and both take the policy's log-probabilities from their samplers (`--anew`: ours
 computes them itself, as it does unless told, a pass more).  Ours does more in writing its samples' journal and its row
 of metrics.  What was done is counted and held against what was asked for, on both sides: optimizer steps, answers'
-lengths, with `--whole` tokens of the peer's gradients.  (TRL draws and computes every answer to the length of the longest one: its own doing, no work asked for.)
+lengths, with `--whole` tokens of the peer's gradients.  (TRL draws and computes every answer to the length of the
+longest one: its own doing, no work asked for.)
 
 A round is a call with `--iterations` iterations after a first one and before a last one that are not counted, since a
 call's opening and its saving are no part of the work.  Sides that wait hold no processor.  `--processor` counts seconds
