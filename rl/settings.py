@@ -13,8 +13,8 @@ from alignment.settings import Settings, setting
 from alignment.train.settings import (
     MOST_EPOCHS,
     CadenceSettings,
+    FineTuneSettings,
     OptimizerSettings,
-    PackedSettings,
     ReplaySettings,
     ReplaySource,
 )
@@ -118,7 +118,7 @@ class SamplesFromSettings(Settings):
     revision: str | None = setting(None, "the hub revision of `path`")
 
 
-class RejectionSettings(PackedSettings):
+class RejectionSettings(FineTuneSettings):
     """Rejection sampling fine-tuning (Llama 2 paper, 3.2.3): K samples, the best kept, fine-tuned as SFT.
 
     `pool: all` keeps the best of every version so far.  `pool: previous` is what the paper did until V3, where only the

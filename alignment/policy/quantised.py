@@ -1,0 +1,46 @@
+"""A frozen base in 4 bits while an adapter is trained beside it (QLoRA, Dettmers et al. 2023, 3).
+
+NormalFloat in blocks of 64, the blocks' constants quantised too; by bitsandbytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from alignment.errors import MissingExtra
+
+
+def quantise(model: nn.Module, targets_of: Sequence[str]) -> None:
+    """Put linear layers into NF4, in place; embedding, norms, and the vocabulary's projection stay as they are.
+
+    Args:
+        targets_of: the layers' full names.
+
+    Raises:
+        MissingExtra: bitsandbytes is not installed.
+    """
+    try:
+        import bitsandbytes as bnb
+    except ImportError:
+        raise MissingExtra("bitsandbytes", "qlora") from None
+    for name in targets_of:
+        old = model.get_submodule(name)
+        assert isinstance(old, nn.Linear)
+        new = bnb.nn.Linear4bit(
+            old.in_features,
+            old.out_features,
+            bias=old.bias is not None,
+            compute_dtype=torch.bfloat16 if old.weight.is_cuda else torch.float32,
+            quant_type="nf4",
+            compress_statistics=True,
+            device="meta",
+        )
+        new.weight = bnb.nn.Params4bit(
+            old.weight.detach(), requires_grad=False, quant_type="nf4", compress_statistics=True, module=new
+        )
+        new.bias = old.bias
+        model.set_submodule(name, new.to(old.weight.device))
+    model.is_loaded_in_4bit = True  # what PEFT asks before it takes 4-bit layers for such
