@@ -10,7 +10,9 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from alignment.errors import MissingExtra
+from alignment.errors import MissingExtra, SettingError
+
+_BLOCK = 64  # numbers that have a scale in common
 
 
 def quantise(model: nn.Module, targets_of: Sequence[str]) -> None:
@@ -21,13 +23,21 @@ def quantise(model: nn.Module, targets_of: Sequence[str]) -> None:
 
     Raises:
         MissingExtra: bitsandbytes is not installed.
+        SettingError: a layer's inputs are no whole number of blocks.
     """
     try:
         import bitsandbytes as bnb
     except ImportError:
         raise MissingExtra("bitsandbytes", "qlora") from None
-    for name in targets_of:
-        old = model.get_submodule(name)
+    layers = [(name, model.get_submodule(name)) for name in targets_of]
+    for name, old in layers:
+        if int(old.in_features) % _BLOCK:  # type: ignore[call-overload]
+            raise SettingError(
+                "adapter.base_precision",
+                f"is nf4, whose blocks are of {_BLOCK} numbers; {name} has {old.in_features} inputs, which they do not "
+                f"divide; say fp32",
+            )
+    for name, old in layers:
         assert isinstance(old, nn.Linear)
         new = bnb.nn.Linear4bit(
             old.in_features,
