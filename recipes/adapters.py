@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from alignment.policy.packages import require_adapter_packages
 from alignment.policy.settings import PROJECTIONS, AdapterSettings
+from alignment.settings import Settings
 from alignment.strict_yaml import KeyPath, dotted
 from alignment.train.settings import FineTuneSettings
 from recipes.reading.schema import Recipe
@@ -14,12 +15,15 @@ from recipes.stages.kind import PlannedStage
 
 def adapters_of(recipe: Recipe) -> dict[KeyPath, AdapterSettings]:
     """Every adapter: the key of its section -> its settings."""
-    sections: dict[KeyPath, FineTuneSettings | None] = {("sft",): recipe.sft, ("gatt",): recipe.gatt}
-    if recipe.reward is not None:
-        sections |= {("reward", role): settings for role, settings in recipe.reward.by_role().items()}
-    if recipe.rlhf is not None:
-        sections["rlhf", "rejection"] = recipe.rlhf.rejection
-    return {key: each.adapter for key, each in sections.items() if each is not None and each.adapter is not None}
+    return dict(_below(recipe, ()))
+
+
+def _below(settings: Settings, path: KeyPath) -> Iterator[tuple[KeyPath, AdapterSettings]]:
+    if isinstance(settings, FineTuneSettings) and settings.adapter is not None:
+        yield path, settings.adapter
+    for name in type(settings).model_fields:
+        if isinstance(section := getattr(settings, name), Settings):
+            yield from _below(section, (*path, name))
 
 
 def adapter_problems(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:

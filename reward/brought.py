@@ -10,9 +10,9 @@ from transformers import LlamaConfig, PreTrainedConfig
 from alignment.errors import CheckpointError, TokenizerError
 from alignment.model.checkpoint import read_config, read_llama
 from alignment.model.weight_files import require_plain_files
-from alignment.policy.pairing import require_same_tokenizer
 from alignment.policy.adapter import bases_here, is_adapter, scores
 from alignment.policy.folder import checkpoint_folder
+from alignment.policy.pairing import require_same_tokenizer
 from alignment.text.tokenizer import MODEL_FILE, Tokenizer
 from reward.foreign import ForeignReward
 from reward.function import load_function

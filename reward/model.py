@@ -186,7 +186,7 @@ class RewardModel:
         return RewardModel(model=model, tokenizer=tokenizer, origin=Origin(folder=folder))
 
     def save(self, folder: Path | str, *, meta: Mapping[str, Any] | None = None) -> Manifest:
-        """Write model, tokenizer and manifest (of an adapter it alone, with the head); the folder appears as a whole."""
+        """Write model (of an adapted one adapter and head), tokenizer and manifest; the folder appears as a whole."""
         marks = {"tokenizer": self.tokenizer.sha256, **(meta or {})}
         if is_adapted(self.model):
             return save_adapted(self.model, self.origin, self.tokenizer, Path(folder), kind="reward", meta=marks)
@@ -246,7 +246,9 @@ class RewardModel:
 def _merged(folder: Path) -> RewardModel:
     """A reward model's adapter and head on the chat model, or the reward model, that they were trained from."""
     if not scores(folder):
-        raise CheckpointError(f"{folder} is an adapter of a chat model, which gives no scores; a reward model is needed")
+        raise CheckpointError(
+            f"{folder} is an adapter of a chat model, which gives no scores; a reward model is needed"
+        )
     base = base_folder(folder)
     require_its_base(folder, base)
     under = RewardModel.load(base) if _scores(base) else RewardModel.from_policy(load_policy(base), seed=0, name="")

@@ -18,8 +18,8 @@ from alignment.batch.steps import Steps, pack
 from alignment.given import given_comparisons
 from alignment.policy.pairing import require_same_tokenizer
 from alignment.policy.policy import Policy
-from alignment.records import LabelledAnswer, Preference
 from alignment.randomness import named_seed
+from alignment.records import LabelledAnswer, Preference
 from alignment.store.atomic import write_json
 from alignment.train.adapter import make_whole, num_trained, what_is_trained
 from alignment.train.compute import Compute, is_main_process, resolve_compute, wait_for_all

@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -36,7 +36,7 @@ def is_adapted(model: nn.Module) -> bool:
 
 def without_wrapper(model: nn.Module) -> nn.Module:
     """The model itself, whose layers an adapter of PEFT's stands in; any other as it is."""
-    return model.get_base_model() if is_adapted(model) else model  # type: ignore[operator]
+    return cast(Any, model).get_base_model() if is_adapted(model) else model
 
 
 def adapt(model: PreTrainedModel, settings: AdapterSettings, *, seed: int, head: str | None = None) -> PreTrainedModel:
@@ -57,7 +57,7 @@ def adapt(model: PreTrainedModel, settings: AdapterSettings, *, seed: int, head:
     peft = require_peft()
     targets = chosen_targets(model, settings, head=head)
     if settings.base_precision == "nf4":
-        quantise(model, targets_of=linear_layers(model, head=head))
+        quantise(model, linear_layers(model, head=head))
     config = peft.LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
@@ -101,7 +101,7 @@ def linear_layers(model: PreTrainedModel, *, head: str | None = None) -> tuple[s
 
 def merge(wrapped: PreTrainedModel) -> PreTrainedModel:
     """The model itself with what its adapter has learnt added to its weights, all of which can be trained again."""
-    merged: PreTrainedModel = wrapped.merge_and_unload()
+    merged: PreTrainedModel = cast(Any, wrapped).merge_and_unload()
     merged.requires_grad_(True)  # peft freezes what it adapts
     align_weights(merged)
     return merged
@@ -127,7 +127,7 @@ def save_adapted(
     """
     if origin is None:
         raise UsageError(f"{folder} would hold an adapter that names no base; load the base from where it is saved")
-    config = wrapped.peft_config[_ADAPTER]
+    config: Any = wrapped.peft_config[_ADAPTER]
     config.base_model_name_or_path, config.revision = origin.named_from(folder), origin.revision
     with staged_folder(folder, replace=True) as aside:
         with quiet_loading():

@@ -37,8 +37,8 @@ class Origin:
     revision: str | None = None
 
     def named_from(self, folder: Path) -> str:
-        """How an adapter in `folder` names it: by its hub name; relative where both lie in one run or beside each other,
-        so that they can be moved together; else by the full path."""
+        """How an adapter in `folder` names it: by its hub name; from `folder` where both lie in one run, which can then
+        be moved as a whole; else by its full path."""
         if self.hub is not None:
             return self.hub
         own, there = folder.absolute(), self.folder.absolute()
@@ -117,6 +117,5 @@ def require_unchanged(model: nn.Module, origin: Origin | None) -> Origin:
 def _tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
     """A checkpoint's tensors in the order of their names."""
     for stored in sorted(stored_tensors(folder), key=lambda each: each.name):
-        with safe_open(stored.file, framework="pt") as file:  # type: ignore[no-untyped-call]
+        with safe_open(stored.file, framework="pt") as file:
             yield stored.name, file.get_tensor(stored.name)
-

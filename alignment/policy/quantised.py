@@ -6,6 +6,7 @@ NormalFloat in blocks of 64, the blocks' constants quantised too; by bitsandbyte
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import nn
@@ -15,11 +16,11 @@ from alignment.errors import MissingExtra, SettingError
 _BLOCK = 64  # numbers that have a scale in common
 
 
-def quantise(model: nn.Module, targets_of: Sequence[str]) -> None:
+def quantise(model: nn.Module, layers: Sequence[str]) -> None:
     """Put linear layers into NF4, in place; embedding, norms, and the vocabulary's projection stay as they are.
 
     Args:
-        targets_of: the layers' full names.
+        layers: full names.
 
     Raises:
         MissingExtra: bitsandbytes is not installed.
@@ -29,16 +30,15 @@ def quantise(model: nn.Module, targets_of: Sequence[str]) -> None:
         import bitsandbytes as bnb
     except ImportError:
         raise MissingExtra("bitsandbytes", "qlora") from None
-    layers = [(name, model.get_submodule(name)) for name in targets_of]
-    for name, old in layers:
-        if int(old.in_features) % _BLOCK:  # type: ignore[call-overload]
+    found = {name: cast(nn.Linear, model.get_submodule(name)) for name in layers}
+    for name, old in found.items():
+        if old.in_features % _BLOCK:
             raise SettingError(
                 "adapter.base_precision",
-                f"is nf4, whose blocks are of {_BLOCK} numbers; {name} has {old.in_features} inputs, which they do not "
-                f"divide; say fp32",
+                f"is nf4, whose blocks are of {_BLOCK} numbers; {name} has {old.in_features} inputs, no whole "
+                f"number of them; say fp32",
             )
-    for name, old in layers:
-        assert isinstance(old, nn.Linear)
+    for name, old in found.items():
         new = bnb.nn.Linear4bit(
             old.in_features,
             old.out_features,
@@ -52,5 +52,5 @@ def quantise(model: nn.Module, targets_of: Sequence[str]) -> None:
             old.weight.detach(), requires_grad=False, quant_type="nf4", compress_statistics=True, module=new
         )
         new.bias = old.bias
-        model.set_submodule(name, new.to(old.weight.device))
-    model.is_loaded_in_4bit = True  # what PEFT asks before it takes 4-bit layers for such
+        model.set_submodule(name, new.to(old.weight.device))  # which quantises
+    model.is_loaded_in_4bit = True  # type: ignore[assignment]  # PEFT asks, before it takes 4-bit layers for such

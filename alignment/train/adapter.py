@@ -1,7 +1,7 @@
 """An adapter in the place of all weights, for the length of one training; afterwards the model is whole again.
 
-A stage that starts from another's adapter has it merged into the base (`load_policy`), and its own is new: so stages may
-differ in rank and targets, nothing has to be told apart while it trains, and a full training may follow an adapter.
+A stage that starts from another's adapter has it merged into the base (`load_policy`), and its own is new: so stages
+may differ in rank and targets, nothing has to be told apart while it trains, and a full training may follow an adapter.
 """
 
 from __future__ import annotations
@@ -54,9 +54,7 @@ def num_trained(model: nn.Module) -> int | None:
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
-def make_whole(
-    taught: PreTrainedModel, settings: AdapterSettings | None, saved: Callable[[], PreTrainedModel]
-) -> None:
+def make_whole(taught: PreTrainedModel, settings: AdapterSettings | None, saved: Callable[[], PreTrainedModel]) -> None:
     """Merge the adapter into the model that was wrapped, in place; without an adapter there is nothing to do.
 
     Args:

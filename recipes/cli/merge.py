@@ -31,13 +31,15 @@ def merge_stage(run: Path, stage: str, out: Path | None) -> Path:
     require_run(run)
     found = {name: (folder, kind) for name, folder, kind in _models(run)}
     if stage not in found:
-        raise UsageError(f"{run} has no finished model of the stage {stage[:100]!r}; it has {', '.join(found) or 'none'}")
+        raise UsageError(
+            f"{run} has no finished model of the stage {stage[:100]!r}; it has {', '.join(found) or 'none'}"
+        )
     folder, scores = found[stage]
     if not is_adapter(folder):
         adapters = [name for name, (each, _) in found.items() if is_adapter(each)]
         raise UsageError(
-            f"the stage {stage} of {run} trained no adapter: {folder} is a whole model already; stages with an adapter: "
-            f"{', '.join(adapters) or 'none'}"
+            f"the stage {stage} of {run} trained no adapter: {folder} is a whole model already; stages with an "
+            f"adapter: {', '.join(adapters) or 'none'}"
         )
     target = out if out is not None else run / "merged" / stage
     if target.exists() or target.is_symlink():

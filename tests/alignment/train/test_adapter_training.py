@@ -16,9 +16,12 @@ from transformers import LlamaForCausalLM
 
 from alignment.errors import CheckpointError, Interrupted, MissingExtra, SettingError, UsageError
 from alignment.model.llama import LlamaPolicy
+from alignment.model.settings import ModelSettings
+from alignment.policy.adapted import adapt
 from alignment.policy.policy import Policy, load_policy, save_policy
 from alignment.policy.settings import PROJECTIONS, AdapterSettings
 from alignment.records import Dialogue
+from alignment.text.tokenizer import Tokenizer
 from alignment.train.checkpoints import model_tensors
 from alignment.train.session import Session
 from alignment.train.settings import SftSettings
@@ -178,7 +181,7 @@ def test_layers_are_computed_anew_in_the_backward_pass_with_the_same_result(
     saving.model.gradient_checkpointing_enable()
     tune(plain, "plain")
     tune(saving, "saving")
-    torch.testing.assert_close(logits(saving.model), logits(plain.model), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(logits(saving.model), logits(plain.model), rtol=FP32_SAME_CODE, atol=FP32_SAME_CODE)
 
 
 def test_targets_that_the_model_has_not_are_refused_with_those_that_it_has(
@@ -242,6 +245,47 @@ def test_without_peft_the_extra_is_named(
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(MissingExtra, match=r"llama2-alignment-suite\[peft\]"):
         tune(policy)
+
+
+@pytest.fixture
+def wide(tokenizer: Tokenizer, tmp_path: Path) -> Path:
+    """A chat model whose layers are of whole blocks of 64, saved."""
+    shape = ModelSettings(size="custom", width=64, layers=2, heads=2, kv_heads=1, context_length=256)
+    save_policy(Policy.fresh(shape, tokenizer), tmp_path / "wide")
+    return tmp_path / "wide"
+
+
+def test_beside_a_base_in_four_bits_an_adapter_learns_and_belongs_on_the_base_as_it_was(
+    wide: Path, tune: Callable[..., Path]
+) -> None:
+    pytest.importorskip("bitsandbytes", reason="the extra 'qlora' is not installed")
+    policy = load_policy(wide)
+    checkpoint = tune(policy, adapter=AdapterSettings(targets="all-linear", base_precision="nf4"))
+    rows = [json.loads(line) for line in (checkpoint.parent / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["loss"] < rows[0]["loss"] - 0.1
+    assert torch.equal(logits(policy.model), logits(load_policy(checkpoint).model))
+    theirs = peft.PeftModel.from_pretrained(LlamaForCausalLM.from_pretrained(wide), checkpoint)
+    torch.testing.assert_close(logits(theirs), logits(policy.model), rtol=FP32_SAME_CODE, atol=FP32_SAME_CODE)
+    assert all(parameter.requires_grad for parameter in policy.model.parameters())
+
+
+def test_a_base_in_four_bits_takes_an_eighth_of_the_memory(wide: Path) -> None:
+    pytest.importorskip("bitsandbytes", reason="the extra 'qlora' is not installed")
+    wrapped = adapt(load_policy(wide).model, AdapterSettings(base_precision="nf4"), seed=0)
+    layers = {name: weight for name, weight in wrapped.named_parameters() if "mlp" in name}
+    assert {weight.dtype for weight in layers.values()} == {torch.uint8}
+    whole = {name: weight for name, weight in load_policy(wide).model.named_parameters() if "mlp" in name}
+    assert 8 * sum(map(bytes_of, layers.values())) == sum(map(bytes_of, whole.values()))
+
+
+def bytes_of(weight: torch.Tensor) -> int:
+    return weight.numel() * weight.itemsize
+
+
+def test_four_bits_for_layers_of_no_whole_blocks_are_refused(base: Path, tune: Callable[..., Path]) -> None:
+    pytest.importorskip("bitsandbytes", reason="the extra 'qlora' is not installed")
+    with pytest.raises(SettingError, match=r"adapter\.base_precision: is nf4, whose blocks are of 64 .* has 32 inputs"):
+        tune(load_policy(base), adapter=AdapterSettings(base_precision="nf4"))
 
 
 def test_without_bitsandbytes_a_base_in_four_bits_names_its_extra(
