@@ -109,5 +109,6 @@ def test_runs_from_before_adapters_stand() -> None:
 
 
 def test_another_adapter_is_another_result() -> None:
-    marks = {plan_fingerprint(load_recipe("quickstart", [f"sft.adapter={{rank: {rank}}}"])) for rank in (8, 16)}
-    assert len(marks | {plan_fingerprint(load_recipe("quickstart"))}) == 3
+    said = ["null", "{}", "{rank: 16}", "{alpha: 8}", "{dropout: 0}", "{targets: all-linear}", "{base_precision: nf4}"]
+    marks = {plan_fingerprint(load_recipe("quickstart", [f"sft.adapter={each}"])) for each in said}
+    assert len(marks) == len(said)
