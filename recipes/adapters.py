@@ -8,7 +8,6 @@ from alignment.policy.packages import require_adapter_packages
 from alignment.policy.settings import PROJECTIONS, AdapterSettings
 from alignment.settings import Settings
 from alignment.strict_yaml import KeyPath, dotted
-from alignment.train.settings import FineTuneSettings
 from recipes.reading.schema import Recipe
 from recipes.stages.kind import PlannedStage
 
@@ -19,10 +18,11 @@ def adapters_of(recipe: Recipe) -> dict[KeyPath, AdapterSettings]:
 
 
 def _below(settings: Settings, path: KeyPath) -> Iterator[tuple[KeyPath, AdapterSettings]]:
-    if isinstance(settings, FineTuneSettings) and settings.adapter is not None:
-        yield path, settings.adapter
     for name in type(settings).model_fields:
-        if isinstance(section := getattr(settings, name), Settings):
+        section = getattr(settings, name)
+        if isinstance(section, AdapterSettings):
+            yield path, section
+        elif isinstance(section, Settings):
             yield from _below(section, (*path, name))
 
 

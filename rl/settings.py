@@ -9,6 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from alignment.data.settings import DataSettings, SourceSettings
 from alignment.generate.settings import SamplingSettings
 from alignment.model.settings import names_folder
+from alignment.policy.settings import AdapterSettings
 from alignment.settings import Settings, setting
 from alignment.train.settings import (
     MOST_EPOCHS,
@@ -106,6 +107,23 @@ class PpoOptimizerSettings(OptimizerSettings):
     schedule: Literal["cosine", "constant"] = setting(
         "constant", "after warm-up: cosine to `final_fraction`, or constant"
     )
+
+
+class PpoAdapterSettings(AdapterSettings):
+    """An adapter of PPO: the policy's, and one of the value function beside its head."""
+
+    dropout: float = setting(0.0, "0 for PPO: its ratios compare two passes of one model over an answer", ge=0, lt=1)
+    base_precision: Literal["fp32"] = setting("fp32", "the frozen base, which samples between the updates")
+
+    @field_validator("dropout")
+    @classmethod
+    def _the_same_model_twice(cls, dropout: float) -> float:
+        if dropout:
+            raise ValueError(
+                f"must be 0 for PPO, which learns from the ratio of two passes of one model over an answer; "
+                f"{dropout:g} makes two models of it"
+            )
+        return dropout
 
 
 class SamplesFromSettings(Settings):
@@ -284,6 +302,12 @@ class PpoSettings(CadenceSettings):
         added=True,
     )
     sampling: RolloutSettings = setting(RolloutSettings(), "how rollouts are drawn")
+    adapter: PpoAdapterSettings | None = setting(
+        None,
+        "an adapter each of policy and value function, trained in the place of all weights; without its own the policy "
+        "is the reference; none: every weight is trained",
+        added=True,
+    )
     replay: PpoReplaySettings | None = setting(
         None, "language loss on pretraining documents beside the policy's; none: no document", added=True
     )

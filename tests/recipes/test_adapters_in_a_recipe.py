@@ -16,10 +16,11 @@ from recipes.running.check import check
 from recipes.running.digests import Digests
 from recipes.running.fingerprint import basis_of, plan_fingerprint
 from recipes.running.runner import run
+from rl.settings import PpoAdapterSettings
 from tests.tiny_recipe import TINY
 
 LAYERS = "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj"
-SECTIONS = ("sft", "reward.helpfulness", "reward.safety", "rlhf.rejection", "gatt")
+SECTIONS = ("sft", "reward.helpfulness", "reward.safety", "reward.watch", "rlhf.rejection", "gatt")
 
 
 def said(*overrides: str) -> str:
@@ -39,9 +40,18 @@ def test_every_section_that_fine_tunes_takes_one(section: str) -> None:
     assert adapters_of(recipe) == {tuple(section.split(".")): AdapterSettings(rank=4)}
 
 
-@pytest.mark.parametrize("section", ["pretrain", "rlhf.ppo"])
-def test_pretraining_and_ppo_take_none(section: str) -> None:
-    assert f"{section}.adapter" in said(f"{section}.adapter={{}}")
+def test_ppos_has_no_dropout() -> None:
+    recipe = load_recipe("quickstart", ["rlhf.ppo.adapter={rank: 4}"])
+    assert adapters_of(recipe) == {("rlhf", "ppo"): PpoAdapterSettings(rank=4, dropout=0.0)}
+    assert "rlhf.ppo.adapter.dropout: must be 0 for PPO" in said("rlhf.ppo.adapter={dropout: 0.1}")
+
+
+def test_ppos_base_samples_and_is_not_in_four_bits() -> None:
+    assert "base_precision: is 'nf4'; it must be 'fp32'" in said("rlhf.ppo.adapter={base_precision: nf4}")
+
+
+def test_pretraining_takes_none() -> None:
+    assert "pretrain.adapter: unknown key" in said("pretrain.adapter={}")
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,8 @@ IDS = torch.arange(30)[None] * 7
 ADAPTERS = (
     *BRITTLE,
     "rlhf.versions=1",
-    "rlhf.ppo_from=2",
+    "rlhf.ppo_from=1",
+    "rlhf.ppo.adapter={rank: 3}",
     "gatt.after=1",
     # of answers at random some end by themselves
     "rlhf.rejection.samples_per_prompt=8",
@@ -61,10 +62,12 @@ def logits(model: torch.nn.Module) -> torch.Tensor:
 def test_every_fine_tuning_leaves_an_adapter_beside_its_parents_model(done: RunSummary) -> None:
     bases = {
         name: json.loads((folder_of(done, name) / "adapter_config.json").read_text())["base_model_name_or_path"]
-        for name in ("sft", "reward-helpfulness", "reward-safety", "rlhf-v1", "gatt")
+        for name in ("sft", "reward-helpfulness", "reward-safety", "rlhf-v1-rejection", "rlhf-v1", "gatt")
     }
     assert bases["sft"] == "../../02-pretrain/checkpoint"
-    assert bases["reward-helpfulness"] == bases["reward-safety"] == bases["rlhf-v1"] == "../../03-sft/checkpoint"
+    for name in ("reward-helpfulness", "reward-safety", "rlhf-v1-rejection"):
+        assert bases[name] == "../../03-sft/checkpoint"
+    assert bases["rlhf-v1"].endswith("-rlhf-v1-rejection/checkpoint")
     assert bases["gatt"].endswith("-rlhf-v1/checkpoint")
 
 
@@ -72,7 +75,8 @@ def test_its_results_say_how_many_numbers_each_stage_trained(done: RunSummary) -
     trained = {stage.name: stage.result.get("adapter_parameters") for stage in done.stages}
     assert trained["sft"] == 2 * (4 * (32 + 32) + 4 * (32 + 16))  # layers, rank (in + out) of q and v
     assert trained["pretrain"] is None
-    assert trained["rlhf-v1"] is not None
+    assert trained["rlhf-v1-rejection"] == 2 * 2 * (32 + 96)  # of the gate alone
+    assert trained["rlhf-v1"] == 2 * (3 * (32 + 32) + 3 * (32 + 16))
     assert trained["gatt"] is not None
 
 
