@@ -30,7 +30,7 @@ from alignment.model.modes import evaluating
 from alignment.model.weight_files import require_plain_files
 from alignment.policy.adapted import is_adapted, save_adapted
 from alignment.policy.adapter import is_adapter, merge_adapter, scores
-from alignment.policy.folder import base_folder
+from alignment.policy.folder import base_folder, require_no_base
 from alignment.policy.origin import Origin, require_its_base
 from alignment.policy.pairing import checkpoint_tokenizer, require_fitting_config, require_same_tokenizer
 from alignment.policy.policy import Policy, load_policy
@@ -163,8 +163,11 @@ class RewardModel:
         return RewardModel(model=model, tokenizer=policy.tokenizer, origin=policy.origin)
 
     @staticmethod
-    def load(folder: Path | str) -> RewardModel:
+    def load(folder: Path | str, *, base: Path | str | None = None) -> RewardModel:
         """Read a reward model's folder; an adapter is merged into its base, the chat model that it was trained from.
+
+        Args:
+            base: where an adapter's base is, if not where its `adapter_config.json` says.
 
         Raises:
             CheckpointError: it does not verify, or holds no scalar head; or an adapter's base is not to be had or not
@@ -177,7 +180,8 @@ class RewardModel:
             raise CheckpointError(f"{folder} is no folder; a reward model's checkpoint is needed")
         require_plain_files(folder)
         if is_adapter(folder):
-            return _merged(folder)
+            return _merged(folder, base_folder(folder, base))
+        require_no_base(folder, base)
         tokenizer = checkpoint_tokenizer(folder)
         if (folder / MANIFEST).exists():
             verify(folder, kind="reward")
@@ -243,13 +247,12 @@ class RewardModel:
         return [score for (score,) in self.score_ids(prompts, answers, resolve_compute(compute or ComputeSettings()))]
 
 
-def _merged(folder: Path) -> RewardModel:
+def _merged(folder: Path, base: Path) -> RewardModel:
     """A reward model's adapter and head on the chat model, or the reward model, that they were trained from."""
     if not scores(folder):
         raise CheckpointError(
             f"{folder} is an adapter of a chat model, which gives no scores; a reward model is needed"
         )
-    base = base_folder(folder)
     require_its_base(folder, base)
     under = RewardModel.load(base) if _scores(base) else RewardModel.from_policy(load_policy(base), seed=0, name="")
     require_same_tokenizer(checkpoint_tokenizer(folder), str(folder), under.tokenizer, f"its base {base}")

@@ -17,6 +17,7 @@ from huggingface_hub.errors import (
 from alignment.errors import CheckpointError, CheckpointUnavailable
 from alignment.model.weight_files import require_plain_files
 from alignment.policy.adapter import CONFIG, base_named_by, bases_here
+from alignment.store.manifest import NAME as MANIFEST
 from alignment.text.tokenizer import MODEL_FILE
 
 
@@ -72,10 +73,21 @@ def base_folder(folder: Path, given: Path | str | None = None) -> Path:
         base = checkpoint_folder(named, revision)
     except (CheckpointError, OSError, ValueError) as error:  # huggingface_hub raises the last two offline
         says = "base" if given is not None else f"base_model_name_or_path in its {CONFIG}"
+        ours = (folder / MANIFEST).exists()  # whose files must stay as they are
+        elsewhere = "put it back there" if ours else f"write the folder of the base model into {CONFIG}"
         raise CheckpointError(
             f"the adapter {folder} belongs on {named} ({says}), which is not to be had "
-            f"({type(error).__name__}: {' '.join(str(error).split())[:200]}); say base=FOLDER, or write the folder of "
-            f"the base model into {CONFIG}"
+            f"({type(error).__name__}: {' '.join(str(error).split())[:200]}); say base=FOLDER, or {elsewhere}"
         ) from error
     require_plain_files(base)
     return base
+
+
+def require_no_base(folder: Path, base: Path | str | None) -> None:
+    """Refuse a base that was given for a whole model.
+
+    Raises:
+        CheckpointError: there is one.
+    """
+    if base is not None:
+        raise CheckpointError(f"{folder} is a whole model; base={base} is for an adapter ({CONFIG})")

@@ -58,7 +58,7 @@ def weights_digest(folder: Path) -> str:
         return digest.hexdigest()
     for name, tensor in _tensors(folder):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.contiguous().view(torch.uint8).numpy().data if tensor.numel() else b"")
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data if tensor.numel() else b"")
     if is_adapter(folder):
         digest.update(f"{weight_decisions(folder)} {noted_base(folder)}\n".encode())
     return digest.hexdigest()

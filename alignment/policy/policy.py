@@ -15,8 +15,8 @@ from alignment.model.checkpoint import load_model, new_model, save_model
 from alignment.model.settings import ModelSettings, SizeName
 from alignment.model.weight_files import require_plain_files
 from alignment.policy.adapted import is_adapted, save_adapted
-from alignment.policy.adapter import CONFIG, describe, is_adapter, merge_adapter, scores
-from alignment.policy.folder import base_folder, checkpoint_folder
+from alignment.policy.adapter import describe, is_adapter, merge_adapter, scores
+from alignment.policy.folder import base_folder, checkpoint_folder, require_no_base
 from alignment.policy.foreign.meta import is_meta_checkpoint, read_meta_checkpoint
 from alignment.policy.origin import Origin, require_its_base
 from alignment.policy.pairing import checkpoint_tokenizer, require_fitting_config
@@ -99,7 +99,7 @@ def load_policy(
     origin = Origin(folder=folder, hub=hub, revision=revision if hub is not None else None)
     if is_adapter(folder):
         return _merged_policy(origin, base_folder(folder, base), dtype)
-    _require_no_base(folder, base)
+    require_no_base(folder, base)
     tokenizer = checkpoint_tokenizer(folder)
     model = read_meta_checkpoint(folder, dtype=dtype) if is_meta_checkpoint(folder) else load_model(folder, dtype=dtype)
     require_fitting_config(tokenizer, model.config, str(path))
@@ -116,7 +116,7 @@ def load_tokenizer(path: Path | str, *, revision: str | None = None, base: Path 
     require_plain_files(folder)
     if is_adapter(folder):
         return _adapters_tokenizer(folder, load_tokenizer(base_folder(folder, base)))
-    _require_no_base(folder, base)
+    require_no_base(folder, base)
     return checkpoint_tokenizer(folder)
 
 
@@ -139,8 +139,3 @@ def _adapters_tokenizer(folder: Path, base: Tokenizer) -> Tokenizer:
         return base
     own = Tokenizer.load(folder)
     return base if same_ids(base, own) else own
-
-
-def _require_no_base(folder: Path, base: Path | str | None) -> None:
-    if base is not None:
-        raise CheckpointError(f"{folder} is a whole model; base={base} is for an adapter ({CONFIG})")

@@ -68,8 +68,7 @@ def make_whole(taught: PreTrainedModel, settings: AdapterSettings | None, saved:
     model, device = without_wrapper(taught), next(taught.parameters()).device
     for name, part in saved().named_children():
         setattr(model, name, part.to(device))
-    model.is_loaded_in_4bit = False  # type: ignore[assignment]
-    del model.peft_config
+    del model.is_loaded_in_4bit, model.peft_config
     for parameter in model.parameters():
         parameter.requires_grad_(True)
     if device.type == "cuda":

@@ -168,6 +168,15 @@ def test_a_chat_models_adapter_is_no_reward_model(base: Path, tmp_path: Path) ->
         RewardModel.load(tmp_path / "adapter")
 
 
+def test_a_base_that_is_gone_may_be_given(trained: Callable[..., Path], base: Path, tmp_path: Path) -> None:
+    checkpoint = trained()
+    expected = scores(RewardModel.load(checkpoint).model)
+    base.rename(tmp_path / "elsewhere")
+    with pytest.raises(CheckpointError, match=r"not to be had .*; say base=FOLDER, or put it back there"):
+        RewardModel.load(checkpoint)
+    assert torch.equal(scores(RewardModel.load(checkpoint, base=tmp_path / "elsewhere").model), expected)
+
+
 def test_on_another_base_it_is_refused(trained: Callable[..., Path], policy: Policy, base: Path) -> None:
     checkpoint = trained()
     with torch.no_grad():

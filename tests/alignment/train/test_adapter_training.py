@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import LlamaForCausalLM
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, LlamaForCausalLM
 
 from alignment.errors import CheckpointError, Interrupted, MissingExtra, SettingError, UsageError
 from alignment.model.llama import LlamaPolicy
@@ -163,6 +163,20 @@ def test_a_full_training_may_follow_and_saves_a_whole_model(
     assert result.adapter_parameters is None
 
 
+def test_the_layers_of_another_architecture_are_adapted_by_its_own_names(
+    tokenizer: Tokenizer, tune: Callable[..., Path], tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = GPTNeoXConfig(vocab_size=400, max_position_embeddings=256, bos_token_id=1, eos_token_id=2, **shape)
+    save_policy(Policy(model=GPTNeoXForCausalLM(config), tokenizer=tokenizer), tmp_path / "neox")
+    policy = load_policy(tmp_path / "neox")
+    checkpoint = tune(policy, adapter=AdapterSettings(targets=("query_key_value",)))
+    names = load_file(checkpoint / "adapter_model.safetensors")
+    assert len(names) == 2 * 2  # layers, A and B
+    assert torch.equal(logits(load_policy(checkpoint).model), logits(policy.model))
+
+
 def test_how_many_numbers_were_trained_is_told(
     base: Path,
     make_session: Callable[..., Session],
@@ -212,6 +226,15 @@ def test_on_a_copy_of_its_base_in_other_files_it_opens(base: Path, tune: Callabl
         shutil.copy(file, tmp_path / "split")
     assert len(list((tmp_path / "split").glob("*.safetensors"))) > 1
     assert torch.equal(logits(load_policy(checkpoint, base=tmp_path / "split").model), logits(policy.model))
+
+
+def test_a_base_that_is_gone_may_be_given(base: Path, tune: Callable[..., Path], tmp_path: Path) -> None:
+    policy = load_policy(base)
+    checkpoint = tune(policy)
+    base.rename(tmp_path / "elsewhere")
+    with pytest.raises(CheckpointError, match=r"not to be had .*; say base=FOLDER, or put it back there"):
+        load_policy(checkpoint)
+    assert torch.equal(logits(load_policy(checkpoint, base=tmp_path / "elsewhere").model), logits(policy.model))
 
 
 def test_an_altered_adapter_is_refused(base: Path, tune: Callable[..., Path]) -> None:
