@@ -31,6 +31,7 @@ from alignment.model.weight_files import require_plain_files
 from alignment.policy.adapted import is_adapted, save_adapted
 from alignment.policy.adapter import is_adapter, merge_adapter, scores
 from alignment.policy.folder import base_folder, require_no_base
+from alignment.policy.foreign.meta import is_meta_checkpoint
 from alignment.policy.origin import Origin, require_its_base
 from alignment.policy.pairing import checkpoint_tokenizer, require_fitting_config, require_same_tokenizer
 from alignment.policy.policy import Policy, load_policy
@@ -264,6 +265,8 @@ def _scores(folder: Path) -> bool:
     """Whether a folder, whole or an adapter, is a reward model's."""
     if is_adapter(folder):
         return scores(folder)
+    if is_meta_checkpoint(folder):
+        return False
     return any("SequenceClassification" in name for name in read_config(folder).architectures or ())
 
 

@@ -17,6 +17,6 @@ def has_dropout(model: nn.Module) -> bool:
 @contextmanager
 def drawn_below(seed: int) -> Iterator[None]:
     """Torch's draws inside follow from the seed alone; those outside go on as if there had been none."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng([torch.cuda.current_device()] if torch.cuda.is_available() else []):
         torch.manual_seed(seed)
         yield

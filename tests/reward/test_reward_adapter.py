@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from safetensors.torch import load_file
 from transformers import LlamaForSequenceClassification
 
 from alignment.errors import CheckpointError, Interrupted, TokenizerError
+from alignment.policy.foreign.meta import write_meta_checkpoint
 from alignment.policy.policy import Policy, load_policy, save_policy
 from alignment.policy.settings import AdapterSettings
 from alignment.records import Dialogue, Preference, Source, Turn
@@ -175,6 +177,14 @@ def test_a_base_that_is_gone_may_be_given(trained: Callable[..., Path], base: Pa
     with pytest.raises(CheckpointError, match=r"not to be had .*; say base=FOLDER, or put it back there"):
         RewardModel.load(checkpoint)
     assert torch.equal(scores(RewardModel.load(checkpoint, base=tmp_path / "elsewhere").model), expected)
+
+
+def test_it_may_begin_from_metas_files(policy: Policy, trained: Callable[..., Path], base: Path) -> None:
+    shutil.rmtree(base)
+    write_meta_checkpoint(policy.model, base)
+    policy.tokenizer.save(base)
+    head = load_file(trained() / "adapter_model.safetensors")[HEAD]
+    assert torch.equal(RewardModel.load(base.parents[1] / "reward" / "checkpoint").model.score.weight, head)
 
 
 def test_on_another_base_it_is_refused(trained: Callable[..., Path], policy: Policy, base: Path) -> None:

@@ -18,6 +18,7 @@ from alignment.errors import CheckpointError, Interrupted, MissingExtra, Setting
 from alignment.model.llama import LlamaPolicy
 from alignment.model.settings import ModelSettings
 from alignment.policy.adapted import adapt
+from alignment.policy.foreign.meta import write_meta_checkpoint
 from alignment.policy.policy import Policy, load_policy, save_policy
 from alignment.policy.settings import PROJECTIONS, AdapterSettings
 from alignment.records import Dialogue
@@ -161,6 +162,21 @@ def test_a_full_training_may_follow_and_saves_a_whole_model(
     assert all(not torch.equal(tensor, before[name]) for name, tensor in model_tensors(policy.model).items())
     assert (session.folder / "checkpoint" / "model.safetensors").exists()
     assert result.adapter_parameters is None
+
+
+def test_a_base_in_metas_files_is_a_base(policy: Policy, tune: Callable[..., Path], tmp_path: Path) -> None:
+    write_meta_checkpoint(policy.model, tmp_path / "meta")
+    policy.tokenizer.save(tmp_path / "meta")
+    trained = load_policy(tmp_path / "meta")
+    checkpoint = tune(trained)
+    assert torch.equal(logits(load_policy(checkpoint).model), logits(trained.model))
+    with torch.no_grad():
+        policy.model.model.norm.weight[0] += 1.0
+    shutil.rmtree(tmp_path / "meta")
+    write_meta_checkpoint(policy.model, tmp_path / "meta")
+    policy.tokenizer.save(tmp_path / "meta")
+    with pytest.raises(CheckpointError, match="trained on a base whose weights are"):
+        load_policy(checkpoint)
 
 
 def test_the_layers_of_another_architecture_are_adapted_by_its_own_names(
