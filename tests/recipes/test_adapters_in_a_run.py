@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from transformers import LlamaForCausalLM, LlamaForSequenceClassification
 
 from alignment.errors import CheckpointError, UsageError
+from alignment.policy.adapter import bases_here
 from alignment.policy.policy import load_policy
 from recipes.cli import main
 from recipes.cli.chat import find_model
@@ -83,6 +84,17 @@ def test_its_results_say_how_many_numbers_each_stage_trained(done: RunSummary) -
 def test_a_finished_run_of_adapters_is_not_run_again(done: RunSummary) -> None:
     again = run(load_recipe("quickstart", ADAPTERS), out=done.folder, until="evaluate")
     assert not again.worked
+
+
+def test_a_sibling_takes_the_stages_over_and_its_adapters_stand_on_its_own_models(
+    done: RunSummary, tmp_path: Path
+) -> None:
+    own = run(load_recipe("quickstart", ADAPTERS), out=tmp_path / "own", until="gatt", siblings=[done.folder])
+    assert not own.worked
+    assert bases_here(folder_of(own, "sft")) == [folder_of(own, "pretrain")]
+    assert torch.equal(
+        logits(load_policy(folder_of(own, "gatt")).model), logits(load_policy(folder_of(done, "gatt")).model)
+    )
 
 
 def test_the_newest_model_can_be_talked_to(done: RunSummary) -> None:
