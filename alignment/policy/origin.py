@@ -41,7 +41,7 @@ class Origin:
         be moved as a whole; else by its full path."""
         if self.hub is not None:
             return self.hub
-        own, there = folder.absolute(), self.folder.absolute()
+        own, there = (Path(os.path.normpath(each.absolute())) for each in (folder, self.folder))
         near = own.parents[2] if len(own.parents) > 3 else own.parent
         return os.path.relpath(there, own) if there.is_relative_to(near) else str(there)
 
