@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from alignment.generate.settings import SamplingSettings
     from alignment.model.settings import ModelSettings
     from alignment.policy.policy import Policy, load_policy, save_policy
+    from alignment.policy.settings import AdapterSettings
     from alignment.records import Dialogue, Document, LabelledAnswer, Preference
     from alignment.text.settings import TokenizerSettings
     from alignment.text.tokenizer import Tokenizer, train_tokenizer
@@ -31,6 +32,7 @@ _ROOMS = {
     "generate.settings": ("SamplingSettings",),
     "model.settings": ("ModelSettings",),
     "policy.policy": ("Policy", "load_policy", "save_policy"),
+    "policy.settings": ("AdapterSettings",),
     "records": ("Dialogue", "Document", "LabelledAnswer", "Preference"),
     "text.settings": ("TokenizerSettings",),
     "text.tokenizer": ("Tokenizer", "train_tokenizer"),
@@ -42,11 +44,11 @@ _ROOMS = {
     "world": ("World",),
 }
 _HOMES = {name: f"alignment.{room}" for room, names in _ROOMS.items() for name in names}
-__all__ = ["ComputeSettings", "DataSettings", "Dialogue", "Document", "EvaluateSettings", "LabelledAnswer"]
-__all__ += ["ModelSettings", "OptimizerSettings", "Policy", "Preference", "PretrainSettings", "SamplingSettings"]
-__all__ += ["Session", "SftSettings", "SourceSettings", "Tokenizer", "TokenizerSettings", "World", "__version__"]
-__all__ += ["evaluate_versions", "load_dialogues", "load_documents", "load_policy", "load_preferences", "load_prompts"]
-__all__ += ["pretrain", "save_policy", "sft", "train_tokenizer"]
+__all__ = ["AdapterSettings", "ComputeSettings", "DataSettings", "Dialogue", "Document", "EvaluateSettings"]
+__all__ += ["LabelledAnswer", "ModelSettings", "OptimizerSettings", "Policy", "Preference", "PretrainSettings"]
+__all__ += ["SamplingSettings", "Session", "SftSettings", "SourceSettings", "Tokenizer", "TokenizerSettings", "World"]
+__all__ += ["__version__", "evaluate_versions", "load_dialogues", "load_documents", "load_policy", "load_preferences"]
+__all__ += ["load_prompts", "pretrain", "save_policy", "sft", "train_tokenizer"]
 
 
 def __getattr__(name: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from alignment.constraint import names_yaml
 from alignment.generate.settings import SamplingSettings
 from alignment.settings import setting
-from alignment.train.settings import MOST_EPOCHS, PackedSettings, ReplaySettings
+from alignment.train.settings import MOST_EPOCHS, FineTuneSettings, ReplaySettings
 
 
 class GattSamplingSettings(SamplingSettings):
@@ -17,7 +17,7 @@ class GattSamplingSettings(SamplingSettings):
     )
 
 
-class GattSettings(PackedSettings):
+class GattSettings(FineTuneSettings):
     """Ghost Attention (Llama 2 paper, 3.3): instructions kept over many turns."""
 
     after: int = setting(0, "the RLHF version whose model it starts from (paper: 3); 0: the last", ge=0)

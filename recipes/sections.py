@@ -10,6 +10,7 @@ from alignment.annotate.settings import WORLD
 from alignment.strict_yaml import KeyPath, dotted
 from alignment.train.settings import ReplaySource
 from recipes.accumulated import collected_by_version, reads_collected
+from recipes.adapters import adapter_problems
 from recipes.draft import holds_out
 from recipes.plan import stages_of
 from recipes.reading.schema import Recipe
@@ -113,7 +114,12 @@ def section_problems(recipe: Recipe) -> list[tuple[KeyPath, str]]:
     if recipe.world is None:
         for key in sources_said(recipe, (), "world"):
             need(key, "reads the embedded world; add the section `world: {}`")
-    found += [*_annotator_problems(recipe), *_watch_problems(recipe), *_refresh_problems(recipe)]
+    found += [
+        *adapter_problems(recipe),
+        *_annotator_problems(recipe),
+        *_watch_problems(recipe),
+        *_refresh_problems(recipe),
+    ]
     if not found:  # a plan can be made
         found += _variant_problems(recipe)
     if not found:

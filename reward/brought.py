@@ -10,8 +10,9 @@ from transformers import LlamaConfig, PreTrainedConfig
 from alignment.errors import CheckpointError, TokenizerError
 from alignment.model.checkpoint import read_config, read_llama
 from alignment.model.weight_files import require_plain_files
+from alignment.policy.adapter import bases_here, is_adapter, scores
+from alignment.policy.folder import checkpoint_folder
 from alignment.policy.pairing import require_same_tokenizer
-from alignment.policy.policy import checkpoint_folder
 from alignment.text.tokenizer import MODEL_FILE, Tokenizer
 from reward.foreign import ForeignReward
 from reward.function import load_function
@@ -65,8 +66,11 @@ def require_fitting_reward(folder: Path, what: str, tokenizer: Tokenizer) -> Pre
         CheckpointError, TokenizerError: as `open_reward_model`.
     """
     require_plain_files(folder)
-    config = read_config(folder)
-    if config.num_labels != 1:
+    adapter = is_adapter(folder)  # says of its base how large it is, and brings the head
+    if adapter and not scores(folder):
+        raise CheckpointError(f"{what} is an adapter of a chat model, which gives no scores; a reward model is needed")
+    config = read_config([folder, *bases_here(folder)][-1])
+    if config.num_labels != 1 and not adapter:
         raise CheckpointError(
             f"{what} has {config.num_labels} labels in its config.json; a reward model has one (num_labels: 1)"
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,13 +23,18 @@ from alignment.batch.tree import ForestBatch, make_batch
 from alignment.errors import ArgumentError, CheckpointError
 from alignment.given import answered_dialogues
 from alignment.model.attention import AttentionPlan
-from alignment.model.checkpoint import read_llama, save_model
+from alignment.model.checkpoint import read_config, read_llama, save_model
 from alignment.model.hf_forward import refuse_unknown, wants
 from alignment.model.llama import LlamaBody, LlamaCore
 from alignment.model.modes import evaluating
 from alignment.model.weight_files import require_plain_files
-from alignment.policy.pairing import checkpoint_tokenizer, require_fitting_config
-from alignment.policy.policy import Policy
+from alignment.policy.adapted import is_adapted, save_adapted
+from alignment.policy.adapter import is_adapter, merge_adapter, scores
+from alignment.policy.folder import base_folder, require_no_base
+from alignment.policy.foreign.meta import is_meta_checkpoint
+from alignment.policy.origin import Origin, require_its_base
+from alignment.policy.pairing import checkpoint_tokenizer, require_fitting_config, require_same_tokenizer
+from alignment.policy.policy import Policy, load_policy
 from alignment.randomness import named_seed
 from alignment.records import Answer, Dialogue
 from alignment.store.atomic import staged_folder
@@ -40,6 +45,8 @@ from alignment.text.tokenizer import Tokenizer
 from alignment.train.compute import Compute, resolve_compute
 from alignment.train.settings import ComputeSettings
 from reward.scorer import scores_by_prompt
+
+HEAD = "score"  # what is trained whole beside an adapter
 
 
 class LlamaReward(LlamaCore):
@@ -133,10 +140,16 @@ class LlamaReward(LlamaCore):
 
 @dataclass(frozen=True, kw_only=True)
 class RewardModel:
-    """A reward model with the tokenizer of the policy that it judges."""
+    """A reward model with the tokenizer of the policy that it judges.
+
+    Attributes:
+        origin: where it, or the chat model that its body is of, was loaded from; an adapter is trained beside what is
+            there.
+    """
 
     model: LlamaReward
     tokenizer: Tokenizer
+    origin: Origin | None = None
 
     @staticmethod
     def from_policy(policy: Policy, *, seed: int, name: str) -> RewardModel:
@@ -148,34 +161,45 @@ class RewardModel:
             torch.manual_seed(named_seed(seed, "reward-head", name))
             model = LlamaReward(config)
         model.model.load_state_dict(policy.model.model.state_dict())
-        return RewardModel(model=model, tokenizer=policy.tokenizer)
+        return RewardModel(model=model, tokenizer=policy.tokenizer, origin=policy.origin)
 
     @staticmethod
-    def load(folder: Path | str) -> RewardModel:
-        """Read a reward model's folder.
+    def load(folder: Path | str, *, base: Path | str | None = None) -> RewardModel:
+        """Read a reward model's folder; an adapter is merged into its base, the chat model that it was trained from.
+
+        Args:
+            base: where an adapter's base is, if not where its `adapter_config.json` says.
 
         Raises:
-            CheckpointError: it does not verify, or holds no scalar head.
+            CheckpointError: it does not verify, or holds no scalar head; or an adapter's base is not to be had or not
+                the one that it was trained on.
+            MissingExtra: it is an adapter, and peft is not installed.
             TokenizerError: its tokenizer is not the one that it was saved with, or does not fit the model.
         """
         folder = Path(folder)
         if not folder.is_dir():
             raise CheckpointError(f"{folder} is no folder; a reward model's checkpoint is needed")
         require_plain_files(folder)
+        if is_adapter(folder):
+            return _merged(folder, base_folder(folder, base))
+        require_no_base(folder, base)
         tokenizer = checkpoint_tokenizer(folder)
         if (folder / MANIFEST).exists():
             verify(folder, kind="reward")
         model = read_llama(folder, LlamaReward)
         require_fitting_config(tokenizer, model.config, str(folder))
-        return RewardModel(model=model, tokenizer=tokenizer)
+        return RewardModel(model=model, tokenizer=tokenizer, origin=Origin(folder=folder))
 
     def save(self, folder: Path | str, *, meta: Mapping[str, Any] | None = None) -> Manifest:
-        """Write model, tokenizer and manifest; the folder appears as a whole."""
+        """Write model (of an adapted one adapter and head), tokenizer and manifest; the folder appears as a whole."""
+        marks = {"tokenizer": self.tokenizer.sha256, **(meta or {})}
+        if is_adapted(self.model):
+            return save_adapted(self.model, self.origin, self.tokenizer, Path(folder), kind="reward", meta=marks)
         self.model.config.pad_token_id = self.tokenizer.pad_id  # transformers reads the score at the last other token
         with staged_folder(Path(folder), replace=True) as aside:
             save_model(self.model, aside)
             self.tokenizer.save(aside)
-            return write_manifest(aside, kind="reward", meta={"tokenizer": self.tokenizer.sha256, **(meta or {})})
+            return write_manifest(aside, kind="reward", meta=marks)
 
     def score_ids(
         self,
@@ -222,6 +246,28 @@ class RewardModel:
         prompts = [render_prompt(dialogue.prompt(), self.tokenizer) for dialogue in given]
         answers = [[answer_ids(dialogue.turns[-1].content, self.tokenizer)] for dialogue in given]
         return [score for (score,) in self.score_ids(prompts, answers, resolve_compute(compute or ComputeSettings()))]
+
+
+def _merged(folder: Path, base: Path) -> RewardModel:
+    """A reward model's adapter and head on the chat model, or the reward model, that they were trained from."""
+    if not scores(folder):
+        raise CheckpointError(
+            f"{folder} is an adapter of a chat model, which gives no scores; a reward model is needed"
+        )
+    require_its_base(folder, base)
+    under = RewardModel.load(base) if _scores(base) else RewardModel.from_policy(load_policy(base), seed=0, name="")
+    require_same_tokenizer(checkpoint_tokenizer(folder), str(folder), under.tokenizer, f"its base {base}")
+    merge_adapter(under.model, folder)  # the head comes with it
+    return replace(under, origin=Origin(folder=folder))
+
+
+def _scores(folder: Path) -> bool:
+    """Whether a folder, whole or an adapter, is a reward model's."""
+    if is_adapter(folder):
+        return scores(folder)
+    if is_meta_checkpoint(folder):
+        return False
+    return any("SequenceClassification" in name for name in read_config(folder).architectures or ())
 
 
 def segment_scores(model: LlamaReward, batch: ForestBatch) -> Tensor:

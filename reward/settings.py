@@ -10,7 +10,7 @@ from alignment.evaluate.settings import EndpointSettings
 from alignment.model.settings import names_folder
 from alignment.records import Grade
 from alignment.settings import Settings, setting
-from alignment.train.settings import MOST_EPOCHS, OptimizerSettings, PackedSettings
+from alignment.train.settings import MOST_EPOCHS, FineTuneSettings, OptimizerSettings
 from reward.margins import MarginName, margin_fault
 
 
@@ -22,7 +22,7 @@ class RewardOptimizerSettings(OptimizerSettings):
     warmup_fraction: float = setting(0.03, "warm-up as a share of all steps; the longer of the two counts", ge=0, lt=1)
 
 
-class RewardSettings(PackedSettings):
+class RewardSettings(FineTuneSettings):
     """One reward model (Llama 2 paper, 3.2.2): 1 epoch, 512 pairs per step, lr 1e-5, margin by grade."""
 
     optimizer: RewardOptimizerSettings = setting(RewardOptimizerSettings(), "AdamW and its schedule")

@@ -7,6 +7,7 @@ S segments, P pairs, A labelled answers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import cast
 
@@ -17,9 +18,11 @@ from alignment.batch.steps import Steps, pack
 from alignment.given import given_comparisons
 from alignment.policy.pairing import require_same_tokenizer
 from alignment.policy.policy import Policy
+from alignment.randomness import named_seed
 from alignment.records import LabelledAnswer, Preference
 from alignment.store.atomic import write_json
-from alignment.train.compute import Compute, is_main_process, resolve_compute
+from alignment.train.adapter import make_whole, num_trained, what_is_trained
+from alignment.train.compute import Compute, is_main_process, resolve_compute, wait_for_all
 from alignment.train.language_model import longest_sequence, tell_cut_context
 from alignment.train.loop import finish
 from alignment.train.session import Session
@@ -27,7 +30,7 @@ from alignment.train.trainer import Training, train
 from reward.by_prompt import PromptExample, by_prompt, make_prompt_batch
 from reward.evaluate import evaluate_reward
 from reward.loss import centring_loss, ranking_loss, safety_loss
-from reward.model import LlamaReward, RewardModel, segment_scores
+from reward.model import HEAD, LlamaReward, RewardModel, segment_scores
 from reward.preferences import Example, PairBatch, make_pair_batch, prepare_pairs
 from reward.result import RewardResult
 from reward.settings import RewardSettings
@@ -76,18 +79,25 @@ def train_reward(
     bins = pack(test.examples, steps.capacity)
     test_batches = [make_pair_batch([test.examples[i] for i in bin_]) for bin_ in bins]
     loss = partial(pair_loss, safety_weight=settings.safety_weight, centring=settings.centring)
+    seed = named_seed(session.seed, "adapter", name)
+    taught = what_is_trained(reward_model.model, settings.adapter, reward_model.origin, seed=seed, head=HEAD)
     training = Training(
-        model=reward_model.model,
+        model=taught,
         num_steps=steps.num_steps,
         batches=steps,
         loss=loss,
         normaliser=lambda batch: float(batch.num_examples),
         evaluate=(lambda model, compute: _held_out(model, test_batches, loss, compute)) if test_batches else None,
     )
-    result = train(training, settings, session)
+    result = replace(train(training, settings, session), adapter_parameters=num_trained(taught))
+    checkpoint = session.folder / "checkpoint"
+    if is_main_process():
+        whole_or_adapter = replace(reward_model, model=cast(LlamaReward, taught))
+        whole_or_adapter.save(checkpoint, meta={"stage": name, "fingerprint": session.fingerprint})
+    wait_for_all()
+    make_whole(taught, settings.adapter, lambda: RewardModel.load(checkpoint).model)
     evaluation = evaluate_reward(reward_model, test.examples, resolve_compute(session.compute))
     if is_main_process():
-        reward_model.save(session.folder / "checkpoint", meta={"stage": name, "fingerprint": session.fingerprint})
         write_json(session.folder / "evaluation.json", evaluation.as_json())
     finish(session)
     return RewardResult(

@@ -15,7 +15,7 @@ from rl.result import HeldOut
 
 
 class Best:
-    """A copy of the best model's parameters, and the held-out scores that decided it (`HeldOut.decides`).
+    """A copy of the best model's trained parameters, and the held-out scores that decided it (`HeldOut.decides`).
 
     Args:
         model: the one that is trained.
@@ -36,7 +36,9 @@ class Best:
             error = paired_error(figures.watch_by_prompt, self._watch)
             figures = dataclasses.replace(figures, watch_error=error)
         if not self.course or figures.decides > max(entry.decides for entry in self.course):
-            self._tensors = {name: tensor.clone() for name, tensor in model_tensors(self.model).items()}
+            self._tensors = {
+                name: tensor.clone() for name, tensor in model_tensors(self.model, trained_only=True).items()
+            }
             self._watch = figures.watch_by_prompt
         self.course.append(figures)
 
@@ -47,7 +49,7 @@ class Best:
 
     def restore(self) -> None:
         """Put the best parameters back into the model."""
-        load_model_tensors(self.model, self._tensors)
+        load_model_tensors(self.model, self._tensors, trained_only=True)
 
     def tensors(self) -> Mapping[str, Tensor]:
         """The best parameters."""

@@ -24,10 +24,11 @@ from alignment.errors import DataError, NonFiniteError
 from alignment.generate.draw import JOURNALS, draw_samples, fitting_prompts
 from alignment.generate.settings import SamplingSettings
 from alignment.given import given_prompts
-from alignment.policy.policy import Policy, save_policy
+from alignment.policy.policy import Policy, load_policy, save_policy
 from alignment.randomness import named_generator
 from alignment.records import Dialogue, Document
 from alignment.store.atomic import write_json
+from alignment.train.adapter import make_whole, num_trained
 from alignment.train.compute import is_main_process
 from alignment.train.loop import Loop, finish
 from alignment.train.session import Session
@@ -77,6 +78,7 @@ def train_ppo(
     Raises:
         DataError: no prompt leaves room for an answer, or there is no document to replay.
         TokenizerError: a judge was made with another tokenizer than the policy.
+        UsageError, MissingExtra, SettingError: an adapter is asked for that cannot be trained.
         NonFiniteError: a reward, ratio, loss or gradient is not finite and no skip is left (`nonfinite_skips`); before
             the update, with `nonfinite.json` written.
         Interrupted: a signal came; the iteration was finished and saved.
@@ -87,7 +89,7 @@ def train_ppo(
     if not train or not test:
         raise DataError(f"PPO has {len(train)} fitting prompts and {len(test)} held-out ones; both are needed")
     replay = open_replay(documents, settings.replay, policy, seed=session.seed)
-    best, scale, beta = Best(policy.model), RewardScale(settings.reward_scale), KlCoefficient(settings)
+    best, scale, beta = Best(roles.policy.model), RewardScale(settings.reward_scale), KlCoefficient(settings)
     saved = roles.saved() | {"best": best, "scale": scale, "beta": beta}
     alone, num_steps = settings.value_iterations, settings.value_iterations + settings.iterations
     with Loop(session, settings, num_steps=num_steps, unit="iterations", saved=saved) as loop:
@@ -154,12 +156,19 @@ def train_ppo(
                 if best.age >= settings.patience:
                     loop.end()
     best.restore()
-    result = PpoResult(iterations=loop.done, course=tuple(best.course), left_out=left_out, skipped=loop.num_skipped)
+    result = PpoResult(
+        iterations=loop.done,
+        course=tuple(best.course),
+        left_out=left_out,
+        skipped=loop.num_skipped,
+        adapter_parameters=num_trained(roles.policy.model),
+    )
+    checkpoint = session.folder / "checkpoint"
     if is_main_process():
-        meta = {"stage": "ppo", "fingerprint": session.fingerprint}
-        save_policy(policy, session.folder / "checkpoint", meta=meta)
+        save_policy(roles.policy, checkpoint, meta={"stage": "ppo", "fingerprint": session.fingerprint})
         write_json(session.folder / "ppo.json", result.as_json())
     finish(session)
+    make_whole(roles.policy.model, settings.adapter, lambda: load_policy(checkpoint).model)
     return result
 
 

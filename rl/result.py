@@ -224,14 +224,17 @@ class PpoResult(Course):
     Attributes:
         iterations: done.
         skipped: updates left out because something was not finite.
+        adapter_parameters: numbers of the policy's that were trained beside its frozen base; None where all of it was.
     """
 
     iterations: int
     skipped: int = 0
+    adapter_parameters: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """What `ppo.json` and `stage.json` hold."""
         skipped = {"skipped_updates": self.skipped} if self.skipped else {}
+        adapter = {} if self.adapter_parameters is None else {"adapter_parameters": self.adapter_parameters}
         parted = parting([entry.as_json() for entry in self.course])
         return {
             "iterations": self.iterations,
@@ -241,5 +244,6 @@ class PpoResult(Course):
             "best_iteration": self.best.iteration,
             "prompts_left_out": self.left_out,
             **skipped,
+            **adapter,
             **({} if parted is None else {"parted": asdict(parted)}),
         }

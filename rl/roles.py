@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from alignment.batch.tree import ForestBatch, Tree
+from alignment.policy.adapted import adapt
 from alignment.policy.policy import Policy
+from alignment.randomness import named_seed
+from alignment.train.adapter import what_is_trained
 from alignment.train.checkpoints import Saved, SavedModel, SavedOptimizer
 from alignment.train.compute import Compute, compile_layers, resolve_compute
 from alignment.train.language_model import target_log_probs
 from alignment.train.optimizer import make_optimizer, set_learning_rate
 from alignment.train.schedule import learning_rate
 from alignment.train.session import Session
+from reward.model import HEAD, LlamaReward
 from rl.experience import AnswerTokens, answer_batches
 from rl.judges import RewardJudges
 from rl.settings import PpoSettings
@@ -31,14 +36,14 @@ class Roles:
     """Who takes part in PPO.
 
     Attributes:
-        policy: pi, trained in place.
-        reference: pi_0, the policy as it was at the start; never trained.
+        policy: pi, trained in place; with an adapter, the wrapper of which that alone is trained.
+        reference: pi_0, the policy as it was at the start; never trained.  None: pi without its adapter.
         value: V, from the helpfulness reward model's body.
         temperature: of the sampling: the log-probabilities are those of the distribution that was sampled from.
     """
 
     policy: Policy
-    reference: nn.Module
+    reference: nn.Module | None
     value: ValueModel
     policy_optimizer: torch.optim.Optimizer
     value_optimizer: torch.optim.Optimizer
@@ -68,9 +73,15 @@ class Roles:
             log_probs, mask = self._rows(trees, lambda batch: self.log_probs(self.policy.model, batch))
         else:
             log_probs, mask = as_rows(drawn)
-        reference, _ = self._rows(trees, lambda batch: self.log_probs(self.reference, batch))
+        reference, _ = self._rows(trees, self._reference_log_probs)
         values, _ = self._rows(trees, self.value)
         return AnswerTokens(log_probs=log_probs, reference=reference, values=values, mask=mask)
+
+    def _reference_log_probs(self, batch: ForestBatch) -> Tensor:
+        if self.reference is not None:
+            return self.log_probs(self.reference, batch)
+        with cast(Any, self.policy.model).disable_adapter():
+            return self.log_probs(self.policy.model, batch)
 
     def _rows(self, trees: Sequence[Tree], per_target: Callable[[ForestBatch], Tensor]) -> tuple[Tensor, Tensor]:
         found: list[Tensor] = [torch.zeros(0)] * len(trees)
@@ -107,13 +118,23 @@ def open_roles(policy: Policy, judges: RewardJudges, settings: PpoSettings, sess
 
     Raises:
         TokenizerError: a judge was made with another tokenizer than the policy.
+        UsageError, MissingExtra, SettingError: an adapter is asked for, as
+            `alignment.train.adapter.what_is_trained`.
     """
     judges.require_fit(policy)
     compute = resolve_compute(session.compute)
+    value = ValueModel(judges.value_start(policy, seed=session.seed))
     compute.place(policy.model)
+    reference = None
+    if settings.adapter is None:
+        reference = copy.deepcopy(policy.model).requires_grad_(False).eval()
+    else:
+        seeds = [named_seed(session.seed, "adapter", "ppo", role) for role in ("policy", "value")]
+        taught = what_is_trained(policy.model, settings.adapter, policy.origin, seed=seeds[0])
+        policy = replace(policy, model=taught)
+        value.scorer = cast(LlamaReward, adapt(value.scorer, settings.adapter, seed=seeds[1], head=HEAD))
     policy.model.train()
-    reference = copy.deepcopy(policy.model).requires_grad_(False).eval()
-    value = ValueModel(judges.value_start(policy, seed=session.seed)).to(compute.device).train()
+    value.to(compute.device).train()
     value_settings = settings.optimizer.model_copy(update={"learning_rate": _value_rate(settings)})
     if session.compute.compile:
         for model in (policy.model, value.scorer):

@@ -9,12 +9,13 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from alignment.data.settings import DataSettings, SourceSettings
 from alignment.generate.settings import SamplingSettings
 from alignment.model.settings import names_folder
+from alignment.policy.settings import AdapterSettings
 from alignment.settings import Settings, setting
 from alignment.train.settings import (
     MOST_EPOCHS,
     CadenceSettings,
+    FineTuneSettings,
     OptimizerSettings,
-    PackedSettings,
     ReplaySettings,
     ReplaySource,
 )
@@ -108,6 +109,23 @@ class PpoOptimizerSettings(OptimizerSettings):
     )
 
 
+class PpoAdapterSettings(AdapterSettings):
+    """An adapter of PPO: the policy's, and one of the value function beside its head."""
+
+    dropout: float = setting(0.0, "0 for PPO: its ratios compare two passes of one model over an answer", ge=0, lt=1)
+    base_precision: Literal["fp32"] = setting("fp32", "the frozen base, which samples between the updates")
+
+    @field_validator("dropout")
+    @classmethod
+    def _the_same_model_twice(cls, dropout: float) -> float:
+        if dropout:
+            raise ValueError(
+                f"must be 0 for PPO, which learns from the ratio of two passes of one model over an answer; "
+                f"{dropout:g} makes two models of it"
+            )
+        return dropout
+
+
 class SamplesFromSettings(Settings):
     """Another, usually larger, model whose samples are learnt from (Llama 2 paper, 3.2.3: smaller models are fine-tuned
     on what rejection sampling keeps of the 70B model's answers)."""
@@ -118,7 +136,7 @@ class SamplesFromSettings(Settings):
     revision: str | None = setting(None, "the hub revision of `path`")
 
 
-class RejectionSettings(PackedSettings):
+class RejectionSettings(FineTuneSettings):
     """Rejection sampling fine-tuning (Llama 2 paper, 3.2.3): K samples, the best kept, fine-tuned as SFT.
 
     `pool: all` keeps the best of every version so far.  `pool: previous` is what the paper did until V3, where only the
@@ -289,6 +307,12 @@ class PpoSettings(CadenceSettings):
         "whose log-probabilities of the answers the ratios and the KL go by; trainer: computed anew by the model that "
         "is trained; sampler: those that the answers were drawn with, which spares a pass over them and is off by "
         "sampler_gap (nothing to speak of in fp32)",
+        added=True,
+    )
+    adapter: PpoAdapterSettings | None = setting(
+        None,
+        "an adapter each of policy and value function, trained in the place of all weights; without its own the policy "
+        "is the reference; none: every weight is trained",
         added=True,
     )
     replay: PpoReplaySettings | None = setting(

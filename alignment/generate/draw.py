@@ -13,6 +13,7 @@ from alignment.generate.engine import Engine
 from alignment.generate.sampler import Sample, Sampler, SampleRequest
 from alignment.generate.settings import SamplingSettings
 from alignment.model.modes import evaluating
+from alignment.policy.adapted import without_wrapper
 from alignment.policy.policy import Policy
 from alignment.process import settle
 from alignment.randomness import named_seed
@@ -31,8 +32,8 @@ def make_sampler(policy: Policy) -> Sampler:
 
     if policy.model.device.type == "cpu":
         settle(torch.get_num_threads())
-    if isinstance(policy.model, LlamaPolicy):
-        return Engine(policy.model, eos_ids=[policy.tokenizer.eos_id], decode=policy.tokenizer.decode)
+    if isinstance(core := without_wrapper(policy.model), LlamaPolicy):
+        return Engine(core, eos_ids=[policy.tokenizer.eos_id], decode=policy.tokenizer.decode)
     from alignment.generate.fallback import GenerateSampler
 
     return GenerateSampler(policy.model, eos_ids=[policy.tokenizer.eos_id], decode=policy.tokenizer.decode)

@@ -7,11 +7,14 @@ loads neither torch nor peft.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignment.errors import CheckpointError, MissingExtra
+from alignment.store.manifest import NAME as MANIFEST
+from alignment.store.manifest import verify
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -45,6 +48,55 @@ def base_named_by(folder: Path) -> tuple[str | None, str | None]:
     return (str(named) if named else None), (str(revision) if revision else None)
 
 
+def bases_here(folder: Path) -> list[Path]:
+    """The folders that an adapter stands on, the nearest first, as far as they are on this machine.
+
+    A base may be an adapter as well, which stands on one of its own.
+
+    Raises:
+        CheckpointError: a configuration cannot be read, or they stand on each other in a circle.
+    """
+    found: list[Path] = []
+    here = folder
+    while is_adapter(here) and (base := local_base(here)) is not None:
+        if any(base.samefile(each) for each in (folder, *found)):
+            raise CheckpointError(f"the adapter {folder} belongs on {base}, which belongs on it in turn")
+        found.append(base)
+        here = base
+    return found
+
+
+def local_base(folder: Path) -> Path | None:
+    """The folder that an adapter's configuration names; None where it names none that is here.
+
+    A relative name counts from the adapter's own folder first, so that both can be moved together.
+    """
+    named, _ = base_named_by(folder)
+    places = (Path(os.path.normpath(folder / named)), Path(named)) if named else ()
+    try:
+        return next((place for place in places if place.is_dir()), None)
+    except OSError:  # no name of a folder at all
+        return None
+
+
+def adapted_names(folder: Path) -> set[str]:
+    """Names of the modules that an adapter changes."""
+    config = _config(folder)
+    said = [config.get(name) or () for name in ("target_modules", "modules_to_save")]
+    return {str(name) for names in said for name in ([names] if isinstance(names, str) else names)}
+
+
+def scores(folder: Path) -> bool:
+    """Whether an adapter is of a model that scores (PEFT's task SEQ_CLS), with a head of its own."""
+    return _config(folder).get("task_type") == "SEQ_CLS"
+
+
+def weight_decisions(folder: Path) -> str:
+    """What of an adapter's configuration decides what its tensors do, as one line of JSON."""
+    besides = {"base_model_name_or_path", "revision", "inference_mode", "peft_version", "auto_mapping"}
+    return json.dumps({name: value for name, value in _config(folder).items() if name not in besides}, sort_keys=True)
+
+
 def merge_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
     """The base model with an adapter added to its weights; the base is changed in place.
 
@@ -55,10 +107,9 @@ def merge_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
     from alignment.model.checkpoint import align_weights, require_finite
     from alignment.model.weight_files import check_weight_files, stored_tensors
 
-    try:
-        import peft
-    except ImportError:
-        raise MissingExtra("peft", "peft") from None
+    peft = require_peft()
+    if (folder / MANIFEST).exists():
+        verify(folder)
     if not (folder / WEIGHTS).exists():
         raise CheckpointError(f"{folder} holds {CONFIG} but no {WEIGHTS}; pickled weights are not read")
     check_weight_files(folder)
@@ -80,6 +131,19 @@ def merge_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
     align_weights(merged)
     require_finite(merged, f"{folder}, merged into its base")
     return merged
+
+
+def require_peft() -> Any:
+    """The library.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    try:
+        import peft
+    except ImportError:
+        raise MissingExtra("peft", "peft") from None
+    return peft
 
 
 def describe(folder: Path) -> str:

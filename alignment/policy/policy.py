@@ -8,23 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.constants import HF_HUB_OFFLINE
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
 from transformers import GenerationConfig, PreTrainedModel
 
-from alignment.errors import CheckpointError, CheckpointUnavailable
+from alignment.errors import CheckpointError
 from alignment.model.checkpoint import load_model, new_model, save_model
 from alignment.model.settings import ModelSettings, SizeName
 from alignment.model.weight_files import require_plain_files
-from alignment.policy.adapter import CONFIG, base_named_by, describe, is_adapter, merge_adapter
+from alignment.policy.adapted import is_adapted, save_adapted
+from alignment.policy.adapter import describe, is_adapter, merge_adapter, scores
+from alignment.policy.folder import base_folder, checkpoint_folder, require_no_base
 from alignment.policy.foreign.meta import is_meta_checkpoint, read_meta_checkpoint
+from alignment.policy.origin import Origin, require_its_base
 from alignment.policy.pairing import checkpoint_tokenizer, require_fitting_config
 from alignment.store.atomic import staged_folder
 from alignment.store.manifest import Manifest, write_manifest
@@ -42,11 +36,13 @@ class Policy:
         model: our core for Llama, a transformers model with forest attention otherwise.
         tokenizer: its vocabulary and how it cuts texts.
         notes: what was done on loading that people should know; whoever loads one for them passes it on.
+        origin: where it was loaded from; an adapter is trained beside what is there.
     """
 
     model: PreTrainedModel
     tokenizer: Tokenizer
     notes: tuple[str, ...] = ()
+    origin: Origin | None = None
 
     @staticmethod
     def fresh(size: SizeName | ModelSettings, tokenizer: Tokenizer, *, seed: int = 0) -> Policy:
@@ -58,8 +54,12 @@ class Policy:
 def save_policy(policy: Policy, folder: Path | str, *, meta: Mapping[str, Any] | None = None) -> Manifest:
     """Write model, tokenizer and manifest; the folder appears as a whole.
 
-    Every tool that loads a Llama checkpoint loads the folder.
+    Every tool that loads a Llama checkpoint loads the folder.  Of a model with an adapter (`adapted.adapt`) the adapter
+    alone is written, as PEFT does, with the base's name; PEFT and `load_policy` load that folder.
     """
+    marks = {"tokenizer": policy.tokenizer.sha256, "chat_format": FORMAT_VERSION, **(meta or {})}
+    if is_adapted(policy.model):
+        return save_adapted(policy.model, policy.origin, policy.tokenizer, Path(folder), kind="policy", meta=marks)
     pad = policy.model.config.pad_token_id = policy.tokenizer.pad_id
     sampling = GenerationConfig(
         bos_token_id=1, eos_token_id=2, pad_token_id=pad, temperature=0.6, top_p=0.9, do_sample=True
@@ -68,11 +68,7 @@ def save_policy(policy: Policy, folder: Path | str, *, meta: Mapping[str, Any] |
         save_model(policy.model, aside)
         policy.tokenizer.save(aside)
         sampling.save_pretrained(aside)
-        return write_manifest(
-            aside,
-            kind="policy",
-            meta={"tokenizer": policy.tokenizer.sha256, "chat_format": FORMAT_VERSION, **(meta or {})},
-        )
+        return write_manifest(aside, kind="policy", meta=marks)
 
 
 def load_policy(
@@ -99,13 +95,15 @@ def load_policy(
     """
     folder = checkpoint_folder(path, revision)
     require_plain_files(folder)
+    hub = None if Path(path).is_dir() else str(path)
+    origin = Origin(folder=folder, hub=hub, revision=revision if hub is not None else None)
     if is_adapter(folder):
-        return _merged_policy(folder, _base_folder(folder, base), dtype)
-    _require_no_base(folder, base)
+        return _merged_policy(origin, base_folder(folder, base), dtype)
+    require_no_base(folder, base)
     tokenizer = checkpoint_tokenizer(folder)
     model = read_meta_checkpoint(folder, dtype=dtype) if is_meta_checkpoint(folder) else load_model(folder, dtype=dtype)
     require_fitting_config(tokenizer, model.config, str(path))
-    return Policy(model=model, tokenizer=tokenizer)
+    return Policy(model=model, tokenizer=tokenizer, origin=origin)
 
 
 def load_tokenizer(path: Path | str, *, revision: str | None = None, base: Path | str | None = None) -> Tokenizer:
@@ -117,18 +115,22 @@ def load_tokenizer(path: Path | str, *, revision: str | None = None, base: Path 
     folder = checkpoint_folder(path, revision)
     require_plain_files(folder)
     if is_adapter(folder):
-        return _adapters_tokenizer(folder, checkpoint_tokenizer(_base_folder(folder, base)))
-    _require_no_base(folder, base)
+        return _adapters_tokenizer(folder, load_tokenizer(base_folder(folder, base)))
+    require_no_base(folder, base)
     return checkpoint_tokenizer(folder)
 
 
-def _merged_policy(folder: Path, base_folder: Path, dtype: torch.dtype) -> Policy:
-    base = load_policy(base_folder, dtype=dtype)
+def _merged_policy(origin: Origin, under: Path, dtype: torch.dtype) -> Policy:
+    folder = origin.folder
+    if scores(folder):
+        raise CheckpointError(f"{folder} is a reward model's adapter, which scores answers and gives none")
+    require_its_base(folder, under)
+    base = load_policy(under, dtype=dtype)
     tokenizer = _adapters_tokenizer(folder, base.tokenizer)
     model = merge_adapter(base.model, folder)
-    require_fitting_config(tokenizer, model.config, f"{base_folder}, with the adapter {folder} merged into it,")
-    note = f"{folder} is an adapter ({describe(folder)}): merged into its base model, {base_folder}"
-    return Policy(model=model, tokenizer=tokenizer, notes=(*base.notes, note))
+    require_fitting_config(tokenizer, model.config, f"{under}, with the adapter {folder} merged into it,")
+    note = f"{folder} is an adapter ({describe(folder)}): merged into its base model, {under}"
+    return Policy(model=model, tokenizer=tokenizer, notes=(*base.notes, note), origin=origin)
 
 
 def _adapters_tokenizer(folder: Path, base: Tokenizer) -> Tokenizer:
@@ -137,61 +139,3 @@ def _adapters_tokenizer(folder: Path, base: Tokenizer) -> Tokenizer:
         return base
     own = Tokenizer.load(folder)
     return base if same_ids(base, own) else own
-
-
-def _base_folder(folder: Path, given: Path | str | None) -> Path:
-    """Where an adapter's base model is."""
-    named, revision = (given, None) if given is not None else base_named_by(folder)
-    if named is None:
-        raise CheckpointError(f"the adapter {folder} names no base model in its {CONFIG}; say base=FOLDER")
-    try:
-        base = checkpoint_folder(named, revision)
-    except (CheckpointError, OSError, ValueError) as error:  # huggingface_hub raises the last two offline
-        says = "base" if given is not None else f"base_model_name_or_path in its {CONFIG}"
-        raise CheckpointError(
-            f"the adapter {folder} belongs on {named} ({says}), which is not to be had "
-            f"({type(error).__name__}: {' '.join(str(error).split())[:200]}); say base=FOLDER, or write the folder of "
-            f"the base model into {CONFIG}"
-        ) from error
-    require_plain_files(base)
-    if is_adapter(base):
-        raise CheckpointError(f"the adapter {folder} belongs on {base}, which is an adapter as well; merge that first")
-    return base
-
-
-def _require_no_base(folder: Path, base: Path | str | None) -> None:
-    if base is not None:
-        raise CheckpointError(f"{folder} is a whole model; base={base} is for an adapter ({CONFIG})")
-
-
-def checkpoint_folder(path: Path | str, revision: str | None = None) -> Path:
-    """A local folder as it is, or a hub checkpoint's files (safetensors, JSON and tokenizer only).
-
-    Raises:
-        CheckpointError: it is neither a folder nor a hub name.
-        CheckpointUnavailable: it is a hub name, not in the hub's cache, and cannot be fetched.
-    """
-    folder, name = Path(path), str(path)
-    if folder.is_dir():
-        return folder
-    if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise CheckpointError(f"{name} is no folder; a checkpoint's folder or a hub name ('owner/name') is needed")
-    patterns = ["*.safetensors", "*.json", "*.jinja", MODEL_FILE]
-    try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise CheckpointUnavailable(name, _why_not_fetched(error)) from error
-
-
-def _why_not_fetched(error: Exception) -> str:
-    """A hub's error in a few words."""
-    if isinstance(error, GatedRepoError):
-        return "it is gated, and nobody who may read it is logged in"
-    if isinstance(error, RevisionNotFoundError):
-        return "the hub has no such revision of it"
-    if isinstance(error, RepositoryNotFoundError):
-        return "the hub has no model of that name, or a private one"
-    if isinstance(error, LocalEntryNotFoundError):
-        offline = "offline mode is on (HF_HUB_OFFLINE)" if HF_HUB_OFFLINE else "the hub cannot be reached"
-        return f"{offline}, and it is not in the hub's cache"
-    return str(error).strip().split("\n")[0][:200] or type(error).__name__

@@ -114,24 +114,24 @@ class Checkpoints:
         return sorted((int(match.group(1)), path) for match, path in found if match)
 
 
-def model_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """A model's parameters by name, shared ones once, on the CPU."""
+def model_tensors(model: nn.Module, *, trained_only: bool = False) -> dict[str, Tensor]:
+    """A model's parameters by name, shared ones once, on the CPU; all of them, or those that are not frozen."""
     seen: set[int] = set()
     tensors = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
-        if id(parameter) not in seen:
+        if id(parameter) not in seen and (parameter.requires_grad or not trained_only):
             seen.add(id(parameter))
             tensors[name] = parameter.detach().cpu()
     return tensors
 
 
-def load_model_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+def load_model_tensors(model: nn.Module, tensors: Mapping[str, Tensor], *, trained_only: bool = False) -> None:
     """Put saved parameters back in place.
 
     Raises:
         CheckpointError: a parameter is missing, unknown or of another shape.
     """
-    expected = model_tensors(model)
+    expected = model_tensors(model, trained_only=trained_only)
     if missing := sorted(expected.keys() - tensors.keys()):
         raise CheckpointError(f"the checkpoint lacks {missing[0]} {tuple(expected[missing[0]].shape)}")
     if extra := sorted(tensors.keys() - expected.keys()):
@@ -149,13 +149,13 @@ def load_model_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 
 @dataclass(frozen=True)
 class SavedModel:
-    """A model as a part of a checkpoint."""
+    """A model as a part of a checkpoint: what is trained of it; what is frozen is there when it starts again."""
 
     model: nn.Module
 
     def tensors(self) -> Mapping[str, Tensor]:
         """Its parameters."""
-        return model_tensors(self.model)
+        return model_tensors(self.model, trained_only=True)
 
     def values(self) -> Mapping[str, Any]:
         """None."""
@@ -167,7 +167,7 @@ class SavedModel:
         Raises:
             CheckpointError: they do not fit the model.
         """
-        load_model_tensors(self.model, tensors)
+        load_model_tensors(self.model, tensors, trained_only=True)
 
 
 @dataclass(frozen=True)

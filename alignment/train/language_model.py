@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from alignment.batch.steps import Steps, pack
 from alignment.batch.tree import ForestBatch, Tree, make_batch
 from alignment.model.log_probs import head_weight, hidden_states, summed_log_probs, token_log_probs
-from alignment.policy.policy import Policy, save_policy
+from alignment.policy.policy import Policy, load_policy, save_policy
+from alignment.randomness import named_seed
+from alignment.train.adapter import adapter_of, make_whole, num_trained, what_is_trained
 from alignment.train.compute import Compute, is_main_process
 from alignment.train.loop import finish
 from alignment.train.result import TrainingResult
@@ -33,7 +35,7 @@ def train_language_model(
     session: Session,
     name: str,
 ) -> TrainingResult:
-    """Train a policy in place and save it to `checkpoint/` in the session's folder.
+    """Train a policy in place and save it to `checkpoint/` in the session's folder; of an adapter that alone is saved.
 
     Args:
         trees: at least one; none longer than `longest_sequence`.
@@ -44,6 +46,7 @@ def train_language_model(
         Held-out loss and perplexity (where there are held-out trees), steps, tokens, seconds, packing efficiency.
 
     Raises:
+        UsageError, MissingExtra, SettingError: an adapter is asked for, as `alignment.train.adapter.what_is_trained`.
         DataError: a tree is longer than a pack (`pack_length`).
         NonFiniteError, Interrupted, DiskFull: as `alignment.train.trainer.train`.
     """
@@ -51,8 +54,11 @@ def train_language_model(
     tell_cut_context(policy, settings, session)
     steps = packed_steps(trees, settings, context, seed=session.seed, name=name)
     test = [make_batch([held_out[i] for i in bin_]) for bin_ in pack(held_out, steps.capacity)]
+    adapter = adapter_of(settings)
+    seed = named_seed(session.seed, "adapter", name)
+    taught = what_is_trained(policy.model, adapter, policy.origin, seed=seed)
     training = Training(
-        model=policy.model,
+        model=taught,
         num_steps=steps.num_steps,
         batches=steps,
         loss=language_loss,
@@ -62,9 +68,11 @@ def train_language_model(
     result = train(training, settings, session)
     if is_main_process():
         meta = {"stage": name, "fingerprint": session.fingerprint}
-        save_policy(policy, session.folder / "checkpoint", meta=meta)
+        save_policy(replace(policy, model=taught), session.folder / "checkpoint", meta=meta)
     finish(session)
-    return replace(result, packing_efficiency=steps.efficiency)
+    result = replace(result, packing_efficiency=steps.efficiency, adapter_parameters=num_trained(taught))
+    make_whole(taught, adapter, lambda: load_policy(session.folder / "checkpoint").model)
+    return result
 
 
 def longest_sequence(policy: Policy, settings: PackedSettings) -> int:

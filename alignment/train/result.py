@@ -21,6 +21,7 @@ class TrainingResult:
         counts: what became of the records: `documents`; or `dialogues` and how many were `truncated`, `dropped`,
             `split` or `untrainable`; `replayed_documents` and their `replayed_tokens` where some were mixed in.
         packing_efficiency: share of the forests' tokens that is used; None where the batch is not counted in forests.
+        adapter_parameters: numbers that were trained beside the frozen model; None where all of it was trained.
     """
 
     steps: int
@@ -30,6 +31,7 @@ class TrainingResult:
     skipped: int = 0
     counts: Mapping[str, int] = field(default_factory=dict)
     packing_efficiency: float | None = None
+    adapter_parameters: int | None = None
 
     @property
     def headline(self) -> str:
@@ -42,5 +44,6 @@ class TrainingResult:
         """What `stage.json` holds: one flat mapping."""
         skipped = {"skipped_steps": self.skipped} if self.skipped else {}
         packing = {} if self.packing_efficiency is None else {"packing_efficiency": self.packing_efficiency}
+        adapter = {} if self.adapter_parameters is None else {"adapter_parameters": self.adapter_parameters}
         plain = {"steps": self.steps, "tokens": self.tokens, "seconds": self.seconds}
-        return {**self.held_out, **plain, **skipped, **self.counts, **packing}
+        return {**self.held_out, **plain, **skipped, **self.counts, **packing, **adapter}

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import field_validator
 
 from alignment.data.settings import DataSettings, SourceSettings
+from alignment.policy.settings import AdapterSettings
 from alignment.settings import Settings, setting
 
 MOST_EPOCHS = 100_000  # of any training: more is a slip, and its steps could not be counted
@@ -137,7 +138,15 @@ class PretrainSettings(PackedSettings):
     epochs: float = setting(1.0, "passes over the documents", gt=0, le=MOST_EPOCHS)
 
 
-class SftSettings(PackedSettings):
+class FineTuneSettings(PackedSettings):
+    """What every stage has that goes on training a finished model: all of its weights, or an adapter beside them."""
+
+    adapter: AdapterSettings | None = setting(
+        None, "a small adapter that is trained in the place of all weights; none: every weight is trained", added=True
+    )
+
+
+class SftSettings(FineTuneSettings):
     """Supervised fine-tuning (Llama 2 paper, 3.1): lr 2e-5, weight decay 0.1, batch 64, 4,096 tokens, 2 epochs."""
 
     epochs: float = setting(2.0, "passes over the dialogues", gt=0, le=MOST_EPOCHS)

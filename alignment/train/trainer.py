@@ -12,14 +12,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from alignment.randomness import named_seed
 from alignment.train.checkpoints import Saved, SavedModel, SavedOptimizer
 from alignment.train.compute import Compute, compile_layers, resolve_compute
+from alignment.train.dropout import drawn_below, has_dropout
 from alignment.train.loop import Loop
 from alignment.train.optimizer import make_optimizer, set_learning_rate
 from alignment.train.result import TrainingResult
@@ -140,6 +143,7 @@ def train(training: Training[B], settings: LoopSettings, session: Session) -> Tr
         "totals": totals,
     }
     num_steps, log_every = training.num_steps, settings.log_every
+    with_dropout = has_dropout(model)
     with Loop(session, settings, num_steps=num_steps, unit="steps", saved=saved, log_every=log_every) as loop:
         if session.compute.compile:
             compile_layers(model)
@@ -150,7 +154,8 @@ def train(training: Training[B], settings: LoopSettings, session: Session) -> Tr
             batches = training.batches(step)
             rate = learning_rate(settings.optimizer, step + 1, num_steps)
             set_learning_rate(optimizer, rate)
-            figures, norm = _accumulate(module, batches, training, accelerator, compute)
+            draws = partial(named_seed, session.seed, "dropout", step) if with_dropout else None
+            figures, norm = _accumulate(module, batches, training, accelerator, compute, draws)
             total_norm = float(nn.utils.clip_grad_norm_(model.parameters(), settings.optimizer.max_grad_norm))
             bad = _not_finite({"loss": figures["loss"], "gradient norm": total_norm})
             tokens = sum(batch.num_tokens for batch in batches) if bad is None else 0
@@ -181,17 +186,25 @@ def train(training: Training[B], settings: LoopSettings, session: Session) -> Tr
 
 
 def _accumulate(
-    module: nn.Module, batches: Sequence[B], training: Training[B], accelerator: Accelerator, compute: Compute
+    module: nn.Module,
+    batches: Sequence[B],
+    training: Training[B],
+    accelerator: Accelerator,
+    compute: Compute,
+    draws: Callable[[int], int] | None,
 ) -> tuple[dict[str, float], float]:
-    """Sum the gradients of a step's batches; returns the step's figures and its normaliser."""
+    """Sum the gradients of a step's batches; returns the step's figures and its normaliser.
+
+    Dropout is drawn below the batch's place in the step (`draws`: place -> seed), whichever process computes it.
+    """
     norm = float(sum(training.normaliser(batch) for batch in batches))
-    mine, weight = batches[accelerator.process_index :: accelerator.num_processes], 1.0
+    mine, weight = list(enumerate(batches))[accelerator.process_index :: accelerator.num_processes], 1.0
     if not mine:  # fewer forests than processes: the others wait for this one's gradients, so it sends zeros
-        mine, weight = batches[:1], 0.0
+        mine, weight = [(0, batches[0])], 0.0
     sums: dict[str, Tensor] = {}
-    for i, batch in enumerate(mine):
+    for i, (place, batch) in enumerate(mine):
         sync = accelerator.no_sync(module) if i + 1 < len(mine) else nullcontext()
-        with sync:
+        with sync, drawn_below(draws(place)) if draws is not None else nullcontext():
             loss, parts = module(batch.to(compute.device))
             # DDP averages over processes; the loss is a sum over all of them
             accelerator.backward(loss * (weight * accelerator.num_processes / max(norm, 1e-9)))

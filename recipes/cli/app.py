@@ -231,6 +231,26 @@ def annotate(
     annotate_run(run, name=name, port=port, stage=stage, export=export, taken=taken)
 
 
+@app.command()
+def merge(
+    run: RunArgument,
+    stage: Annotated[
+        str, typer.Option("--stage", metavar="NAME", help="A stage that trained an adapter.", show_default=False)
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="The new folder (default: RUN/merged/NAME).", show_default=False),
+    ] = None,
+) -> None:
+    """Write a stage's adapter and its base as one whole model, which every tool for Llama checkpoints loads.
+
+    Example: align merge runs/mine --stage sft
+    """
+    from recipes.cli.merge import merge_and_tell
+
+    merge_and_tell(run, stage, out)
+
+
 @app.command(rich_help_panel="Look")
 def check(
     recipe: RecipeArgument,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from alignment.generate.sampler import Sampler
     from alignment.policy.policy import Policy
 
-_CONFIGS = ("config.json", "params.json")  # transformers', Meta's
+_CONFIGS = ("config.json", "params.json", "adapter_config.json")  # transformers', Meta's, PEFT's
 MAX_LINE = 100_000  # characters of one message
 COMMANDS = {
     "/new": "starts a fresh dialogue (the system message stays)",

@@ -18,6 +18,7 @@ from alignment.data.record_types import PROMPTS
 from alignment.errors import AlignmentError, CheckpointError, DataError, MissingExtra, SettingError, TokenizerError
 from alignment.records import Document
 from alignment.train.tracking import require_loggers
+from recipes.adapters import require_packages
 from recipes.plan import stages_of
 from recipes.reading.schema import Recipe
 from recipes.running.before_rlhf import before_rlhf
@@ -112,6 +113,10 @@ def check(recipe: Recipe, folder: Path, say: Callable[[str], None] = lambda text
         require_loggers(recipe.track)
     except MissingExtra as error:
         found.problems.append(f"track: {error}")
+    try:
+        require_packages(recipe, plan)
+    except MissingExtra as error:
+        found.problems.append(f"adapter: {error}")
     say("the tokenizer")
     try:
         found.tokenizer, found.tokenizer_origin = _tokenizer(recipe, plan, found.sections)

@@ -16,6 +16,7 @@ from alignment.settings import NamesFile, Settings
 from alignment.store.manifest import file_digest
 from recipes.masking import mask
 
+_CONFIGS = ("config.json", "adapter_config.json")  # what makes a folder a checkpoint's
 _IN_FOLDER = (".json", ".safetensors", ".model", ".pth", ".yaml", ".txt", ".jinja")
 
 
@@ -54,7 +55,7 @@ def files_of(path: str, key: str) -> list[Path]:
         if "\0" in path:
             raise DataError(f"{path!r} holds a zero byte; no file is named so")
         folder = Path(path)
-        if folder.is_dir() and (key == "model.path" or (folder / "config.json").is_file()):
+        if folder.is_dir() and (key == "model.path" or any((folder / name).is_file() for name in _CONFIGS)):
             return [file for each in _with_base(folder) for file in sorted(each.iterdir()) if _counts(file)]
         return find_files(SourceSettings(path=path))
     except DataError as error:
@@ -68,14 +69,13 @@ def _counts(file: Path) -> bool:
 
 
 def _with_base(folder: Path) -> list[Path]:
-    """A checkpoint's folder, and where it is an adapter's that of its base model, if it is here."""
-    from alignment.policy.adapter import base_named_by, is_adapter
+    """A checkpoint's folder, and where it is an adapter's those that it stands on, if they are here."""
+    from alignment.policy.adapter import bases_here
 
     try:
-        base = base_named_by(folder)[0] if is_adapter(folder) else None
+        return [folder, *bases_here(folder)]
     except CheckpointError:
         return [folder]  # the stage that loads it says what is wrong
-    return [folder, Path(base)] if base is not None and Path(base).is_dir() else [folder]
 
 
 class Digests:

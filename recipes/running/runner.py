@@ -19,6 +19,7 @@ from alignment.store.atomic import clear_leftovers, write_text
 from alignment.store.lock import RunLock
 from alignment.train.session import StopFlag
 from alignment.train.tracking import require_loggers
+from recipes.adapters import require_packages
 from recipes.load import check_recipe
 from recipes.masking import mask
 from recipes.plan import stages_of
@@ -109,7 +110,7 @@ def run(
         RecipeError: input files are missing; all of them, each with its place in the recipe.
         RunLocked: another process works on it.
         RunChanged: finished or begun work rests on something else than what is asked now.
-        MissingExtra: a logger's package is not installed; said before the first stage that works.
+        MissingExtra: a logger's package is not installed, or an adapter's; said before the first stage that works.
         Interrupted: a signal asked to stop; the same call goes on.
         Waiting: a stage waits for people; the same call goes on once they have done their part.
         AlignmentError: whatever stopped a stage; its record says so.
@@ -212,6 +213,7 @@ def _walk(job: Job, surveyed: Surveyed) -> tuple[StageOutcome, ...]:
             if not prepared:
                 prepared = True
                 require_loggers(job.recipe.track)
+                require_packages(job.recipe, job.needed)
                 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
                 job.before_work()
             record = _share(job, stage, basis, (position, len(job.needed)))

@@ -35,7 +35,7 @@ def asked_prompts(inputs: EvaluateInputs, stage: StageContext) -> dict[str, Sequ
 def asked_versions(inputs: EvaluateInputs, stage: StageContext) -> list[Version]:
     """The models that answer: the checkpoint in `model.path` where it is one, the versions, the controls."""
     from alignment.evaluate.versions import Version
-    from alignment.policy.policy import checkpoint_folder
+    from alignment.policy.folder import checkpoint_folder
     from recipes.stages.own_answers import START
 
     versions = [

@@ -1,8 +1,8 @@
 """R12: parts that do not belong together are refused before the first step, naming both digests.
 
 Two SentencePiece models of one size stand for the worst case: every id exists in both and means another text.
-The suite has no adapters of its own (no LoRA path), so there is none to pair wrongly; and it does not pad, so
-a checkpoint whose padding token is its end token still learns to end.
+An adapter on another base is `tests/alignment/train/test_adapter_training.py`'s.  The suite does not pad, so a
+checkpoint whose padding token is its end token still learns to end.
 """
 
 from __future__ import annotations

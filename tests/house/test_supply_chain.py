@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 # not part of the development install, so the constraints hold no pin: one needs CUDA, the loggers are their users' own
-UNPINNED = {"vllm", "tensorboard", "wandb", "mlflow", "trackio"}
+UNPINNED = {"vllm", "bitsandbytes", "tensorboard", "wandb", "mlflow", "trackio"}
 
 
 def requirements() -> list[Requirement]:

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+import torch
 
 import rl.greedy_control
 from alignment.batch.tree import Tree
 from alignment.errors import DataError
-from alignment.policy.policy import Policy, load_policy
+from alignment.policy.adapter import base_named_by
+from alignment.policy.policy import Policy, load_policy, save_policy
+from alignment.policy.settings import AdapterSettings
 from alignment.records import Dialogue, Document, Source
 from alignment.train.result import TrainingResult
 from alignment.train.session import Session
@@ -75,6 +78,22 @@ def test_a_finished_round_is_not_run_again(
     again: TrainingResult = train_greedy_control(policy, prompts, [1, 2], SETTINGS, session, DOCUMENTS)
     assert trained == ["control-greedy-v2"]
     assert again.steps > whole.steps
+
+
+@pytest.mark.usefixtures("ended")
+def test_rounds_with_an_adapter_stand_on_each_other_and_leave_a_whole_model(
+    policy: Policy, prompts: list[Dialogue], session: Session
+) -> None:
+    pytest.importorskip("peft", reason="the extra 'peft' is not installed")
+    save_policy(policy, session.folder.parent / "chat" / "checkpoint")
+    start = load_policy(session.folder.parent / "chat" / "checkpoint")
+    settings = SETTINGS.model_copy(update={"adapter": AdapterSettings()})
+    train_greedy_control(start, prompts, [1, 2], settings, session, DOCUMENTS)
+    bases = [base_named_by(session.folder / f"round-{n}" / "checkpoint")[0] for n in (1, 2)]
+    assert bases == ["../../../chat/checkpoint", "../../round-1/checkpoint"]
+    whole, last = (load_policy(session.folder / name).model for name in ("checkpoint", "round-2/checkpoint"))
+    assert (session.folder / "checkpoint" / "model.safetensors").exists()
+    assert all(torch.equal(value, last.state_dict()[name]) for name, value in whole.state_dict().items())
 
 
 def test_without_versions_there_is_no_control(policy: Policy, prompts: list[Dialogue], session: Session) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from copy import deepcopy
 from pathlib import Path
@@ -210,10 +211,33 @@ def test_a_folder_with_a_whole_model_too_is_refused(adapter: Path, tmp_path: Pat
         load_policy(adapter)
 
 
-def test_an_adapter_on_an_adapter_is_refused(adapter: Path) -> None:
-    _name_base(adapter, str(adapter))
-    with pytest.raises(CheckpointError, match="which is an adapter as well; merge that first"):
+def test_an_adapter_on_an_adapter_is_merged_into_that_ones_model(adapter: Path, tmp_path: Path) -> None:
+    expected = _adapt(load_policy(adapter).model, tmp_path / "second", target_modules=["v_proj"])
+    _name_base(tmp_path / "second", str(adapter))
+    loaded = load_policy(tmp_path / "second")
+    torch.testing.assert_close(_logits(loaded.model), expected, rtol=FP32_SAME_CODE, atol=FP32_SAME_CODE)
+    assert [note.split(" is an adapter")[0] for note in loaded.notes] == [str(adapter), str(tmp_path / "second")]
+
+
+def test_adapters_that_stand_on_each_other_are_refused(adapter: Path, tmp_path: Path) -> None:
+    shutil.copytree(adapter, tmp_path / "second")
+    _name_base(tmp_path / "second", str(adapter))
+    _name_base(adapter, str(tmp_path / "second"))
+    with pytest.raises(CheckpointError, match=rf"the adapter {adapter} belongs on .*, which belongs on it in turn"):
         load_policy(adapter)
+
+
+def test_a_base_that_is_named_from_the_adapters_folder_is_found_wherever_both_are(
+    policy: Policy, adapter: Path, tmp_path: Path
+) -> None:
+    _name_base(adapter, "../base")
+    (tmp_path / "moved").mkdir()
+    for name in ("adapter", "base"):
+        (tmp_path / name).rename(tmp_path / "moved" / name)
+    expected = _adapt(policy.model, tmp_path / "again")
+    torch.testing.assert_close(
+        _logits(load_policy(tmp_path / "moved" / "adapter").model), expected, rtol=FP32_SAME_CODE, atol=FP32_SAME_CODE
+    )
 
 
 def test_a_base_for_a_whole_model_is_refused(adapter: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -11,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from safetensors.torch import load_file
 
-from alignment.policy.policy import Policy, save_policy
+from alignment.policy.policy import Policy, load_policy, save_policy
 from alignment.store.journal import read_journal
+from alignment.train.checkpoints import model_tensors
 from tests.tolerances import TWO_PROCESSES
 
 torch_distributed = pytest.importorskip("torch.distributed")
@@ -29,7 +30,7 @@ pytestmark = [
 # Two forests a step, and one in the last: fewer than there are processes.  One of the two is told to stop; both go
 # on later.  A fresh interpreter imports everything once and forks the three, before anything ran.
 _CHILDREN = """
-import os, sys, traceback
+import json, os, sys, traceback
 from pathlib import Path
 import torch.distributed
 from alignment.errors import Interrupted
@@ -39,7 +40,7 @@ from alignment.train.session import Session, Silent, StopFlag
 from alignment.train.settings import ComputeSettings, OptimizerSettings, SftSettings
 from alignment.train.sft import sft
 
-root, port = Path(sys.argv[1]), sys.argv[2]
+root, port, adapter = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
 dialogues = [
     Dialogue(
         turns=(
@@ -51,7 +52,7 @@ dialogues = [
     )
     for i in range(21)
 ]
-changes = {"context_length": 96, "batch_size": 2, "epochs": 1.0, "save_every": 2}
+changes = {"context_length": 96, "batch_size": 2, "epochs": 1.0, "save_every": 2, "adapter": adapter}
 changes["optimizer"] = OptimizerSettings(learning_rate=1e-2, warmup_steps=2)
 settings = SftSettings(**changes)
 
@@ -101,12 +102,12 @@ sys.exit(max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in chi
 """
 
 
-def _run(root: Path) -> dict[str, list[str]]:
+def _run(root: Path, adapter: dict[str, Any] | None) -> dict[str, list[str]]:
     """What each of the three said: alone, and the two together."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-c", _CHILDREN, str(root), str(port)]
+    command = [sys.executable, "-c", _CHILDREN, str(root), str(port), json.dumps(adapter)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as parent:
         try:
             _, err = parent.communicate(timeout=120)
@@ -121,9 +122,14 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
     return read_journal(folder / "metrics.jsonl")
 
 
-def test_two_processes_equal_one_and_stop_and_resume_together(policy: Policy, tmp_path: Path) -> None:
+@pytest.mark.parametrize("adapter", [None, {"dropout": 0.3, "targets": "all-linear"}], ids=["whole", "adapter"])
+def test_two_processes_equal_one_and_stop_and_resume_together(
+    adapter: dict[str, Any] | None, policy: Policy, tmp_path: Path
+) -> None:
+    if adapter is not None:
+        pytest.importorskip("peft", reason="the extra 'peft' is not installed")
     save_policy(policy, tmp_path / "policy")
-    said = _run(tmp_path)
+    said = _run(tmp_path, adapter)
     assert len(said["said-one-None"]) == 1
     first, second = said["said-two-0"], said["said-two-1"]
     # one of the two was told to stop; both stopped after the same step, and only one had written rows
@@ -136,9 +142,9 @@ def test_two_processes_equal_one_and_stop_and_resume_together(policy: Policy, tm
     for a, b in zip(one, two, strict=True):
         for key in a.keys() - {"time_tokens_per_second"}:
             assert b[key] == pytest.approx(a[key], rel=TWO_PROCESSES, abs=TWO_PROCESSES), (key, a["step"])
-    alone = load_file(tmp_path / "one" / "checkpoint" / "model.safetensors")
-    together = load_file(tmp_path / "two" / "checkpoint" / "model.safetensors")
-    start = load_file(tmp_path / "policy" / "model.safetensors")
+    start, alone, together = (
+        model_tensors(load_policy(tmp_path / name).model) for name in ("policy", "one/checkpoint", "two/checkpoint")
+    )
     assert alone.keys() == together.keys()
     moved = 0.0
     for name, value in alone.items():

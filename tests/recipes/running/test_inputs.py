@@ -153,7 +153,7 @@ def test_why_a_checkpoint_cannot_be_fetched_is_said_in_a_few_words(
     def fail(*arguments: object, **options: object) -> None:
         raise error
 
-    monkeypatch.setattr("alignment.policy.policy.snapshot_download", fail)
+    monkeypatch.setattr("alignment.policy.folder.snapshot_download", fail)
     with pytest.raises(CheckpointUnavailable, match=said) as caught:
         load_policy("some-owner/some-base")
     again = copy.copy(caught.value)  # by __reduce__, as a process would send it
