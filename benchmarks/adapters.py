@@ -110,9 +110,7 @@ def main() -> None:
     if asked.way:
         run_way(asked.way, asked.base, asked.steps, asked.threads)
         return
-    print(
-        "| trained | numbers | memory of the process | second a step | a training checkpoint | the stage's checkpoint |"
-    )
+    print("| trained | numbers | memory of the process | seconds a step | training checkpoint | stage's checkpoint |")
     print("|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
         tokenizer = make_tokenizer(VOCABULARY, ends=True)
