@@ -74,12 +74,12 @@ def test_policy_and_value_learn_and_their_bases_stay(
     seen: list[tuple[dict[str, torch.Tensor], dict[str, bool]]] = []
     real = Roles.per_token
 
-    def watch(roles: Roles, trees: object) -> object:
+    def watch(roles: Roles, trees: object, *rest: object) -> object:
         parts = {"policy": roles.policy.model, "value": roles.value}
         now = {f"{n}.{k}": p for n, part in parts.items() for k, p in part.named_parameters()}
         values = {name: parameter.detach().clone() for name, parameter in now.items()}
         seen.append((values, {name: parameter.requires_grad for name, parameter in now.items()}))
-        return real(roles, trees)
+        return real(roles, trees, *rest)
 
     monkeypatch.setattr(Roles, "per_token", watch)
     train_ppo(load_policy(base), judges, both(prompts), SETTINGS, session)
