@@ -17,22 +17,16 @@ from alignment.records import Dialogue
 from alignment.train.checkpoints import model_tensors
 from alignment.train.session import Session
 from rl.judges import RewardJudges
-from rl.ppo import PromptSplit, train_ppo
+from rl.ppo import train_ppo
 from rl.roles import Roles, open_roles
-from rl.settings import PpoAdapterSettings, PpoOptimizerSettings, PpoSettings, RolloutSettings
+from rl.settings import PpoAdapterSettings, PpoOptimizerSettings
+from tests.rl.test_ppo import SETTINGS as WHOLE
+from tests.rl.test_ppo import both
 from tests.tolerances import FP32_SAME_CODE
 
 peft = pytest.importorskip("peft", reason="the extra 'peft' is not installed")
-SETTINGS = PpoSettings(
-    iterations=3,
-    value_iterations=0,
-    batch_size=8,
-    minibatch_size=4,
-    evaluate_every=1,
-    save_every=1,
-    sampling=RolloutSettings(max_new_tokens=6),
-    optimizer=PpoOptimizerSettings(learning_rate=2e-2),
-    adapter=PpoAdapterSettings(rank=4),
+SETTINGS = WHOLE.model_copy(
+    update={"optimizer": PpoOptimizerSettings(learning_rate=2e-2), "adapter": PpoAdapterSettings(rank=4)}
 )
 IDS = torch.arange(20)[None] * 7
 
@@ -42,10 +36,6 @@ def base(policy: Policy, tmp_path: Path) -> Path:
     """The chat model that PPO starts from, saved."""
     save_policy(policy, tmp_path / "chat" / "checkpoint")
     return tmp_path / "chat" / "checkpoint"
-
-
-def both(prompts: list[Dialogue]) -> PromptSplit:
-    return PromptSplit(train=prompts, held_out=prompts)
 
 
 def logits(model: torch.nn.Module) -> torch.Tensor:
