@@ -6,12 +6,9 @@ do not show that.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-
-from pydantic import TypeAdapter
 
 from alignment.constraint import Constraint
 from alignment.evaluate.settings import InstructionsSettings
@@ -22,11 +19,9 @@ from alignment.store.atomic import write_json
 from alignment.train.compute import resolve_compute
 from alignment.train.session import Session
 from gatt.evaluate import consistency_by_turn
+from gatt.kept import FILE
 from gatt.result import Consistency
 from gatt.settings import GattSamplingSettings, GattSettings
-
-FILE = "instructions.json"
-_KEPT = TypeAdapter(Consistency)
 
 
 def instructions_by_version(
@@ -66,32 +61,3 @@ def instructions_by_version(
     # a list: the order of the versions is told
     write_json(session.folder / FILE, [{"version": name, "kept": asdict(kept)} for name, kept in found.items()])
     return found
-
-
-def read_instructions(path: Path) -> dict[str, Consistency]:
-    """What `instructions.json` holds; nothing where the evaluation did not ask for it."""
-    found = json.loads(path.read_bytes()) if path.is_file() else []
-    return {entry["version"]: _KEPT.validate_python(entry["kept"]) for entry in found}
-
-
-def instruction_figures(path: Path) -> dict[str, float]:
-    """The share of answers that keep the instruction, by version and turn, as a study compares them."""
-    return {
-        f"{name}, instruction kept: turn {share.turn}": share.value
-        for name, consistency in read_instructions(path).items()
-        for share in consistency.turns
-    }
-
-
-def lost_instructions(found: Mapping[str, Consistency], before: str, after: str) -> str:
-    """The sentence that says that instructions were unlearnt between two models; "" where the intervals overlap."""
-    turns = [found[name].turns[:1] for name in (before, after) if name in found]
-    if len(turns) < 2 or not all(turns):
-        return ""
-    (earlier,), (later,) = turns
-    if later.high >= earlier.low:
-        return ""
-    return (
-        f"instructions are unlearnt: {before} keeps {earlier.value:.0%} of them in its first answer, {after} "
-        f"{later.value:.0%}; mix in demonstrations that keep some (rlhf.rejection.sft_share and sft_source)"
-    )

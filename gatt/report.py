@@ -12,7 +12,7 @@ from alignment.report.figure import Figure, Series
 from alignment.report.page import Block, Facts, Section, TurnByTurn
 from alignment.report.table import Interval, Table
 from alignment.train.report import curves, figures
-from gatt.by_version import read_instructions
+from gatt.kept import read_instructions
 from gatt.result import TurnShare, last_common_turn
 
 

@@ -65,8 +65,8 @@ def _words(inputs: EvaluateInputs) -> JudgeWords:
 def figures(folder: Path) -> dict[str, float]:
     """Every judge's mean figures by version and campaign, instructions kept, the reward models' on own answers."""
     from alignment.evaluate.result import mean_figures
-    from gatt.by_version import FILE as INSTRUCTIONS_FILE
-    from gatt.by_version import instruction_figures
+    from gatt.kept import FILE as INSTRUCTIONS_FILE
+    from gatt.kept import instruction_figures
     from reward.measure.own_report import own_figures
 
     kept = instruction_figures(folder / INSTRUCTIONS_FILE)
@@ -83,7 +83,7 @@ def doubts(inputs: EvaluateInputs, result: Mapping[str, Any]) -> tuple[str, ...]
 def section(inputs: EvaluateInputs, folder: Path, name: str, result: Mapping[str, Any]) -> Section:
     """Its chapter of the page."""
     from alignment.evaluate.report import section as evaluation_section
-    from gatt.by_version import FILE as INSTRUCTIONS_FILE
+    from gatt.kept import FILE as INSTRUCTIONS_FILE
     from gatt.report import instructions_by_version
     from reward.measure.own_report import own_answers
     from reward.report import compared_models, versions_of_models

@@ -38,7 +38,8 @@ def measure_instructions(inputs: EvaluateInputs, stage: StageContext, versions: 
     settings = inputs.settings.instructions
     if settings is None:
         return {}
-    from gatt.by_version import instructions_by_version, lost_instructions
+    from gatt.by_version import instructions_by_version
+    from gatt.kept import lost_instructions
 
     held_out = stage.read(instructed_data(settings), with_test=True).test
     if not held_out:

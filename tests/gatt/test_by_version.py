@@ -11,14 +11,9 @@ from alignment.evaluate.settings import GreedySettings, InstructionsSettings
 from alignment.policy.policy import Policy, save_policy
 from alignment.records import Dialogue
 from alignment.train.session import Session
-from gatt.by_version import (
-    FILE,
-    instruction_figures,
-    instructions_by_version,
-    lost_instructions,
-    read_instructions,
-)
+from gatt.by_version import instructions_by_version
 from gatt.evaluate import consistency_by_turn
+from gatt.kept import FILE, instruction_figures, lost_instructions, read_instructions
 from gatt.report import instructions_by_version as told
 from gatt.result import Consistency, TurnShare
 from gatt.settings import GattSettings
