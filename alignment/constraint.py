@@ -110,3 +110,14 @@ def _words(text: str) -> list[str]:
 def names_yaml(where: str) -> bool:
     """Whether a setting that says where constraints come from names a file of them."""
     return where.endswith((".yaml", ".yml"))
+
+
+def require_source(where: str) -> str:
+    """The same text, if it says where constraints come from: `world`, `builtin`, or a .yaml file.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if where not in ("world", "builtin") and not names_yaml(where):
+        raise ValueError(f"is {where!r}; it must be 'world', 'builtin' or a .yaml file of constraints")
+    return where

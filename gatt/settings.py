@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from alignment.constraint import names_yaml
+from pydantic import field_validator
+
+from alignment.constraint import names_yaml, require_source
 from alignment.generate.settings import SamplingSettings
 from alignment.settings import setting
 from alignment.train.settings import MOST_EPOCHS, FineTuneSettings, ReplaySettings
@@ -40,3 +42,8 @@ class GattSettings(FineTuneSettings):
     replay: ReplaySettings | None = setting(
         None, "pretraining documents mixed in, as a share of the GAtt dialogues; none: no document", added=True
     )
+
+    @field_validator("constraints")
+    @classmethod
+    def _a_source(cls, constraints: str) -> str:
+        return require_source(constraints)

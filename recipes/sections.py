@@ -55,6 +55,16 @@ def section_problems(recipe: Recipe) -> list[tuple[KeyPath, str]]:
             ("evaluate", "instructions", "data"),
             "holds nothing out to ask; add held_out sources, or a share for it: split.test",
         )
+    asked: dict[KeyPath, str] = {}
+    if recipe.gatt is not None:
+        asked["gatt", "constraints"] = recipe.gatt.constraints
+    if instructed is not None:
+        asked["evaluate", "instructions", "constraints"] = instructed.constraints
+    for key, where in asked.items():
+        if where == "world" and recipe.world is None:
+            need(
+                key, "is 'world', and there is no section world; say 'builtin' or name a .yaml file, or add the section"
+            )
     if recipe.rlhf is not None:
         if recipe.reward is None:
             need(("rlhf",), "needs the reward models; add the section reward")

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import field_validator
 
-from alignment.constraint import names_yaml
+from alignment.constraint import names_yaml, require_source
 from alignment.data.settings import DataSettings
 from alignment.generate.settings import SamplingSettings
 from alignment.settings import Settings, setting
@@ -102,6 +102,11 @@ class InstructionsSettings(Settings):
     )
     dialogues: int = setting(64, "dialogues that are held, each under one instruction", ge=1)
     turns: int = setting(2, "user turns of a dialogue; the instruction stands before the first alone", ge=2)
+
+    @field_validator("constraints")
+    @classmethod
+    def _a_source(cls, constraints: str) -> str:
+        return require_source(constraints)
 
 
 class EvaluateSettings(Settings):

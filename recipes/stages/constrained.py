@@ -1,4 +1,4 @@
-"""The instructions of the section gatt, from wherever it says.  No torch, no pydantic."""
+"""Instructions that can be checked, from wherever a recipe says.  No torch, no pydantic."""
 
 from __future__ import annotations
 
@@ -16,16 +16,14 @@ def constraints_of(where: str, stage: StageContext) -> tuple[list[Constraint], l
     """Constraints to train on, and unseen ones to test with.
 
     Args:
-        where: `gatt.constraints`: "world", "builtin" or a file.
+        where: "world", "builtin" or a .yaml file (`gatt.constraints`, `evaluate.instructions.constraints`).
 
     Raises:
-        UsageError: they are the world's, and there is none.
+        UsageError: they are the world's, and the stage reads none.
     """
     if where == "world":
         if stage.world is None:
-            raise UsageError(
-                "gatt.constraints is 'world', but the recipe has no section world; say `builtin` or a file"
-            )
+            raise UsageError("the constraints are 'world', but the stage has no world; say `builtin` or a file")
         return list(stage.world.constraints("train")), list(stage.world.constraints("test"))
     from gatt.constraints import builtin_constraints, read_constraints
 

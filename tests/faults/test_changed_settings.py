@@ -72,6 +72,7 @@ VALUES += [
     "x",
     "x.jsonl",
     "x.model",
+    "x.yaml",
     "user",
     "assistant",
     "better",
