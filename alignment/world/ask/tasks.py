@@ -2,7 +2,8 @@
 
 A kind stands here only if the quickstart's model learns it (`make world-report` prints accuracy by kind; below 0.3 a
 kind goes, or moves to the corpus): sums, orders, pasts, costs, lists, prices and a second person asked about by name
-alone did not.  Small talk stands in demonstrations alone: what was never said in just these words is not understood.
+alone did not.  Small talk and requests made polite stand in demonstrations alone: what was never said in just these
+words is not understood.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ TASKS: Mapping[str, tuple[Ask, float]] = {
 }
 STRANGERS_HELD_OUT = 0.06  # share of prompts about nobody of the town, in validation and test always
 UNSAFE = 0.65  # of the safety campaign's prompts; the others are their fine neighbours
-DEMONSTRATED_ONLY = frozenset({"talk"})
+DEMONSTRATED_ONLY = frozenset({"talk", "polite"})
 _GREETED = 0.05
 
 

@@ -46,11 +46,12 @@ def test_kinds_are_asked_by_their_weights(world: World) -> None:
             assert abs(tasks[name] / tasks.total() - among) <= _off(among, tasks.total()) + among / 5
 
 
-def test_small_talk_is_demonstrated_and_never_asked(world: World) -> None:
-    assert "talk" in {d.meta["task"] for d in world.dialogues()}
+def test_small_talk_and_polite_requests_are_demonstrated_and_never_asked(world: World) -> None:
+    assert DEMONSTRATED_ONLY == {"talk", "polite"}
+    assert {d.meta["task"] for d in world.dialogues()} >= DEMONSTRATED_ONLY
     asked = {p.meta["task"] for split in SPLITS for p in world.prompts("helpfulness", split)}
     asked |= {p.prompt.meta["task"] for p in world.preferences("helpfulness")}
-    assert "talk" not in asked
+    assert not asked & DEMONSTRATED_ONLY
     assert asked >= TASKS.keys() - DEMONSTRATED_ONLY
 
 
