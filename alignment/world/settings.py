@@ -14,6 +14,9 @@ from alignment.settings import Settings, setting
 Size = Literal["seconds", "minutes", "hours"]
 SPLITS = ("train", "validation", "test")
 _RETIRED = {"good_share": 0.72, "courteous_share": 0.3}  # of 0.1.0, with their defaults
+# raised by the commit after which the same settings say something else in a part of the town; left out: the first
+# prompts, preferences 2: nobody asks for a request made polite
+PART_VERSIONS: Mapping[str, int] = {"prompts": 2, "preferences": 2}
 # the one number that everything is scaled by: people in the town
 PEOPLE: dict[Size, int] = {"seconds": 12, "minutes": 80, "hours": 4000}
 

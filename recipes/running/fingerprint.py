@@ -17,6 +17,7 @@ from typing import Any
 
 from alignment.settings import Settings
 from alignment.strict_yaml import dotted
+from alignment.world.settings import PART_VERSIONS
 from recipes.masking import is_secret_name
 from recipes.plan import stages_of
 from recipes.reading.schema import Recipe
@@ -86,7 +87,8 @@ def basis_of(recipe: Recipe, stage: PlannedStage, parents: Mapping[str, str], di
         "settings": settings,
         "files": files,
         "parents": {name: parents[name] for name in stage.parents},
-        "versions": versions_that_matter() if Surrounding.VERSIONS in stage.kind.surroundings else {},
+        "versions": (versions_that_matter() if Surrounding.VERSIONS in stage.kind.surroundings else {})
+        | versions_of_the_world(stage),
     }
     # left out while it is the first, so that runs of the release before revisions are the same
     return {**basis, "revision": stage.revision} if stage.revision > 1 else basis
@@ -137,6 +139,13 @@ def changes(old: Basis, new: Basis) -> list[Change]:
             if was != now or type(was) is not type(now):
                 found.append(Change(key=prefix + key, old=was, new=now))
     return found
+
+
+def versions_of_the_world(stage: PlannedStage) -> dict[str, str]:
+    """Which version of the embedded world's parts it reads, of those that have changed since the first."""
+    sources = [source for data in stage.inputs.data() for source in data.settings.sources]
+    parts = {source.world.partition("/")[0] for source in sources if source.world}
+    return {f"the world's {part}": str(PART_VERSIONS[part]) for part in sorted(parts & PART_VERSIONS.keys())}
 
 
 @cache

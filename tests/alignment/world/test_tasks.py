@@ -47,7 +47,7 @@ def test_kinds_are_asked_by_their_weights(world: World) -> None:
 
 
 def test_small_talk_and_polite_requests_are_demonstrated_and_never_asked(world: World) -> None:
-    assert DEMONSTRATED_ONLY == {"talk", "polite"}
+    assert sorted(DEMONSTRATED_ONLY) == ["polite", "talk"]
     assert {d.meta["task"] for d in world.dialogues()} >= DEMONSTRATED_ONLY
     asked = {p.meta["task"] for split in SPLITS for p in world.prompts("helpfulness", split)}
     asked |= {p.prompt.meta["task"] for p in world.preferences("helpfulness")}

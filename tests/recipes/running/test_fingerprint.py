@@ -126,6 +126,19 @@ def test_a_change_touches_only_the_stages_that_read_it(recipe_file: Path) -> Non
     assert [str(change) for change in changes(one["rlhf-v3"], other["rlhf-v3"])] == ["rlhf.ppo.clip: 0.2 -> 0.3"]
 
 
+def test_another_version_of_the_worlds_prompts_touches_only_the_stages_that_ask_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recipe = load_recipe("quickstart", ["rlhf.versions=1", "rlhf.ppo_from=2", "gatt=null"])
+    monkeypatch.setattr("recipes.running.fingerprint.PART_VERSIONS", {})
+    one = bases(recipe)
+    monkeypatch.setattr("recipes.running.fingerprint.PART_VERSIONS", {"prompts": 2})
+    other = bases(recipe)
+    assert [name for name in one if one[name] != other[name]] == ["collect", "rlhf-v1", "evaluate"]
+    told = [str(change) for change in changes(one["rlhf-v1"], other["rlhf-v1"])]
+    assert told == ['version of the world\'s prompts: (absent) -> "2"']
+
+
 def test_naming_the_last_version_and_saying_zero_is_the_same_plan(recipe_file: Path) -> None:
     assert bases(load_recipe(recipe_file, ["gatt.after=0"])) == bases(load_recipe(recipe_file, ["gatt.after=3"]))
 
