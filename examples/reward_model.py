@@ -96,7 +96,7 @@ def train_on(
         context_length=256,
         pack_length=2048,
         batch_size=16,
-        epochs=2,
+        epochs=6,
         optimizer=RewardOptimizerSettings(learning_rate=2e-3),
     )
     session = Session(folder, compute=COMPUTE)

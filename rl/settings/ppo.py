@@ -16,6 +16,16 @@ from alignment.train.settings import (
 )
 
 
+def require_divisor(name: str, value: int, batch_size: int) -> None:
+    """Refuse a size that does not divide the batch.
+
+    Raises:
+        ValueError: naming both.
+    """
+    if batch_size % value:
+        raise ValueError(f"{name} {value} does not divide batch_size {batch_size}; a divisor of the batch is needed")
+
+
 class RolloutSettings(SamplingSettings):
     """How PPO's answers are drawn: from the whole distribution, whose log-probabilities PPO computes."""
 
@@ -173,11 +183,7 @@ class PpoSettings(CadenceSettings):
 
     @model_validator(mode="after")
     def _whole_minibatches(self) -> PpoSettings:
-        if self.batch_size % self.minibatch_size:
-            raise ValueError(
-                f"minibatch_size {self.minibatch_size} does not divide batch_size {self.batch_size}; a divisor of the "
-                f"batch is needed"
-            )
+        require_divisor("minibatch_size", self.minibatch_size, self.batch_size)
         return self
 
     @model_validator(mode="after")
@@ -195,13 +201,3 @@ class PpoSettings(CadenceSettings):
                 f"sampling.max_new_tokens, {longest}; a smaller length is needed"
             )
         return self
-
-
-def require_divisor(name: str, value: int, batch_size: int) -> None:
-    """Refuse a size that does not divide the batch.
-
-    Raises:
-        ValueError: naming both.
-    """
-    if batch_size % value:
-        raise ValueError(f"{name} {value} does not divide batch_size {batch_size}; a divisor of the batch is needed")

@@ -114,21 +114,13 @@ class RlhfSettings(Settings):
     def _false_is_none(cls, refresh: object) -> object:
         return None if refresh is False else refresh
 
-    @field_validator("controls")
+    @field_validator("controls", "baselines")
     @classmethod
-    def _each_once(cls, controls: tuple[Control, ...]) -> tuple[Control, ...]:
-        twice = sorted({name for name in controls if controls.count(name) > 1})
+    def _each_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"names {', '.join(twice)} more than once; each control is one model")
-        return controls
-
-    @field_validator("baselines")
-    @classmethod
-    def _each_baseline_once(cls, baselines: tuple[Baseline, ...]) -> tuple[Baseline, ...]:
-        twice = sorted({name for name in baselines if baselines.count(name) > 1})
-        if twice:
-            raise ValueError(f"names {', '.join(twice)} more than once; each baseline is one model")
-        return baselines
+            raise ValueError(f"names {', '.join(twice)} more than once; each is one model")
+        return names
 
     @model_validator(mode="after")
     def _sections_of_named_baselines(self) -> RlhfSettings:

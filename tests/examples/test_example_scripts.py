@@ -37,11 +37,9 @@ def test_sft_on_ones_own_chats_learns_them_by_heart(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_reward_model_is_surer_where_people_were(tmp_path: Path) -> None:
     text = printed("reward_model.py", "--out", str(tmp_path / "out"))
-    found = re.findall(r"^  (\w+) +(\d\.\d\d) \[(\d\.\d\d)", text, re.MULTILINE)
-    accuracy = {name: float(share) for name, share, _ in found}
-    lowest = {name: float(low) for name, _, low in found}
+    accuracy = {name: float(share) for name, share in re.findall(r"^  (\w+) +(\d\.\d\d) \[", text, re.MULTILINE)}
     assert accuracy.keys() == {"all", "significantly", "better", "slightly", "negligibly"}
-    assert lowest["all"] > 0.5  # of its interval: better than a coin
+    assert accuracy["all"] > 0.6
     assert accuracy["significantly"] > accuracy["negligibly"]
 
 
