@@ -18,6 +18,7 @@ from torch import nn
 
 from alignment.errors import UsageError
 from alignment.generate.batch import Batch
+from alignment.generate.budget import cache_budget, room_for
 from alignment.generate.checks import answer_room, check_requests
 from alignment.generate.decoder import Decoder, blocks
 from alignment.generate.packed import PackedDecoder, can_pack
@@ -30,7 +31,6 @@ from alignment.model.llama import LlamaPolicy
 from alignment.model.prompt_cache import PromptCache
 
 _MAX_SLOTS = 256
-_SHARED_FROM = 2  # answers a prompt from which prompts are stored once
 _START = 64  # new positions a slot begins with; it grows
 
 
@@ -43,7 +43,8 @@ class Engine:
         model: the policy; it is not changed.
         eos_ids: tokens that end an answer.
         max_slots: most answers decoded together; 256 by default.
-        memory_budget_bytes: most bytes of keys and values; fewer slots are used where they would need more.
+        memory_budget_bytes: most bytes of keys and values; fewer slots are used where they would need more.  By default
+            a share of what is free where the model lies, at each call (`budget.py`).
         decode: tokens to text; stop texts need it.
         precision: dtype of the forward passes; the model's own by default.
     """
@@ -54,7 +55,7 @@ class Engine:
         *,
         eos_ids: Sequence[int],
         max_slots: int | None = None,
-        memory_budget_bytes: int = 1 << 30,
+        memory_budget_bytes: int | None = None,
         decode: Decode | None = None,
         precision: torch.dtype | None = None,
     ) -> None:
@@ -149,23 +150,26 @@ class Engine:
         )
         prompt = max(len(answer.request.prompt_ids) for answer in answers)
         new = max(answer.limit for answer in answers)
-        asked = [request for request in requests if request.seeds]
-        slots = min(self.max_slots, len(answers))
-        if len(answers) >= _SHARED_FROM * len(asked):
-            # twice the prompts that fill the slots, so that one long answer keeps no slot empty
-            shelves = min(len(asked), 2 * -(-slots * len(asked) // len(answers)))
-            budget = self.memory_budget_bytes - shape.bytes_of(prompt)
-            slots = min(slots, budget // shape.bytes_of(new))
-            shelves = min(shelves, 1 + (budget - slots * shape.bytes_of(new)) // shape.bytes_of(prompt))
-            if slots >= 1:
-                return PromptCache(
-                    shape, slots=slots, capacity=_START, most=new, shelves=shelves, longest_prompt=prompt
-                )
         need = max(len(answer.request.prompt_ids) + answer.limit for answer in answers)
-        slots = min(slots, self.memory_budget_bytes // shape.bytes_of(need))
-        if slots < 1:
+        budget = self.memory_budget_bytes if self.memory_budget_bytes is not None else cache_budget(shape.device)
+        room = room_for(
+            shape,
+            prompts=sum(1 for request in requests if request.seeds),
+            answers=len(answers),
+            prompt=prompt,
+            new=new,
+            most=need,
+            max_slots=self.max_slots,
+            budget=budget,
+        )
+        if room.slots < 1:
+            where = "memory_budget_bytes is" if self.memory_budget_bytes is not None else "free for keys and values are"
             raise UsageError(
-                f"memory_budget_bytes is {self.memory_budget_bytes}; one answer of {need} positions "
-                f"needs {shape.bytes_of(need)}"
+                f"{where} {budget}; one answer of {need} positions needs {room.need} ({shape.dtype}): a shorter "
+                f"answer, a smaller precision or more memory is needed"
             )
-        return SlotCache(shape, slots=slots, capacity=prompt + _START, most=need)
+        if room.shelves:
+            return PromptCache(
+                shape, slots=room.slots, capacity=_START, most=new, shelves=room.shelves, longest_prompt=prompt
+            )
+        return SlotCache(shape, slots=room.slots, capacity=prompt + _START, most=need)
