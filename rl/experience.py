@@ -13,8 +13,7 @@ from torch import Tensor
 
 from alignment.batch.steps import pack
 from alignment.batch.tree import ForestBatch, Tree, make_batch
-
-PACK_TOKENS = 4096  # tokens of one forest; a longer answer gets a forest of its own
+from rl.settings.ppo import PACK_TOKENS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,8 @@ from alignment.data.mixing import draw
 from alignment.policy.policy import Policy
 from alignment.records import Document
 from alignment.train.replay import given_replay
-from rl.experience import PACK_TOKENS
 from rl.settings import PpoReplaySettings
+from rl.settings.ppo import PACK_TOKENS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import psutil
 import torch
 
+from alignment.generate.limits import SHARE
 from alignment.model.cache import CacheShape
 
 _GIB = 1 << 30
 _SHARED_FROM = 2  # answers a prompt from which prompts are stored once
-_SHARE = {"cuda": 0.8, "cpu": 0.5}  # of what is free: beside the cache stand logits, and on a CPU other programs
 
 
 def cache_budget(device: torch.device) -> int:
@@ -26,9 +26,9 @@ def cache_budget(device: torch.device) -> int:
     """
     if device.type == "cuda":
         reserved = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return at_least_one(int((torch.cuda.mem_get_info(device)[0] + reserved) * _SHARE["cuda"]))
+        return at_least_one(int((torch.cuda.mem_get_info(device)[0] + reserved) * SHARE["cuda"]))
     if device.type == "cpu":
-        return at_least_one(whole_power(int(psutil.virtual_memory().available * _SHARE["cpu"])))
+        return at_least_one(whole_power(int(psutil.virtual_memory().available * SHARE["cpu"])))
     return _GIB
 
 

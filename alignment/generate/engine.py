@@ -21,6 +21,7 @@ from alignment.generate.batch import Batch
 from alignment.generate.budget import cache_budget, room_for
 from alignment.generate.checks import answer_room, check_requests
 from alignment.generate.decoder import Decoder, blocks
+from alignment.generate.limits import MAX_SLOTS
 from alignment.generate.packed import PackedDecoder, can_pack
 from alignment.generate.rows import Answer
 from alignment.generate.sampler import OnSample, Sample, SampleRequest
@@ -30,7 +31,6 @@ from alignment.model.cache import Cache, CacheShape, SlotCache
 from alignment.model.llama import LlamaPolicy
 from alignment.model.prompt_cache import PromptCache
 
-_MAX_SLOTS = 256
 _START = 64  # new positions a slot begins with; it grows
 
 
@@ -62,7 +62,7 @@ class Engine:
         if max_slots is not None and max_slots < 1:
             raise UsageError(f"max_slots is {max_slots}; at least 1 answer must fit")
         self.model, self.eos_ids, self.decode = model, tuple(int(i) for i in eos_ids), decode
-        self.max_slots = max_slots if max_slots is not None else _MAX_SLOTS
+        self.max_slots = max_slots if max_slots is not None else MAX_SLOTS
         self.memory_budget_bytes, self.precision = memory_budget_bytes, precision
 
     def answer_limit(self, request: SampleRequest, index: int, settings: SamplingSettings) -> int:

@@ -269,14 +269,27 @@ def check(
 
 
 @app.command(rich_help_panel="Look")
-def plan(recipe: RecipeArgument, overrides: Overrides = None) -> None:
-    """The stages, what each starts from and the settings that matter; runs nothing.
+def plan(
+    recipe: RecipeArgument,
+    overrides: Overrides = None,
+    devices: Annotated[int, typer.Option("--devices", min=1, help="GPUs (or processes) that train together.")] = 1,
+    memory: Annotated[
+        float | None, typer.Option("--memory", min=0.1, help="GB of each GPU; says whether the recipe fits.")
+    ] = None,
+    tflops: Annotated[
+        float | None,
+        typer.Option("--tflops", min=0.001, help="Peak of each device (A100: 312, H100: 989); says device-hours."),
+    ] = None,
+    mfu: Annotated[float, typer.Option("--mfu", min=0.01, max=1, help="Share of the peak that is reached.")] = 0.4,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+) -> None:
+    """The stages, what each starts from, what it takes of memory and computing; runs nothing.
 
-    Example: align plan llama2-7b-chat
+    Example: align plan llama2-7b-chat --devices 8 --memory 80 --tflops 312
     """
-    from recipes.cli.show import show_plan
+    from recipes.cli.plan import Asked, show_plan
 
-    show_plan(recipe, overrides or ())
+    show_plan(recipe, overrides or (), Asked(devices=devices, memory=memory, tflops=tflops, mfu=mfu, as_json=as_json))
 
 
 @app.command(rich_help_panel="Look")

@@ -1,4 +1,4 @@
-"""Verbs that only look: plan, stages, recipes, schema, report, world.  No torch."""
+"""Verbs that only look: stages, recipes, schema, report, world.  No torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from alignment.errors import CheckpointError, RecipeError, UsageError
-from recipes.load import load_recipe, load_run_recipe, shipped_recipes
+from recipes.load import load_run_recipe, shipped_recipes
 from recipes.masking import safe
 from recipes.reading.schema import Recipe
 from recipes.running.folder import is_locked, require_run, stage_folders
@@ -20,7 +20,6 @@ from recipes.running.progress import read_progress
 from recipes.running.record import read_record
 from recipes.running.telling import duration, far
 from recipes.running.verify import altered_journals, altered_stages, require_unaltered
-from recipes.stages.kind import Makes
 from recipes.stages.table import STAGES
 
 _STYLES = {"finished": "green", "running": "cyan", "interrupted": "yellow", "failed": "red"}
@@ -31,51 +30,6 @@ def make_console() -> Console:
     """Standard output; in a pipe wide and without colour."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=_WIDE)
-
-
-def show_plan(name_or_file: str, overrides: Sequence[str]) -> None:
-    """Print a recipe's stages and the settings that matter, then say which of its files are missing.
-
-    Raises:
-        RecipeError: files that the recipe names are not there; all of them.
-    """
-    from recipes.plan import stages_of
-    from recipes.reading.written import settings_lines
-    from recipes.running.inputs import check_inputs
-
-    recipe = load_recipe(name_or_file, overrides)
-    console = make_console()
-    console.print(_title(recipe), soft_wrap=True)
-    if recipe.model.path is None:
-        vocab_size, known = _vocab_size(recipe)
-        parameters = recipe.model.num_parameters(vocab_size)
-        width, layers, heads, kv_heads, hidden = recipe.model.shape()
-        shape = f"width {width}, {layers} layers, {heads} heads, {kv_heads} key/value heads, feed-forward {hidden}"
-        sizes = f"vocabulary {vocab_size:,}{known}, context {recipe.model.context_length:,}"
-        console.print(f"model: {parameters:,} parameters ({shape}, {sizes})", soft_wrap=True)
-    else:
-        console.print(Text(safe(f"model: {recipe.model.path}")), soft_wrap=True)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("#", "stage", "kind", "starts from", "reads", "size"):
-        table.add_column(column, overflow="fold")
-    plan = stages_of(recipe)
-    for stage in plan:
-        others = [name for name in stage.parents if name != stage.starts_from]
-        start = stage.starts_from or (recipe.model.path or "fresh weights" if stage.makes(Makes.POLICY) else "")
-        reads = "all" if len(others) == len(plan) - 1 else ", ".join(others)
-        table.add_row(
-            str(stage.number),
-            stage.name,
-            stage.kind.name,
-            Text(safe(start)),
-            reads,
-            str(stage.kind.size(stage.inputs)),
-        )
-    console.print(table)
-    console.print("\nsettings that differ from the defaults:")
-    for line in settings_lines(recipe):
-        console.print(Text(f"  {safe(line)}"), soft_wrap=True)
-    check_inputs(recipe, plan)
 
 
 def show_stages(run: Path) -> None:
@@ -190,24 +144,6 @@ def write_world_files(*, size: str, seed: int, out: Path) -> None:
     settings = WorldSettings.model_validate({"size": size, "seed": seed})
     write_world(settings, out)
     print(safe(f"world: {out}"))
-
-
-def _title(recipe: Recipe) -> Text:
-    text = Text(safe(recipe.name), "bold")
-    if recipe.description:
-        text.append(f": {safe(recipe.description.strip())}", "not bold")
-    return text
-
-
-def _vocab_size(recipe: Recipe) -> tuple[int, str]:
-    """The vocabulary, and a word where the tokenizer's file is not there to ask."""
-    if recipe.tokenizer.path is None:
-        return recipe.tokenizer.vocab_size, ""
-    if not Path(recipe.tokenizer.path).is_file():
-        return recipe.tokenizer.vocab_size, " assumed: the tokenizer's file is not here"
-    from alignment.text.tokenizer import Tokenizer
-
-    return Tokenizer.load(recipe.tokenizer.path).vocab_size, ""
 
 
 def _to_come(run: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from alignment.errors import DataError
 from recipes.stages.constrained import constraints_of
 from recipes.stages.doubts import training_doubts
 from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Processes, Reads, Size, StageKind
+from recipes.stages.needs import Needs, packed_needs
 from recipes.stages.packed import packed_size
 from recipes.stages.replayed import Replay, data_of, reads_of
 
@@ -98,6 +100,17 @@ def size(inputs: GattInputs) -> Size:
     return packed_size(settings, first=f"{settings.num_dialogues:,} dialogues of {settings.turns} turns")
 
 
+def needs(inputs: GattInputs) -> Needs:
+    """One model that draws the dialogues and is then trained."""
+    settings = inputs.settings
+    return dataclasses.replace(
+        packed_needs(settings, adapter=settings.adapter),
+        answers=settings.num_dialogues * settings.turns,
+        together=settings.num_dialogues,
+        new_tokens=settings.sampling.max_new_tokens,
+    )
+
+
 def doubts(inputs: GattInputs, result: Mapping[str, Any]) -> tuple[str, ...]:
     """Too few steps."""
     return tuple(training_doubts(inputs.settings.optimizer, result, "gatt"))
@@ -116,6 +129,7 @@ GATT = StageKind(
     run=run,
     section=section,
     size=size,
+    needs=needs,
     prepare=prepare,
     processes=Processes.ONE,
     doubts=doubts,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from alignment.world.settings import WorldSettings
     from recipes.stages.apart import Apart
     from recipes.stages.context import StageContext
+    from recipes.stages.needs import Needs
 
 In = TypeVar("In", bound="StageInputs")  # a kind's inputs
 R = TypeVar("R")  # a kind's result, or a data set's record
@@ -214,6 +215,10 @@ def _unknown_size(inputs: Any) -> Size:
     return Size()
 
 
+def _no_needs(inputs: Any) -> Needs | None:
+    return None
+
+
 def _nothing_prepared(inputs: Any, lens: Lens) -> tuple[Prepared, ...]:
     return ()
 
@@ -240,6 +245,7 @@ class StageKind(Generic[In, R]):
         run: gathers what the inputs name, then calls one public function of a package.
         section: (inputs, folder, stage's name, result) -> its chapter of the page; None: the page says nothing of it.
         size: what `align plan` says of it.
+        needs: of memory and computing, of which `align plan` makes bytes; None where its settings do not say.
         prepare: what `align check` counts, by the functions that the run calls.
         opening: (inputs, folder) -> what a finished stage gives to the top of the page: its sentence, figure and
             cards; a kind that has one has its chapter first.
@@ -261,6 +267,7 @@ class StageKind(Generic[In, R]):
     run: Callable[[In, StageContext], R]
     section: Callable[[In, Path, str, Mapping[str, Any]], Section] | None = None
     size: Callable[[In], Size] = _unknown_size
+    needs: Callable[[In], Needs | None] = _no_needs
     prepare: Callable[[In, Lens], tuple[Prepared, ...]] = _nothing_prepared
     opening: Callable[[In, Path], Opening] | None = None
     figures: Callable[[Path], Mapping[str, float]] = _no_figures

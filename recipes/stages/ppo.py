@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recipes.stages.kind import DataSet, Lens, Makes, Prepared, Processes, Reads, Size, StageKind
+from recipes.stages.needs import Needs
 from recipes.stages.replayed import Replay, data_of, reads_of
 from recipes.stages.rlhf_inputs import Judged
 
@@ -75,6 +76,28 @@ def size(inputs: PpoInputs) -> Size:
     return Size(first=f"{answers} (at most {limit:,} new tokens)")
 
 
+def needs(inputs: PpoInputs) -> Needs:
+    """Policy and value function, and beside them the reference, the best policy so far and who judges."""
+    from rl.settings.ppo import PACK_TOKENS
+
+    settings = inputs.settings
+    reference = () if settings.adapter is not None else ("reference",)  # the policy without its adapter is one
+    length = 2 * settings.sampling.max_new_tokens
+    updates = settings.epochs * (settings.batch_size // settings.minibatch_size)
+    return Needs(
+        trained=("policy", "value"),
+        held=(*reference, "best policy", *inputs.judges.resident()),
+        tokens=max(min(settings.minibatch_size * length, PACK_TOKENS), length),
+        longest=length,
+        forests=max(1, -(-settings.minibatch_size * length // PACK_TOKENS)),
+        steps=(settings.value_iterations + settings.iterations) * updates,
+        adapter=settings.adapter,
+        answers=(settings.value_iterations + settings.iterations) * settings.batch_size,
+        together=settings.batch_size,
+        new_tokens=settings.sampling.max_new_tokens,
+    )
+
+
 def doubts(inputs: PpoInputs, result: Mapping[str, Any]) -> tuple[str, ...]:
     """Whether no iteration was better than the start, and where reward and watch model part."""
     from rl.hacking import parting_sentence
@@ -102,6 +125,7 @@ PPO = StageKind(
     run=run,
     section=section,
     size=size,
+    needs=needs,
     prepare=prepare,
     doubts=doubts,
     shown=("best_reward",),

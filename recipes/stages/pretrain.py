@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from alignment.data.record_types import DOCUMENTS
 from recipes.stages.doubts import training_doubts
 from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Processes, Reads, Size, StageKind
+from recipes.stages.needs import Needs, packed_needs
 from recipes.stages.packed import packed_size
 
 if TYPE_CHECKING:
@@ -75,6 +76,11 @@ def size(inputs: PretrainInputs) -> Size:
     return packed_size(inputs.settings)
 
 
+def needs(inputs: PretrainInputs) -> Needs:
+    """One model that is trained."""
+    return packed_needs(inputs.settings)
+
+
 def doubts(inputs: PretrainInputs, result: Mapping[str, Any]) -> tuple[str, ...]:
     """Too few steps."""
     return tuple(training_doubts(inputs.settings.optimizer, result, "pretrain"))
@@ -93,6 +99,7 @@ PRETRAIN = StageKind(
     run=run,
     section=section,
     size=size,
+    needs=needs,
     prepare=prepare,
     doubts=doubts,
     shown=("perplexity", "steps"),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from recipes.stages.doubts import answer_doubts, temperature_doubts, training_doubts
 from recipes.stages.kind import DataSet, Lens, Makes, Prepared, Processes, Reads, Size, StageKind
 from recipes.stages.larger import open_sampler, require_sampler_fit
+from recipes.stages.needs import Needs, packed_needs
 from recipes.stages.packed import packed_size
 from recipes.stages.replayed import Replay, data_of, reads_of
 from recipes.stages.rlhf_inputs import Judged
@@ -129,6 +130,18 @@ def size(inputs: RejectionInputs) -> Size:
     return packed_size(settings, first=first)
 
 
+def needs(inputs: RejectionInputs) -> Needs:
+    """The policy that draws and is then trained, and who judges."""
+    settings = inputs.settings
+    prompts = settings.prompts_per_version
+    return dataclasses.replace(
+        packed_needs(settings, adapter=settings.adapter, held=inputs.judges.resident()),
+        answers=prompts * settings.samples_per_prompt if prompts else None,
+        together=(prompts or settings.samples_per_prompt) * settings.samples_per_prompt,
+        new_tokens=settings.sampling.max_new_tokens,
+    )
+
+
 def doubts(inputs: RejectionInputs, result: Mapping[str, Any]) -> tuple[str, ...]:
     """Too few steps, no answer that ends, or a temperature that nobody vouches for."""
     drawn = answer_doubts(result.get("mean_answer_tokens"), result.get("cut_share"), "the model", "rlhf.rejection")
@@ -150,6 +163,7 @@ REJECTION = StageKind(
     run=run,
     section=section,
     size=size,
+    needs=needs,
     prepare=prepare,
     doubts=doubts,
     shown=("kept_reward",),

@@ -12,6 +12,7 @@ from alignment.data.record_types import PREFERENCES
 from recipes.stages.doubts import accuracy_doubts, threshold_doubts, training_doubts
 from recipes.stages.judge_checks import failed_checks
 from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Processes, Reads, Size, StageKind
+from recipes.stages.needs import Needs, paired_needs
 
 if TYPE_CHECKING:
     from alignment.data.settings import DataSettings
@@ -113,6 +114,11 @@ def size(inputs: RewardInputs) -> Size:
     return Size(unit="pairs", batch_size=settings.batch_size, epochs=settings.epochs, max_steps=settings.max_steps)
 
 
+def needs(inputs: RewardInputs) -> Needs:
+    """One model that is trained."""
+    return paired_needs(inputs.settings, f"reward-{inputs.role}", inputs.settings.adapter)
+
+
 def figures(folder: Path) -> dict[str, float]:
     """Accuracy by grade and safety bin, the unsafe side, calibration, length."""
     from reward.report import compared_figures
@@ -147,6 +153,7 @@ REWARD = StageKind(
     run=run,
     section=section,
     size=size,
+    needs=needs,
     prepare=prepare,
     doubts=doubts,
     figures=figures,

@@ -218,6 +218,14 @@ class RewardModels:
         """The sections of what is brought; a stage of the run is told by its parents."""
         return {source.key: source.brought for source in self.by_role().values() if source.brought is not None}
 
+    def resident(self) -> tuple[str, ...]:
+        """The roles whose models are in memory while they judge: those that are no function and no endpoint."""
+        return tuple(
+            f"reward-{role}"
+            for role, source in self.by_role().items()
+            if source.brought is None or (source.brought.function is None and source.brought.endpoint is None)
+        )
+
     def code(self) -> dict[str, str]:
         """Functions that scoring runs: the recipe's key -> module:name."""
         functions = {s.key: s.brought.function for s in self.by_role().values() if s.brought is not None}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from alignment.data.record_types import DIALOGUES
 from recipes.stages.doubts import training_doubts
 from recipes.stages.kind import DataSet, FromPolicy, Lens, Makes, Prepared, Processes, Reads, Size, StageKind
+from recipes.stages.needs import Needs, packed_needs
 from recipes.stages.packed import packed_size
 from recipes.stages.replayed import Replay, data_of, reads_of
 
@@ -97,6 +98,11 @@ def size(inputs: SftInputs) -> Size:
     return packed_size(inputs.settings)
 
 
+def needs(inputs: SftInputs) -> Needs:
+    """One model that is trained."""
+    return packed_needs(inputs.settings, adapter=inputs.settings.adapter)
+
+
 def doubts(inputs: SftInputs, result: Mapping[str, Any]) -> tuple[str, ...]:
     """Too few steps."""
     return tuple(training_doubts(inputs.settings.optimizer, result, "sft"))
@@ -115,6 +121,7 @@ SFT = StageKind(
     run=run,
     section=section,
     size=size,
+    needs=needs,
     prepare=prepare,
     doubts=doubts,
     shown=("perplexity", "steps"),

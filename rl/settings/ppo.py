@@ -15,6 +15,8 @@ from alignment.train.settings import (
     ReplaySource,
 )
 
+PACK_TOKENS = 4096  # of one forest of answers; a longer answer gets a forest of its own
+
 
 def require_divisor(name: str, value: int, batch_size: int) -> None:
     """Refuse a size that does not divide the batch.

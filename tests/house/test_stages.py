@@ -47,10 +47,19 @@ def test_a_stages_name_stands_only_in_its_own_file_the_table_the_plan_and_the_sc
 def test_a_kind_of_stage_has_one_file_of_its_own(name: str) -> None:
     kind = STAGES[name]
     file = RECIPES / "stages" / f"{name}.py"
-    for function in (kind.run, kind.section, kind.size, kind.prepare, kind.opening, kind.stands, kind.doubts):
+    for function in (
+        kind.run,
+        kind.section,
+        kind.size,
+        kind.needs,
+        kind.prepare,
+        kind.opening,
+        kind.stands,
+        kind.doubts,
+    ):
         home = Path(inspect.getfile(function)) if function is not None else file
         assert home in (file, RECIPES / "stages" / "kind.py")
-    assert file.read_text(encoding="utf-8").count("\n") <= 160
+    assert file.read_text(encoding="utf-8").count("\n") <= 175
 
 
 @pytest.mark.parametrize("name", STAGES)
