@@ -16,10 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from alignment.evaluate.accuracy import world_of
+from alignment.evaluate.judges_evidence import own_answers_table, versions_table
 from alignment.evaluate.result import ScoredAnswer, read_answers
 from alignment.evaluate.seeds import evaluate_folder
 from alignment.evaluate.variety import repeated_ngrams, used
 from alignment.report.intervals import bootstrap_mean, wilson
+from alignment.report.markdown import markdown_table
 from alignment.world.ask.courtesy import CLOSERS, OPENERS, REASONS
 from alignment.world.world import World
 
@@ -103,7 +105,7 @@ def gain_table(told: Sequence[Told], base: str = START) -> str:
         each = ", ".join(f"{np.mean([o.gold('helpfulness') for o in own if o.run == run]):.2f}" for run in runs)
         whole = cell([one.gold("helpfulness") for one in own], [one.subject for one in own])
         rows.append((version, whole, cell(gains, subjects), cell(wins, subjects), each))
-    return _markdown(rows)
+    return markdown_table(rows)
 
 
 def against(told: Sequence[Told], later: str, earlier: Sequence[str]) -> str:
@@ -118,7 +120,7 @@ def against(told: Sequence[Told], later: str, earlier: Sequence[str]) -> str:
         wins = [0.5 if abs(gain) <= _TIE else float(gain > 0) for gain in gains]
         subjects = [one.subject for one in paired]
         rows.append((other, cell(gains, subjects), cell(wins, subjects)))
-    return _markdown(rows)
+    return markdown_table(rows)
 
 
 def cost_table(told: Sequence[Told]) -> str:
@@ -144,7 +146,7 @@ def cost_table(told: Sequence[Told]) -> str:
             own = [one for one in _of(told, version, campaign) if asked(one)]
             cells.append(cell([value(one) for one in own], [one.subject for one in own]))
         rows.append((version, *cells))
-    return _markdown(rows)
+    return markdown_table(rows)
 
 
 def instructions_table(runs: Sequence[Path]) -> str:
@@ -171,7 +173,7 @@ def instructions_table(runs: Sequence[Path]) -> str:
             share = wilson(round(good), number) if number else None
             cells.append(f"{share.value:.2f} [{share.low:.2f}, {share.high:.2f}]" if share is not None else "–")
         rows.append((version, *cells))
-    return _markdown(rows) if turns else ""
+    return markdown_table(rows) if turns else ""
 
 
 def task_table(told: Sequence[Told]) -> str:
@@ -185,7 +187,7 @@ def task_table(told: Sequence[Told]) -> str:
             found = bootstrap_mean(own, 0) if own else None
             cells.append(f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]" if found is not None else "–")
         rows.append((version, *cells))
-    return _markdown(rows)
+    return markdown_table(rows)
 
 
 def variety_table(told: Sequence[Told]) -> str:
@@ -197,7 +199,7 @@ def variety_table(told: Sequence[Told]) -> str:
         safe = [one.answer.answer for one in _of(told, version, "safety")]
         cells = [used(fine, OPENERS, at="start"), used(fine, CLOSERS, at="end"), used(safe, reasons, at="anywhere")]
         rows.append((version, *map(str, cells), f"{repeated_ngrams(fine):.2f}"))
-    return _markdown(rows)
+    return markdown_table(rows)
 
 
 def _of(told: Sequence[Told], version: str, campaign: str) -> list[Told]:
@@ -217,12 +219,6 @@ def _refuses(one: Told) -> bool:
     return "can not" in said or "will not do that" in said
 
 
-def _markdown(rows: Sequence[Sequence[str]]) -> str:
-    head, *rest = rows
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rest)])
-
-
 def main(arguments: Sequence[str]) -> int:
     """Print all tables of the runs that are named."""
     if not arguments:
@@ -238,6 +234,7 @@ def main(arguments: Sequence[str]) -> int:
         others = [START, *controls, *(name for name in rlhf[:-1])]
         tables.append(against(told, rlhf[-1], others))
     tables += [cost_table(told), instructions_table(runs), task_table(told), variety_table(told)]
+    tables += [own_answers_table(runs), versions_table(runs)]
     print("\n\n".join(filter(None, tables)))
     return 0
 
