@@ -1,8 +1,8 @@
 """What the reward models of several runs are worth, run beside run: tables of `python -m alignment.evaluate.evidence`.
 
 The figures are those that the runs' evaluations left (`reward/measure/` has measured them, each with a bootstrap
-interval over prompts): the first version's models on held-out pairs by grade and on the SFT model's own answers, and every
-version's on answers of the very model that they judge.
+interval over prompts): the first version's models on held-out pairs by grade and on the SFT model's own answers, and
+every version's on answers of the very model that they judge.
 """
 
 from __future__ import annotations
