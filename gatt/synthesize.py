@@ -20,6 +20,7 @@ from alignment.randomness import named_generator
 from alignment.records import Dialogue, Source, Turn
 from alignment.text.chat import marker_in
 from alignment.train.session import Session
+from gatt.groups import training_constraints
 from gatt.result import Synthesis
 from gatt.settings import GattSettings
 
@@ -28,13 +29,28 @@ _CONSTRAINT = "gatt-constraint"  # of a dialogue's meta: the instruction that it
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """One dialogue to hold: its user turns and its instruction."""
+    """One dialogue to hold: its user turns and its instruction.
+
+    Attributes:
+        terse: whether training writes the instruction tersely.
+        opens: by turn, whether it begins a dialogue of the data; one that does not follows up on the turn before it.
+        wording: the instruction's full wording in this dialogue.
+        then: an instruction that takes the first one's place as system message, from `then_from` (a turn, from 0) on.
+    """
 
     id: str
     user_turns: tuple[str, ...]
     constraint: Constraint
     terse: bool
     source: Source
+    opens: tuple[bool, ...]
+    wording: str
+    then: Constraint | None = None
+    then_from: int = 0
+
+    def stands(self, turn: int) -> Constraint:
+        """The instruction that stands at a turn, from 0."""
+        return self.then if self.then is not None and turn >= self.then_from else self.constraint
 
 
 def plan_dialogues(
@@ -63,20 +79,34 @@ def plan_dialogues(
     at = 0
     for i in range(count):
         texts: list[str] = []
+        opens: list[bool] = []
         first = dialogues[order[at % len(order)]]
         while len(texts) < turns:
-            texts += [turn.content for turn in dialogues[order[at % len(order)]].turns if turn.role == "user"]
+            asked = [turn.content for turn in dialogues[order[at % len(order)]].turns if turn.role == "user"]
+            texts += asked
+            opens += [place == 0 for place in range(len(asked))]
             at += 1
+        constraint = constraints[i % len(constraints)]
         plans.append(
             Plan(
                 id=f"gatt-{name}-{i:05d}",
                 user_turns=tuple(texts[:turns]),
-                constraint=constraints[i % len(constraints)],
+                constraint=constraint,
                 terse=bool(draws.random() < shorten_fraction),
                 source=first.source,
+                opens=tuple(opens[:turns]),
+                wording=_wording(constraint, seed, name, i),
             )
         )
     return plans
+
+
+def _wording(constraint: Constraint, seed: int, name: str, number: int) -> str:
+    """One of its wordings; drawn apart, so that a constraint with one wording moves no other draw."""
+    wordings = constraint.wordings
+    if len(wordings) == 1:
+        return wordings[0]
+    return wordings[int(named_generator(seed, "gatt-wording", name, number).integers(len(wordings)))]
 
 
 def hold_dialogues(
@@ -102,6 +132,8 @@ def hold_dialogues(
     session.progress.begin(longest, "turns")
     for turn in range(longest):
         going = [i for i, plan in enumerate(plans) if len(answers[i]) == turn < len(plan.user_turns)]
+        if not going:
+            break  # every context is full
         prompts = [_history(plans[i], answers[i], repeat_instruction) for i in going]
         fitting, _ = fitting_prompts(prompts, policy, sampling)
         places = {plans[i].id: i for i in going}
@@ -124,6 +156,22 @@ def hold_dialogues(
     return answers
 
 
+def training_plans(
+    dialogues: Sequence[Dialogue], constraints: Sequence[Constraint], settings: GattSettings, *, seed: int
+) -> list[Plan]:
+    """The training dialogues to make; `settings.combine` of them under two instructions at once."""
+    count = settings.num_dialogues
+    return plan_dialogues(
+        dialogues,
+        training_constraints(constraints, count=count, combine_share=settings.combine, seed=seed),
+        count=count,
+        turns=settings.turns,
+        shorten_fraction=settings.shorten_fraction,
+        seed=seed,
+        name="train",
+    )
+
+
 def synthesize_gatt(
     policy: Policy,
     dialogues: Sequence[Dialogue],
@@ -131,21 +179,13 @@ def synthesize_gatt(
     settings: GattSettings,
     session: Session,
 ) -> tuple[list[Dialogue], Synthesis]:
-    """Make GAtt's training dialogues with the current chat model.
+    """Make GAtt's training dialogues with the current chat model, each held as a whole (the paper's way).
 
     Returns:
         Dialogues with the instruction as system message only (train them with loss on the last answer),
         and figures: planned, kept, share of last answers that follow the instruction.
     """
-    plans = plan_dialogues(
-        dialogues,
-        constraints,
-        count=settings.num_dialogues,
-        turns=settings.turns,
-        shorten_fraction=settings.shorten_fraction,
-        seed=session.seed,
-        name="train",
-    )
+    plans = training_plans(dialogues, constraints, settings, seed=session.seed)
     held = hold_dialogues(
         policy, plans, repeat_instruction=True, sampling=settings.sampling, session=session, name="synthesis"
     )
@@ -158,7 +198,7 @@ def synthesize_gatt(
         follows = plan.constraint.satisfied(answers[-1])
         satisfied += follows
         if follows or not settings.keep_only_satisfied:
-            made.append(_training_dialogue(plan, answers))
+            made.append(training_dialogue(plan, list(zip(plan.user_turns, answers, strict=False))))
     share = satisfied / max(complete, 1)
     return made, Synthesis(planned=len(plans), complete=complete, follow_share=share, kept=len(made))
 
@@ -167,18 +207,20 @@ def _history(plan: Plan, answers: Sequence[str], repeat_instruction: bool) -> Di
     turns: list[Turn] = []
     for i in range(len(answers) + 1):
         text = plan.user_turns[i]
-        turns.append(Turn(role="user", content=f"{plan.constraint.instruction} {text}" if repeat_instruction else text))
+        turns.append(Turn(role="user", content=f"{plan.wording} {text}" if repeat_instruction else text))
         if i < len(answers):
             turns.append(Turn(role="assistant", content=answers[i]))
-    system = None if repeat_instruction else plan.constraint.instruction
-    return Dialogue(turns=tuple(turns), source=plan.source, id=plan.id, system=system)
+    stands = plan.stands(len(answers))
+    said = plan.wording if stands is plan.constraint else stands.instruction
+    return Dialogue(turns=tuple(turns), source=plan.source, id=plan.id, system=None if repeat_instruction else said)
 
 
-def _training_dialogue(plan: Plan, answers: Sequence[str]) -> Dialogue:
+def training_dialogue(plan: Plan, exchanges: Sequence[tuple[str, str]]) -> Dialogue:
+    """A dialogue to train on, of (user, answer) by turn: the instruction as system message, terse where planned so."""
     turns: list[Turn] = []
-    for user, answer in zip(plan.user_turns, answers, strict=False):
+    for user, answer in exchanges:
         turns += [Turn(role="user", content=user), Turn(role="assistant", content=answer)]
-    system = plan.constraint.short if plan.terse else plan.constraint.instruction
+    system = plan.constraint.short if plan.terse else plan.wording
     return Dialogue(
         turns=tuple(turns), source=plan.source, id=plan.id, system=system, meta={_CONSTRAINT: plan.constraint.id}
     )

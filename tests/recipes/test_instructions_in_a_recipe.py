@@ -56,13 +56,16 @@ def test_demonstrations_of_a_source_of_their_own_are_mixed_in_instead_of_sfts(re
         ),
         (
             (ASKED, "evaluate.instructions.constraints=mine"),
-            "evaluate.instructions.constraints: is 'mine'; it must be 'world', 'builtin' or a .yaml file",
+            "evaluate.instructions.constraints: is 'mine'; it must be 'world', 'builtin', 'kinds' or a .yaml file",
         ),
         (
             ("world=null", "gatt.constraints=world"),
             "gatt.constraints: is 'world', and there is no section world; say 'builtin' or name a .yaml file, or add",
         ),
-        (("gatt.constraints=mine",), "gatt.constraints: is 'mine'; it must be 'world', 'builtin' or a .yaml file"),
+        (
+            ("gatt.constraints=mine",),
+            "gatt.constraints: is 'mine'; it must be 'world', 'builtin', 'kinds' or a .yaml file",
+        ),
         ((ASKED, "evaluate.instructions.turns=1"), "evaluate.instructions.turns: is 1; it must be at least 2"),
     ],
 )
