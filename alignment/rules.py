@@ -2,7 +2,7 @@
 
 What counts: a word is a run of letters and digits (an apostrophe or hyphen may stand within); words are compared
 without regard to case and to the signs around them.  A sentence ends at `.`, `!`, `?` or `…` before a blank or the
-end, and at the end of a line; so "Mr.  Hill" makes two, which is said rather than guessed at.  The number or dash
+end, and at the end of a line; so "Mr. Hill" makes two, which is said rather than guessed at.  The number or dash
 that begins an item of a list is no part of a sentence.
 """
 
@@ -42,8 +42,8 @@ Takes = Literal["words", "number", "nothing", "pattern", "parts"]
 Argument = str | int
 
 LONGEST_PATTERN = 200  # characters of a regular expression
-LONGEST_MATCHED = 4_000  # characters of an answer that a regular expression is tried on; a longer one does not follow
-_MOST_OPEN_REPEATS = 3  # `*`, `+`, `{n,}` and large `{n,m}` of one expression
+LONGEST_MATCHED = 2_000  # characters of an answer that a regular expression is tried on; a longer one does not follow
+_MOST_WAYS = 10**10  # to try an expression on an answer, at worst: two open repeats
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _ITEM = re.compile(r"^[ \t]*(?:\d+[.)]|[-*•])[ \t]+", re.MULTILINE)
@@ -185,8 +185,8 @@ def pattern_fault(pattern: object) -> str:
     """Why a regular expression is not taken; "" if it is.
 
     Python's engine cannot be stopped, so what makes it try exponentially many ways is refused: a repeated group that
-    repeats or chooses within, and references back.  What is left takes at most a power of the answer's length, which
-    `LONGEST_MATCHED` bounds; up to three open repeats are taken.
+    repeats or chooses within, and references back.  What is left takes at most the product of how often each part may
+    repeat, which is bounded: two open repeats (`*`, `+`) are taken, and narrow ones (`{1,20}`) beside them.
     """
     if not isinstance(pattern, str) or not pattern:
         return "pattern takes a regular expression"
@@ -201,33 +201,46 @@ def pattern_fault(pattern: object) -> str:
 
 _TOKEN = re.compile(
     r"(?P<back>\\[1-9]|\(\?P=|\(\?\()|(?P<skip>\\.|\[\^?\]?(?:\\.|[^\]\\])*\])|(?P<open>\()|(?P<close>\))"
-    r"|(?P<choice>\|)|(?P<repeat>[*+]|\{\d*,?\d*\})|(?P<other>.)",
+    r"|(?P<choice>\|)|(?P<maybe>\?)|(?P<repeat>[*+]|\{\d*,?\d*\})|(?P<other>.)",
     re.DOTALL,
 )
 
 
 def _explosive(pattern: str) -> str:
     inner = [False]  # of every group that is open: whether it repeats or chooses within
-    closed, repeats = False, 0  # whether what stands just before is such a group
+    closed, ways, before = False, LONGEST_MATCHED, ""  # whether what stands just before is such a group
     for token in _TOKEN.finditer(pattern):
-        kind = token.lastgroup
+        kind = token.lastgroup or ""
         if kind == "back":
             return "the regular expression refers back to a group; write it without"
-        if kind == "repeat" and not re.fullmatch(r"\{[01]?(?:,1)?\}|\{\d+\}", token.group()):
-            if closed:
+        if kind == "repeat":
+            low, high = _times(token.group())
+            if closed and high > 1:
                 return "the regular expression repeats a group that repeats or chooses within; write it flat"
-            repeats += 1
-            inner[-1] = True
-        elif kind == "repeat" and closed and token.group() not in ("{0}", "{1}"):
-            return "the regular expression repeats a group that repeats or chooses within; write it flat"
+            ways *= high - low + 1
+            inner[-1] = inner[-1] or high > low
         elif kind == "choice":
             inner[-1] = True
+        elif kind == "maybe" and before != "open":
+            ways *= 2
         elif kind == "open":
             inner.append(False)
         closed = False
         if kind == "close" and len(inner) > 1:
             closed = inner.pop()
             inner[-1] = inner[-1] or closed
-    if repeats > _MOST_OPEN_REPEATS:
-        return f"the regular expression has {repeats} open repeats; {_MOST_OPEN_REPEATS} are the most"
+        before = kind
+    if ways > _MOST_WAYS:
+        return "the regular expression repeats too much; two of * and + are the most, and {1,20} costs less than +"
     return ""
+
+
+def _times(repeat: str) -> tuple[int, int]:
+    """How often a repeat repeats, at least and at most."""
+    if repeat in "*+":
+        return int(repeat == "+"), LONGEST_MATCHED
+    low, _, high = repeat[1:-1].partition(",")
+    least = int(low or 0)
+    if "," not in repeat:
+        return least, least
+    return least, int(high) if high else max(least, LONGEST_MATCHED)

@@ -158,7 +158,7 @@ def _synthesise(
     if made and reach < len(made):
         session.progress.note(
             f"{reach:,} of the {len(made):,} dialogues to train on come to all {settings.turns} turns within the "
-            f"context of {context:,} tokens; {sum(length > context for length in lengths):,} are longer than it and left out"
+            f"context of {context:,} tokens; {sum(length > context for length in lengths):,} are longer and left out"
         )
     return made, synthesis
 

@@ -24,7 +24,12 @@ CASES: tuple[tuple[Rule, Argument, tuple[str, ...], tuple[str, ...]], ...] = (
     ("numbered_list", 2, (LIST, "1. a\n2. b\n3. c"), ("1. a", "1. a\n3. b", "1. a 2. b", "2. a\n3. b")),
     ("bullet_list", 2, ("- a\n- b", "So:\n* a\n• b"), ("- a", "a - b - c", "-a\n-b")),
     ("closing", "That is all.", ("Yes. That is all.", "yes!\nthat is all"), ("That is all.", "Yes, that is all.")),
-    ("greeting", "Good day", ("Good day, it is.", '"good day! Yes."'), ("Good day it is.", "Good day!", "Hi, good day")),
+    (
+        "greeting",
+        "Good day",
+        ("Good day, it is.", '"good day! Yes."'),
+        ("Good day it is.", "Good day!", "Hi, good day"),
+    ),
     ("uppercase", "", ("ALL 3 OF IT", "Ä"), ("ALl", "3")),
     ("lowercase", "", ("all 3 of it",), ("All", "3")),
     ("quoted", "", ('"Yes."', "“Yes, it's so.”", "'it's'"), ('"Yes," he said, "no"', '"Yes', "Yes", '""')),
@@ -67,17 +72,17 @@ def test_a_list_marker_and_a_decimal_point_end_no_sentence() -> None:
         ("pattern", "(a|aa)*$", "repeats a group"),
         ("pattern", "((ab?|b)c){2,9}", "repeats a group"),
         ("pattern", r"(a)\1", "refers back"),
-        ("pattern", "a*b*c*d*", "4 open repeats"),
+        ("pattern", "a*b*c*", "repeats too much"),
+        ("pattern", "(a?){1,9}" + "b{0,30}" * 7, "repeats too much"),
     ],
 )
 def test_an_argument_that_does_not_fit_is_told(rule: Rule, argument: Argument, said: str) -> None:
     assert said in argument_fault(rule, argument)
 
 
-@pytest.mark.parametrize("pattern", [r"(?:Mr|Mrs)\. \w+", r"\(a+\)+", "[(a+)+]*", "(ab)+", r"^[A-Z]\w*( \w+)*\.$"])
-def test_an_expression_that_repeats_flatly_is_taken_or_told(pattern: str) -> None:
-    told = argument_fault("pattern", pattern)
-    assert (told == "") == (pattern != r"^[A-Z]\w*( \w+)*\.$"), told
+@pytest.mark.parametrize("pattern", [r"(?:Mr|Mrs)\. \w+", r"\(a+\)+", "[(a+)+]*", "(ab)+", r"^\w{1,20}, \w+ a?b+?"])
+def test_an_expression_that_repeats_flatly_is_taken(pattern: str) -> None:
+    assert argument_fault("pattern", pattern) == ""
 
 
 def test_an_answer_too_long_for_an_expression_does_not_follow_it() -> None:
