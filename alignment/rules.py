@@ -186,7 +186,7 @@ def pattern_fault(pattern: object) -> str:
 
     Python's engine cannot be stopped, so what makes it try exponentially many ways is refused: a repeated group that
     repeats or chooses within, and references back.  What is left takes at most the product of how often each part may
-    repeat, which is bounded: two open repeats (`*`, `+`) are taken, and narrow ones (`{1,20}`) beside them.
+    repeat, which is bounded: two open repeats (`*`, `+`) are taken, or one and narrow ones (`{1,20}`) beside it.
     """
     if not isinstance(pattern, str) or not pattern:
         return "pattern takes a regular expression"

@@ -78,7 +78,8 @@ def _named(group: str) -> str:
 
 def _more(found: Mapping[str, Any], key: str) -> dict[str, Any]:
     """What was measured beyond consistency by turn, by model."""
-    return {name: own[key] for name, own in found.get("more", {}).items() if key in own}
+    models = found.get("more", {})
+    return {name: models[name][key] for name in ("before", "after") if key in models.get(name, {})}
 
 
 def _changed(found: Mapping[str, Any]) -> list[Block]:

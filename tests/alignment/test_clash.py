@@ -1,4 +1,4 @@
-"""Instructions that contradict each other: told for certain, whichever comes first, and never of what one answer keeps."""
+"""Instructions that contradict each other: told in either order, and never of what one answer keeps."""
 
 from __future__ import annotations
 
