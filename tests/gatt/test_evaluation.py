@@ -131,6 +131,32 @@ def test_all_that_is_asked_for_stands_in_the_result_and_on_the_page(
     assert figures["synthesis: turns kept"] == 18
 
 
+def test_how_many_dialogues_reach_the_turns_within_the_context_is_said_before_training(
+    policy: Policy,
+    dialogues: list[Dialogue],
+    session: Session,
+    answering: Callable[[Callable[[Dialogue], str]], list[Dialogue]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(session.progress, "note", said.append)
+
+    def watch(*rest: object, **options: Any) -> TrainingResult:
+        assert said
+        return TrainingResult(steps=1, tokens=1, seconds=0.0)
+
+    monkeypatch.setattr(gatt.train, "fine_tune", watch)
+    answering(lambda prompt: "the flour")
+    for compose, told in (("whole", "0 of the 4 dialogues"), ("turns", "0 of the 4 dialogues")):
+        settings = SETTINGS.model_copy(
+            update={"num_dialogues": 4, "turns": 6, "compose": compose, "context_length": 120, "evaluation_turns": 2}
+        )
+        gatt.train.train_gatt(policy, dialogues, dialogues, [ENDS], [], settings, session)
+        assert said[-1].startswith(f"{told} to train on come to all 6 turns within the context of 120 tokens; ")
+    assert said[0].endswith("; 4 are longer and left out")
+    assert said[1].endswith("; 0 are longer and left out")
+
+
 def test_loss_on_all_answers_needs_answers_that_are_checked() -> None:
     assert GattSettings(compose="turns", loss_on="all").loss_on == "all"
     for unchecked in ({"compose": "whole"}, {"compose": "turns", "keep_only_satisfied": False}):
