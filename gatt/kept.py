@@ -31,6 +31,8 @@ def instruction_figures(path: Path) -> dict[str, float]:
 
 def kept_figures(path: Path) -> dict[str, float]:
     """Of a stage's `gatt.json`, what a study compares: the share kept by group, model and turn; what was made."""
+    if not path.is_file():
+        return {}
     found = json.loads(path.read_bytes())
     figures = {
         f"{group} instructions kept {model}: turn {share['turn']}": share["value"]

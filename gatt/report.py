@@ -212,7 +212,7 @@ def _examples(found: Mapping[str, Any], kind: str) -> list[Block]:
         )
         question = next(e["exchanges"][at][0] for e in models.values() if at < len(e["exchanges"]))
         turns.append((question, answers))
-    title = f"One dialogue turn by turn ({kind} instruction)"
+    title = f"One dialogue turn by turn ({kind}{'' if ' ' in kind else ' instruction'})"
     return [TurnByTurn(title=title, instruction=models["before"]["instruction"], turns=tuple(turns))]
 
 
