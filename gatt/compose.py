@@ -18,9 +18,9 @@ from alignment.policy.policy import Policy
 from alignment.records import Dialogue, Turn
 from alignment.text.chat import marker_in, render_dialogue
 from alignment.train.session import Session
+from gatt.plan import Plan, training_dialogue
 from gatt.result import TurnSynthesis
 from gatt.settings import GattSettings
-from gatt.synthesize import Plan, training_dialogue
 
 NO_ROOM, EMPTY, UNFINISHED, MARKER = "no room in the context", "empty", "not ended", "a marker of the chat format"
 IGNORES, DANGLING = "ignores the instruction", "follows a turn that was left out"

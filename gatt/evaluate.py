@@ -10,9 +10,10 @@ from alignment.policy.policy import Policy
 from alignment.records import Dialogue
 from alignment.report.intervals import wilson
 from alignment.train.session import Session
+from gatt.plan import Plan, plan_dialogues
 from gatt.result import Changed, Consistency, HeldDialogue, KindConsistency, TurnShare
 from gatt.settings import GattSettings
-from gatt.synthesize import Plan, hold_dialogues, plan_dialogues
+from gatt.synthesize import hold_dialogues
 
 _EXAMPLES = 4  # dialogues that the report may show
 

@@ -20,9 +20,10 @@ from gatt.attention import can_be_read, instruction_attention
 from gatt.compose import compose_gatt
 from gatt.evaluate import changed_midway, consistency, consistency_by_kind, hold_held_out
 from gatt.groups import SEEN, group_constraints
+from gatt.plan import is_synthesised, plan_dialogues
 from gatt.result import GattResult, Measured, Synthesis
 from gatt.settings import GattSettings
-from gatt.synthesize import is_synthesised, plan_dialogues, synthesize_gatt, training_plans
+from gatt.synthesize import synthesize_gatt
 
 
 def train_gatt(
@@ -143,13 +144,8 @@ def _synthesise(
     session: Session,
     context: int,
 ) -> tuple[list[Dialogue], Synthesis]:
-    """The training dialogues by either way; says how many come to all turns within the context, before any training."""
-    synthesis: Synthesis
-    if settings.compose == "turns":
-        plans = training_plans(dialogues, constraints, settings, seed=session.seed)
-        made, synthesis = compose_gatt(policy, plans, settings, session, context_length=context, name="synthesis")
-    else:
-        made, synthesis = synthesize_gatt(policy, dialogues, constraints, settings, session)
+    """The training dialogues; says how many come to all turns within the context, before any training."""
+    made, synthesis = synthesize_gatt(policy, dialogues, constraints, settings, session)
     lengths = [len(render_dialogue(dialogue, policy.tokenizer).token_ids) for dialogue in made]
     reach = sum(
         len(dialogue.turns) == 2 * settings.turns and length <= context

@@ -15,8 +15,8 @@ from alignment.policy.policy import Policy
 from alignment.records import Dialogue, Source
 from alignment.train.session import Session
 from gatt.compose import DANGLING, IGNORES, UNFINISHED, compose_gatt
+from gatt.plan import Plan, plan_dialogues
 from gatt.settings import GattSettings
-from gatt.synthesize import Plan, plan_dialogues
 
 ENDS = Constraint(id="end", kind="ends_with", argument="flour", instruction="End with flour.", short="End: flour")
 BRIEF = Constraint(id="brief", kind="max_words", argument=200, instruction="Say little.", short="Short")

@@ -18,9 +18,9 @@ from alignment.train.result import TrainingResult
 from alignment.train.session import Session
 from gatt.evaluate import Held, changed_midway, consistency_by_kind
 from gatt.kept import kept_figures
+from gatt.plan import plan_dialogues
 from gatt.report import section
 from gatt.settings import GattSettings
-from gatt.synthesize import plan_dialogues
 
 ENDS = Constraint(id="end", kind="ends_with", argument="flour", instruction="End with flour.", short="End: flour")
 BREAD = Constraint(id="bread", kind="ends_with", argument="bread", instruction="End with bread.", short="End: bread")
