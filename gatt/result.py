@@ -169,9 +169,18 @@ class TurnSynthesis(Synthesis):
 
 
 def last_common_turn(before: Sequence[TurnShare], after: Sequence[TurnShare]) -> tuple[TurnShare, TurnShare] | None:
-    """The last turn that both reached, before and after; None if none."""
+    """The last turn that half of the dialogues or more reached, before and after; None if none.
+
+    Later ones, where the context ran out for most, are told with their numbers, but a share of so few heads nothing.
+    """
     later = {share.turn: share for share in after}
-    return next(((share, later[share.turn]) for share in reversed(before) if share.turn in later), None)
+    for share in reversed(before):
+        other = later.get(share.turn)
+        if other is not None and all(
+            2 * at.dialogues >= all_[0].dialogues for at, all_ in ((share, before), (other, after))
+        ):
+            return share, other
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)
