@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gatt.constraints import builtin_constraints as builtin_constraints
     from gatt.evaluate import consistency_by_turn as consistency_by_turn
+    from gatt.kinds import kind_constraints as kind_constraints
     from gatt.settings import GattSettings as GattSettings
     from gatt.synthesize import synthesize_gatt as synthesize_gatt
     from gatt.train import train_gatt as train_gatt
@@ -18,8 +19,16 @@ _HOMES = {
     "consistency_by_turn": "gatt.evaluate",
     "GattSettings": "gatt.settings",
     "builtin_constraints": "gatt.constraints",
+    "kind_constraints": "gatt.kinds",
 }
-__all__ = ["GattSettings", "builtin_constraints", "consistency_by_turn", "synthesize_gatt", "train_gatt"]
+__all__ = [
+    "GattSettings",
+    "builtin_constraints",
+    "consistency_by_turn",
+    "kind_constraints",
+    "synthesize_gatt",
+    "train_gatt",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -37,12 +37,13 @@ def builtin_constraints() -> tuple[list[Constraint], list[Constraint]]:
 def read_constraints(path: Path) -> tuple[list[Constraint], list[Constraint]]:
     """Read a YAML file with the lists `train` and (optional) `held_out` of constraints.
 
-    Each entry has id, kind, argument, instruction and short.  The file is read as strictly as a recipe is: no aliases,
-    no key twice, bounded in size and depth.
+    Each entry has id, kind, argument, instruction, short and, where wanted, paraphrases; one of kind `combined` has
+    `parts`, the ids of entries before it that do not contradict each other, and may leave the texts to them.  The
+    file is read as strictly as a recipe is: no aliases, no key twice, bounded in size and depth.
 
     Raises:
-        DataError: the file cannot be read, or an entry is no constraint, holds a marker of the chat format or has an id
-            that another has; names file and line.
+        DataError: the file cannot be read, or an entry is no constraint, contradicts itself, holds a marker of the chat
+            format, has an id that another has, or is held out and asks for what is trained; names file and line.
     """
     try:
         _, document = read_yaml(path, what="file of constraints")
@@ -56,6 +57,8 @@ def read_constraints(path: Path) -> tuple[list[Constraint], list[Constraint]]:
     if extra := sorted(tree.keys() - {"train", "held_out"}):
         raise DataError(f"{path}:{document.line_of((extra[0],))}: {extra[0]} is unknown; right are train and held_out")
     places: dict[str, str] = {}  # id -> where it stands
+    known: dict[str, Constraint] = {}
+    trained: dict[tuple[tuple[str, str], ...], str] = {}  # what is asked for -> where
     groups: dict[str, list[Constraint]] = {"train": [], "held_out": []}
     for key, group in groups.items():
         entries = tree.get(key) or []
@@ -65,13 +68,20 @@ def read_constraints(path: Path) -> tuple[list[Constraint], list[Constraint]]:
             where = f"{path}:{document.line_of((key, i))}: {key} entry {i + 1}"
             if not isinstance(entry, dict):
                 raise DataError(f"{where} is {entry!r:.80}; it must be a mapping with id, kind, instruction, short")
-            constraint = constraint_from_json(entry, where)
+            constraint = constraint_from_json(entry, where, known)
             _check_texts(constraint, where)
             if constraint.id in places:
                 raise DataError(
                     f"{where}: id {constraint.id!r} is also that of {places[constraint.id]}; give each its own"
                 )
-            places[constraint.id] = where
+            if key == "held_out" and constraint.asks in trained:
+                raise DataError(
+                    f"{where}: {constraint.id!r} asks for what {trained[constraint.asks]} asks for, which is trained; "
+                    f"give it another value"
+                )
+            places[constraint.id], known[constraint.id] = where, constraint
+            if key == "train":
+                trained[constraint.asks] = where
             group.append(constraint)
     return groups["train"], groups["held_out"]
 

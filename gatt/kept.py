@@ -29,6 +29,20 @@ def instruction_figures(path: Path) -> dict[str, float]:
     }
 
 
+def kept_figures(path: Path) -> dict[str, float]:
+    """Of a stage's `gatt.json`, what a study compares: the share kept by group, model and turn; what was made."""
+    if not path.is_file():
+        return {}
+    found = json.loads(path.read_bytes())
+    figures = {
+        f"{group} instructions kept {model}: turn {share['turn']}": share["value"]
+        for model in ("before", "after")
+        for group, kept in found[model].items()
+        for share in kept["turns"]
+    }
+    return figures | {f"synthesis: {name.replace('_', ' ')}": value for name, value in found["synthesis"].items()}
+
+
 def lost_instructions(found: Mapping[str, Consistency], before: str, after: str) -> str:
     """The sentence that says that instructions were unlearnt between two models; "" where the intervals overlap."""
     turns = [found[name].turns[:1] for name in (before, after) if name in found]

@@ -23,7 +23,7 @@ def section(folder: Path, *, stage: str, result: Mapping[str, Any]) -> Section:
     details: list[Block] = []
     for kind in found["before"]:
         before, after = found["before"][kind]["turns"], found["after"][kind]["turns"]
-        title = f"Answers that follow the instruction, by turn ({kind} instructions)"
+        title = f"Answers that follow the instruction, by turn ({_named(kind)})"
         blocks.append(
             Figure(
                 title=title,
@@ -35,6 +35,8 @@ def section(folder: Path, *, stage: str, result: Mapping[str, Any]) -> Section:
             )
         )
         details.append(_by_turn(title, before, after))
+    blocks += [*_changed(found), *_attention(found)]
+    details += _by_kind(found)
     blocks += [example for kind in found["before"] for example in _examples(found, kind)]
     details.append(Facts(title="Synthesis", items=tuple(figures(found["synthesis"]))))
     details.append(Facts(title="Fine-tuning", items=tuple(figures(result))))
@@ -68,6 +70,102 @@ def instructions_by_version(path: Path) -> tuple[Table, ...]:
     )
     columns = ("version", *(f"turn {turn}" for turn in turns))
     return (Table(title="Answers that keep an instruction, by version", columns=columns, rows=tuple(rows), note=note),)
+
+
+def _named(group: str) -> str:
+    return f"{group} instructions" if " " not in group else group
+
+
+def _more(found: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """What was measured beyond consistency by turn, by model."""
+    models = found.get("more", {})
+    return {name: models[name][key] for name in ("before", "after") if key in models.get(name, {})}
+
+
+def _changed(found: Mapping[str, Any]) -> list[Block]:
+    """Dialogues whose instruction is exchanged midway: who keeps the new one, and who the old."""
+    series = []
+    for name, own in _more(found, "changed").items():
+        late = [row for row in own["first"] if row["turn"] >= own["from_turn"]]
+        series += [_series(f"{name}: the one that stands", own["standing"]), _series(f"{name}: still the first", late)]
+        title = f"The instruction exchanged for another at turn {own['from_turn']}"
+    if not series:
+        return []
+    note = "Bands are 95 % Wilson intervals. The paper names this as what its method does not teach (3.3)."
+    x_label = "turn (the system message is exchanged, the answers so far stay)"
+    return [
+        Figure(title=title, kind="line", series=tuple(series), x_label=x_label, y_label="share of answers", note=note)
+    ]
+
+
+def _attention(found: Mapping[str, Any]) -> list[Block]:
+    """Attention on the system message by turn, and on every part, the two models beside each other."""
+    read = _more(found, "attention")
+    if not read:
+        return []
+    number = max(own["dialogues"] for own in read.values())
+    note = (
+        f"The strongest weight of all layers and heads, mean over the tokens that predict an answer and over "
+        f"{number:,} held-out dialogues; both models read the same text, in which every answer keeps the instruction."
+    )
+    blocks: list[Block] = [
+        Figure(
+            title="Attention on the instruction, by turn",
+            kind="line",
+            series=tuple(
+                Series(name=name, x=tuple(range(1, len(own["by_turn"]) + 1)), y=tuple(own["by_turn"]))
+                for name, own in read.items()
+            ),
+            x_label="turn whose answer is predicted",
+            y_label="attention on the system message",
+            note=note,
+        )
+    ]
+    for name, own in read.items():
+        parts = own["by_part"]
+        blocks.append(
+            Figure(
+                title=f"Attention of each turn's answer on what came before ({name})",
+                kind="heatmap",
+                series=tuple(Series(name=f"turn {i}", x=(), y=tuple(row)) for i, row in enumerate(parts, start=1)),
+                categories=("system", *(f"turn {i}" for i in range(1, len(parts) + 1))),
+                x_label="attended to",
+                y_label="answer",
+                note="As above, the strongest weight on any token of the part (Llama 2 paper, figure 9).",
+            )
+        )
+    return blocks
+
+
+def _by_kind(found: Mapping[str, Any]) -> list[Block]:
+    """Each kind of instruction at the first turn and at the last that both models came to."""
+    kinds = _more(found, "by_kind")
+    if len(kinds) < 2:
+        return []
+    rows = []
+    for before, after in zip(kinds["before"], kinds["after"], strict=True):
+        late = last_common_turn(*([TurnShare(**row) for row in one["turns"]] for one in (before, after)))
+        if late is None:
+            continue
+        first = [_interval(one["turns"][0]) for one in (before, after)]
+        last = [_interval(asdict(share)) for share in late]
+        rows.append((before["group"], before["kind"], *first, late[0].turn, *last, late[1].dialogues, after["unasked"]))
+    columns = (
+        "group",
+        "kind",
+        "turn 1 before",
+        "turn 1 after",
+        "last turn",
+        "last before",
+        "last after",
+        "dialogues",
+        "unasked, after",
+    )
+    note = (
+        "95 % Wilson intervals. `unasked` is the share of answers under instructions of other kinds that the same "
+        "check passes: what a kind is kept above it was asked for."
+    )
+    return [Table(title="Answers that follow the instruction, by kind", columns=columns, rows=tuple(rows), note=note)]
 
 
 def _by_turn(title: str, before: list[dict[str, float]], after: list[dict[str, float]]) -> Table:
@@ -114,7 +212,7 @@ def _examples(found: Mapping[str, Any], kind: str) -> list[Block]:
         )
         question = next(e["exchanges"][at][0] for e in models.values() if at < len(e["exchanges"]))
         turns.append((question, answers))
-    title = f"One dialogue turn by turn ({kind} instruction)"
+    title = f"One dialogue turn by turn ({kind}{'' if ' ' in kind else ' instruction'})"
     return [TurnByTurn(title=title, instruction=models["before"]["instruction"], turns=tuple(turns))]
 
 

@@ -9,74 +9,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from alignment.constraint import Constraint
-from alignment.errors import DataError
 from alignment.generate.draw import JOURNALS, draw_samples, fitting_prompts
 from alignment.generate.settings import SamplingSettings
 from alignment.policy.policy import Policy
-from alignment.randomness import named_generator
-from alignment.records import Dialogue, Source, Turn
+from alignment.records import Dialogue, Turn
 from alignment.text.chat import marker_in
+from alignment.train.language_model import longest_sequence
 from alignment.train.session import Session
+from gatt.compose import compose_gatt
+from gatt.plan import Plan, training_dialogue, training_plans
 from gatt.result import Synthesis
 from gatt.settings import GattSettings
-
-_CONSTRAINT = "gatt-constraint"  # of a dialogue's meta: the instruction that it was made to keep
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """One dialogue to hold: its user turns and its instruction."""
-
-    id: str
-    user_turns: tuple[str, ...]
-    constraint: Constraint
-    terse: bool
-    source: Source
-
-
-def plan_dialogues(
-    dialogues: Sequence[Dialogue],
-    constraints: Sequence[Constraint],
-    *,
-    count: int,
-    turns: int,
-    shorten_fraction: float,
-    seed: int,
-    name: str,
-) -> list[Plan]:
-    """Choose user turns and instructions, evenly over the instructions.
-
-    A dialogue with fewer user turns than wanted is followed by the next one's, so that any data gives
-    long dialogues.
-
-    Raises:
-        DataError: there are no dialogues or no constraints.
-    """
-    if not dialogues or not constraints:
-        raise DataError(f"GAtt needs dialogues ({len(dialogues)} given) and constraints ({len(constraints)} given)")
-    draws = named_generator(seed, "gatt-plan", name)
-    order = draws.permutation(len(dialogues))
-    plans = []
-    at = 0
-    for i in range(count):
-        texts: list[str] = []
-        first = dialogues[order[at % len(order)]]
-        while len(texts) < turns:
-            texts += [turn.content for turn in dialogues[order[at % len(order)]].turns if turn.role == "user"]
-            at += 1
-        plans.append(
-            Plan(
-                id=f"gatt-{name}-{i:05d}",
-                user_turns=tuple(texts[:turns]),
-                constraint=constraints[i % len(constraints)],
-                terse=bool(draws.random() < shorten_fraction),
-                source=first.source,
-            )
-        )
-    return plans
 
 
 def hold_dialogues(
@@ -102,6 +47,8 @@ def hold_dialogues(
     session.progress.begin(longest, "turns")
     for turn in range(longest):
         going = [i for i, plan in enumerate(plans) if len(answers[i]) == turn < len(plan.user_turns)]
+        if not going:
+            break  # every context is full
         prompts = [_history(plans[i], answers[i], repeat_instruction) for i in going]
         fitting, _ = fitting_prompts(prompts, policy, sampling)
         places = {plans[i].id: i for i in going}
@@ -131,21 +78,16 @@ def synthesize_gatt(
     settings: GattSettings,
     session: Session,
 ) -> tuple[list[Dialogue], Synthesis]:
-    """Make GAtt's training dialogues with the current chat model.
+    """Make GAtt's training dialogues with the current chat model: held as a whole (the paper's way), or turn by turn.
 
     Returns:
         Dialogues with the instruction as system message only (train them with loss on the last answer),
         and figures: planned, kept, share of last answers that follow the instruction.
     """
-    plans = plan_dialogues(
-        dialogues,
-        constraints,
-        count=settings.num_dialogues,
-        turns=settings.turns,
-        shorten_fraction=settings.shorten_fraction,
-        seed=session.seed,
-        name="train",
-    )
+    plans = training_plans(dialogues, constraints, settings, seed=session.seed)
+    if settings.compose == "turns":
+        context = longest_sequence(policy, settings)
+        return compose_gatt(policy, plans, settings, session, context_length=context, name="synthesis")
     held = hold_dialogues(
         policy, plans, repeat_instruction=True, sampling=settings.sampling, session=session, name="synthesis"
     )
@@ -158,7 +100,7 @@ def synthesize_gatt(
         follows = plan.constraint.satisfied(answers[-1])
         satisfied += follows
         if follows or not settings.keep_only_satisfied:
-            made.append(_training_dialogue(plan, answers))
+            made.append(training_dialogue(plan, list(zip(plan.user_turns, answers, strict=False))))
     share = satisfied / max(complete, 1)
     return made, Synthesis(planned=len(plans), complete=complete, follow_share=share, kept=len(made))
 
@@ -167,23 +109,9 @@ def _history(plan: Plan, answers: Sequence[str], repeat_instruction: bool) -> Di
     turns: list[Turn] = []
     for i in range(len(answers) + 1):
         text = plan.user_turns[i]
-        turns.append(Turn(role="user", content=f"{plan.constraint.instruction} {text}" if repeat_instruction else text))
+        turns.append(Turn(role="user", content=f"{plan.wording} {text}" if repeat_instruction else text))
         if i < len(answers):
             turns.append(Turn(role="assistant", content=answers[i]))
-    system = None if repeat_instruction else plan.constraint.instruction
-    return Dialogue(turns=tuple(turns), source=plan.source, id=plan.id, system=system)
-
-
-def _training_dialogue(plan: Plan, answers: Sequence[str]) -> Dialogue:
-    turns: list[Turn] = []
-    for user, answer in zip(plan.user_turns, answers, strict=False):
-        turns += [Turn(role="user", content=user), Turn(role="assistant", content=answer)]
-    system = plan.constraint.short if plan.terse else plan.constraint.instruction
-    return Dialogue(
-        turns=tuple(turns), source=plan.source, id=plan.id, system=system, meta={_CONSTRAINT: plan.constraint.id}
-    )
-
-
-def is_synthesised(dialogue: Dialogue) -> bool:
-    """Whether a dialogue was made here."""
-    return _CONSTRAINT in dialogue.meta
+    stands = plan.stands(len(answers))
+    said = plan.wording if stands is plan.constraint else stands.instruction
+    return Dialogue(turns=tuple(turns), source=plan.source, id=plan.id, system=None if repeat_instruction else said)

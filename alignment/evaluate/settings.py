@@ -97,7 +97,7 @@ class InstructionsSettings(Settings):
     data: DataSettings = setting(..., "dialogues; the user turns of those that are held out are asked")
     constraints: str = setting(
         "builtin",
-        "the instructions: `world` (the embedded world's), `builtin`, or a .yaml file of constraints",
+        "the instructions: `world` (the embedded world's), `builtin`, `kinds`, or a .yaml file of constraints",
         file=names_yaml,
     )
     dialogues: int = setting(64, "dialogues that are held, each under one instruction", ge=1)

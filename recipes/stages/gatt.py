@@ -68,7 +68,7 @@ def run(inputs: GattInputs, stage: StageContext) -> dict[str, Any]:
             "gatt.data: nothing is held out to measure with, and dialogues that were trained on cannot tell; name "
             "held_out sources, or keep a share of the prompts for it (split.test)"
         )
-    seen, unseen = constraints_of(inputs.settings.constraints, stage)
+    seen, unseen = constraints_of(inputs.settings.constraints, stage, grouped=inputs.settings.evaluation_groups)
     return train_gatt(
         stage.start(),
         dialogues.train,
@@ -112,8 +112,25 @@ def needs(inputs: GattInputs) -> Needs:
 
 
 def doubts(inputs: GattInputs, result: Mapping[str, Any]) -> tuple[str, ...]:
-    """Too few steps."""
-    return tuple(training_doubts(inputs.settings.optimizer, result, "gatt"))
+    """Too few steps; dialogues that hardly reach the turns that were asked for."""
+    return (*training_doubts(inputs.settings.optimizer, result, "gatt"), *_short(inputs.settings.turns, result))
+
+
+def _short(turns: int, result: Mapping[str, Any]) -> tuple[str, ...]:
+    made = result.get("synthesis", {})
+    if "turns_kept" not in made or made["complete"] * 2 >= made["planned"]:
+        return ()
+    return (
+        f"{made['complete']:,.0f} of {made['planned']:,.0f} dialogues came to all {turns} turns within the context: "
+        f"lower gatt.turns, raise gatt.attempts, or train a longer context",
+    )
+
+
+def figures(folder: Path) -> dict[str, float]:
+    """Instructions kept by turn, before and after, as a study compares them."""
+    from gatt.kept import kept_figures
+
+    return kept_figures(folder / "gatt.json")
 
 
 def section(inputs: GattInputs, folder: Path, name: str, result: Mapping[str, Any]) -> Section:
@@ -133,6 +150,7 @@ GATT = StageKind(
     prepare=prepare,
     processes=Processes.ONE,
     doubts=doubts,
+    figures=figures,
     makes=frozenset({Makes.POLICY}),
     # 1, release 0.1.0: another draw of the SFT dialogues mixed in, and loss on their last answer only
     # 2: measured with validation dialogues, or with those that it was trained on

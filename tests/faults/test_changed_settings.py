@@ -112,6 +112,7 @@ TOGETHER: dict[str, dict[str, Any]] = {
     "revision": {"path": "x"},
     "function": {"path": None},
     "endpoint": {"data": None},
+    "loss_on": {"compose": "turns"},
     "sft_source": {"sft_share": 0.5},
     "keep": {"top_n": 2},
     "top_n": {"keep": "top_n"},

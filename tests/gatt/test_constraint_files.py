@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from alignment.constraint import constraint_from_json
 from alignment.errors import DataError
 from gatt.constraints import builtin_constraints, read_constraints
 
@@ -32,6 +33,22 @@ def test_a_file_gives_constraints_to_train_on_and_unseen_ones(tmp_path: Path) ->
     assert [(one.id, one.argument) for one in held_out] == [("b", 20)]
 
 
+def test_a_file_combines_its_own_instructions_by_id(tmp_path: Path) -> None:
+    both = "{id: both, kind: combined, parts: [a, b]}"
+    told = "{id: told, kind: combined, parts: [b, a], instruction: Tea in brief., short: tea brief, paraphrases: [Be.]}"
+    train, held_out = read_constraints(
+        write(tmp_path / "mine.yaml", f"train:\n- {ONE}\n- {OTHER}\nheld_out:\n- {both}\n")
+    )
+    assert held_out[0].parts == tuple(train)
+    assert (held_out[0].instruction, held_out[0].short) == ("Mention tea. Be brief.", "tea; brief")
+    assert held_out[0].satisfied("tea")
+    assert not held_out[0].satisfied("tea " * 21)
+    train, _ = read_constraints(write(tmp_path / "mine.yaml", f"train:\n- {ONE}\n- {OTHER}\n- {told}\n"))
+    assert train[2].wordings == ("Tea in brief.", "Be.")
+    assert constraint_from_json(train[2].to_json(), "there") == train[2]
+
+
+NEVER = "{id: b, kind: never_word, argument: tea, instruction: No tea., short: no tea}"
 LAUGHS = "x0: &x0 [a, a]\n" + "".join(f"x{i}: &x{i} [{', '.join([f'*x{i - 1}'] * 9)}]\n" for i in range(1, 12))
 
 
@@ -55,6 +72,35 @@ LAUGHS = "x0: &x0 [a, a]\n" + "".join(f"x{i}: &x{i} [{', '.join([f'*x{i - 1}'] *
         (f"train:\n- {ONE}\nheld_out: {OTHER}\n", "mine.yaml:3: held_out is no list"),
         ("train:\n- tea\n", "mine.yaml:2: train entry 1 is 'tea'; it must be a mapping"),
         ("train: []\n", "no list `train`"),
+        (
+            f"train:\n- {ONE}\n- {NEVER}\n- {{id: c, kind: combined, parts: [a, b]}}\n",
+            "mine.yaml:4: train entry 3: constraint 'c': 'a' and 'b' contradict: contains asks for 'tea', which",
+        ),
+        (
+            f"train:\n- {ONE}\n- {{id: c, kind: combined, parts: [a, z]}}\n",
+            "mine.yaml:3: train entry 2: the part 'z' is",
+        ),
+        (
+            f"train:\n- {ONE}\n- {{id: c, kind: combined, parts: [a]}}\n",
+            "mine.yaml:3: train entry 2: constraint 'c': comb",
+        ),
+        (
+            f"train:\n- {ONE}\n- {{id: c, kind: combined, parts: a}}\n",
+            "mine.yaml:3: train entry 2: parts is 'a'; it must",
+        ),
+        (
+            f"train:\n- {ONE[:-1]}, parts: [a]}}\n",
+            "mine.yaml:2: train entry 1: the constraint has the unknown key parts",
+        ),
+        (f"train:\n- {ONE[:-1]}, paraphrases: tea}}\n", "mine.yaml:2: train entry 1: paraphrases is 'tea'; it must be"),
+        (
+            f"train:\n- {ONE}\nheld_out:\n- {ONE.replace('id: a', 'id: b').replace('t: tea', 't: TEA')}\n",
+            "mine.yaml:4: held_out entry 1: 'b' asks for what ",
+        ),
+        (
+            "train:\n- {id: a, kind: pattern, argument: '(a+)+', instruction: As., short: as}\n",
+            "mine.yaml:2: train entry 1: constraint 'a': argument is '(a+)+'; the regular expression repeats a group",
+        ),
     ],
 )
 def test_a_file_that_cannot_be_meant_is_refused_with_its_place(tmp_path: Path, text: str, said: str) -> None:

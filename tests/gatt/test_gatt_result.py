@@ -31,6 +31,15 @@ def test_the_headline_compares_one_turn_also_where_one_side_came_further() -> No
     assert result.headline == "instruction kept at turn 2: 25% -> 75%"
 
 
+def test_a_turn_that_few_dialogues_reached_heads_nothing() -> None:
+    def reached(*numbers: int) -> Consistency:
+        turns = [TurnShare(turn=i, value=0.5, low=0.0, high=1.0, dialogues=n) for i, n in enumerate(numbers, start=1)]
+        return Consistency(turns=tuple(turns), examples=())
+
+    assert _result(reached(9, 9, 1), reached(9, 5, 4)).headline == "instruction kept at turn 2: 50% -> 50%"
+    assert _result(reached(9, 9), reached(9, 4)).headline == "instruction kept at turn 1: 50% -> 50%"
+
+
 def test_without_any_answer_the_headline_is_the_fine_tunings() -> None:
     assert _result(_consistency(), _consistency(1.0)).headline == "steps 3"
 

@@ -21,8 +21,9 @@ from alignment.train.session import Session
 from alignment.train.settings import ReplaySettings
 from gatt.constraints import builtin_constraints, read_constraints
 from gatt.evaluate import consistency_by_turn
+from gatt.plan import plan_dialogues
 from gatt.settings import GattSettings
-from gatt.synthesize import plan_dialogues, synthesize_gatt
+from gatt.synthesize import synthesize_gatt
 
 SETTINGS = GattSettings(num_dialogues=8, turns=3, evaluation_dialogues=4, evaluation_turns=3)
 ENDS = Constraint(id="end", kind="ends_with", argument="flour", instruction="End with flour.", short="End: flour")

@@ -33,6 +33,14 @@ def test_every_stage_that_trains_doubts_a_single_step(stage: str, recipe: Recipe
     assert doubts(recipe, stage, {"steps": 1_000_000}) == ()
 
 
+def test_ghost_attention_says_so_where_most_dialogues_of_composed_turns_end_early(recipe: Recipe) -> None:
+    made = {"planned": 10.0, "complete": 4.0, "turns_kept": 30.0}
+    (told,) = doubts(recipe, "gatt", {"steps": 1_000, "synthesis": made})
+    assert told.startswith("4 of 10 dialogues came to all ")
+    assert doubts(recipe, "gatt", {"steps": 1_000, "synthesis": made | {"complete": 5.0}}) == ()
+    assert doubts(recipe, "gatt", {"steps": 1_000, "synthesis": {"planned": 10.0, "complete": 4.0}}) == ()
+
+
 @pytest.mark.parametrize(
     ("optimizer", "steps", "told"),
     [

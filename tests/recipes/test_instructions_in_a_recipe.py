@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from alignment.world.instructions import world_constraints
+from alignment.world.settings import WorldSettings
+from alignment.world.world import World
+from gatt.kinds import kind_constraints
 from recipes.load import load_recipe
 from recipes.running.fingerprint import read_settings
+from recipes.stages.constrained import constraints_of
 from tests.planned import plan, refused
 
 ASKED = "evaluate.instructions={data: {train: [{world: dialogues}], held_out: [{world: dialogues}]}}"
@@ -46,6 +52,17 @@ def test_demonstrations_of_a_source_of_their_own_are_mixed_in_instead_of_sfts(re
     assert mixed.settings == borrowed.sft.data
 
 
+def test_the_world_is_measured_by_group_with_kinds_that_its_dialogues_have_not() -> None:
+    stage = SimpleNamespace(world=World(WorldSettings(size="seconds")))
+    seen, unseen = constraints_of("world", stage)
+    assert (seen, unseen) == (list(world_constraints("train")), list(world_constraints("test")))
+    assert constraints_of("world", stage, grouped=True)[0] == seen
+    added = constraints_of("world", stage, grouped=True)[1][len(unseen) :]
+    assert len({one.kind for one in added}) >= 8
+    assert {one.kind for one in added}.isdisjoint(one.kind for one in seen)
+    assert constraints_of("kinds", stage) == kind_constraints()
+
+
 @pytest.mark.parametrize(
     ("overrides", "why"),
     [
@@ -56,13 +73,16 @@ def test_demonstrations_of_a_source_of_their_own_are_mixed_in_instead_of_sfts(re
         ),
         (
             (ASKED, "evaluate.instructions.constraints=mine"),
-            "evaluate.instructions.constraints: is 'mine'; it must be 'world', 'builtin' or a .yaml file",
+            "evaluate.instructions.constraints: is 'mine'; it must be 'world', 'builtin', 'kinds' or a .yaml file",
         ),
         (
             ("world=null", "gatt.constraints=world"),
             "gatt.constraints: is 'world', and there is no section world; say 'builtin' or name a .yaml file, or add",
         ),
-        (("gatt.constraints=mine",), "gatt.constraints: is 'mine'; it must be 'world', 'builtin' or a .yaml file"),
+        (
+            ("gatt.constraints=mine",),
+            "gatt.constraints: is 'mine'; it must be 'world', 'builtin', 'kinds' or a .yaml file",
+        ),
         ((ASKED, "evaluate.instructions.turns=1"), "evaluate.instructions.turns: is 1; it must be at least 2"),
     ],
 )
