@@ -111,7 +111,7 @@ def run(
         RecipeError: input files are missing; all of them, each with its place in the recipe.
         RunLocked: another process works on it.
         RunChanged: finished or begun work rests on something else than what is asked now.
-        MissingExtra: a logger's package is not installed, an adapter's, or DeepSpeed; said before the first stage that works.
+        MissingExtra: a logger's package, an adapter's or DeepSpeed is not installed; said before the first stage.
         Interrupted: a signal asked to stop; the same call goes on.
         Waiting: a stage waits for people; the same call goes on once they have done their part.
         AlignmentError: whatever stopped a stage; its record says so.

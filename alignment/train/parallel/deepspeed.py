@@ -92,8 +92,8 @@ class Zero(Wrapped):
 
     def set_full(self, name: str, value: Tensor) -> None:
         """Set a parameter, its divided fp32 master included; every process calls it with the whole."""
-        from deepspeed.utils import safe_set_full_fp32_param
         from deepspeed.runtime.zero import GatheredParameters
+        from deepspeed.utils import safe_set_full_fp32_param
 
         parameter = self.parameters[name]
         with torch.no_grad(), GatheredParameters([parameter], modifier_rank=0):
