@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from alignment.train.loss_module import B, LossFunction
 from alignment.train.optimizer import make_optimizer
 from alignment.train.settings import OptimizerSettings
-from alignment.train.trainer import B, LossFunction
 from benchmarks.measure import use_machine
 
 

@@ -22,9 +22,10 @@ from alignment.randomness import named_seed
 from alignment.records import LabelledAnswer, Preference
 from alignment.store.atomic import write_json
 from alignment.train.adapter import make_whole, num_trained, what_is_trained
-from alignment.train.compute import Compute, is_main_process, resolve_compute, wait_for_all
+from alignment.train.compute import is_main_process, resolve_compute, wait_for_all
 from alignment.train.language_model import longest_sequence, tell_cut_context
 from alignment.train.loop import finish
+from alignment.train.loss_module import Sums
 from alignment.train.session import Session
 from alignment.train.trainer import Training, train
 from reward.by_prompt import PromptExample, by_prompt, make_prompt_batch
@@ -87,7 +88,7 @@ def train_reward(
         batches=steps,
         loss=loss,
         normaliser=lambda batch: float(batch.num_examples),
-        evaluate=(lambda model, compute: _held_out(model, test_batches, loss, compute)) if test_batches else None,
+        evaluate=(lambda sums: _held_out(sums, test_batches)) if test_batches else None,
     )
     result = replace(train(training, settings, session), adapter_parameters=num_trained(taught))
     checkpoint = session.folder / "checkpoint"
@@ -167,11 +168,10 @@ def pair_loss(
     return total, figures
 
 
-def _held_out(model: nn.Module, batches: Sequence[PairBatch], loss: Loss, compute: Compute) -> dict[str, float]:
+def _held_out(sums: Callable[[PairBatch], Sums], batches: Sequence[PairBatch]) -> dict[str, float]:
     total, right, count = 0.0, 0.0, 0
-    with torch.inference_mode(), compute.autocast():
-        for batch in batches:
-            value, figures = loss(model, batch.to(compute.device))
-            total, right = total + float(value), right + float(figures["accuracy"])
-            count += batch.num_examples
+    for batch in batches:
+        value, figures = sums(batch)
+        total, right = total + float(value), right + float(figures["accuracy"])
+        count += batch.num_examples
     return {"loss": total / count, "accuracy": right / count}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import gather
+from accelerate.utils import broadcast_object_list, gather
 from torch import nn
 
 from alignment.model.attention import prefer_backend
@@ -63,9 +63,13 @@ def compile_layers(model: nn.Module) -> None:
 
     Attention stands outside: each forest is laid out anew.
     """
-    body = cast("PreTrainedModel", model).get_decoder()
-    for layer in cast(Iterable[nn.Module], body.layers):
+    for layer in decoder_layers(model):
         layer.compile(dynamic=True)
+
+
+def decoder_layers(model: nn.Module) -> Iterable[nn.Module]:
+    """The decoder layers of a language or reward model, in order."""
+    return cast(Iterable[nn.Module], cast("PreTrainedModel", model).get_decoder().layers)
 
 
 def is_main_process() -> bool:
@@ -85,6 +89,14 @@ def from_all(value: float) -> list[float]:
         return [value]
     numbers: list[float] = gather(torch.tensor([float(value)], device=state.device)).tolist()
     return numbers
+
+
+def from_first(text: str) -> str:
+    """A text of the first process of a distributed launch, which the others take in the place of their own."""
+    if PartialState().num_processes == 1:
+        return text
+    texts: list[str] = broadcast_object_list([text])
+    return texts[0]
 
 
 def has_fast_bf16(device: torch.device) -> bool:

@@ -7,7 +7,7 @@ N targets (tokens that carry loss), C hidden width, V vocabulary.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -19,8 +19,9 @@ from alignment.model.log_probs import head_weight, hidden_states, summed_log_pro
 from alignment.policy.policy import Policy, load_policy, save_policy
 from alignment.randomness import named_seed
 from alignment.train.adapter import adapter_of, make_whole, num_trained, what_is_trained
-from alignment.train.compute import Compute, is_main_process
+from alignment.train.compute import is_main_process
 from alignment.train.loop import finish
+from alignment.train.loss_module import Sums
 from alignment.train.result import TrainingResult
 from alignment.train.session import Session, Silent
 from alignment.train.settings import PackedSettings
@@ -63,7 +64,7 @@ def train_language_model(
         batches=steps,
         loss=language_loss,
         normaliser=num_targets,
-        evaluate=(lambda model, compute: held_out_loss(model, test, compute)) if test else None,
+        evaluate=(lambda sums: held_out_loss(sums, test)) if test else None,
     )
     result = train(training, settings, session)
     if is_main_process():
@@ -134,13 +135,12 @@ def num_targets(batch: ForestBatch) -> float:
     return float(batch.num_targets)
 
 
-def held_out_loss(model: nn.Module, batches: Sequence[ForestBatch], compute: Compute) -> dict[str, float]:
-    """Mean loss (nats a token) and perplexity on held-out forest batches."""
+def held_out_loss(sums: Callable[[ForestBatch], Sums], batches: Sequence[ForestBatch]) -> dict[str, float]:
+    """Mean loss (nats a token) and perplexity on held-out forest batches; `sums` gives a batch's `language_loss`."""
     total, count = 0.0, 0
-    with torch.inference_mode(), compute.autocast():
-        for batch in batches:
-            total += float(language_loss(model, batch.to(compute.device))[0])
-            count += batch.num_targets
+    for batch in batches:
+        total += float(sums(batch)[0])
+        count += batch.num_targets
     if not count:
         return {}
     mean = total / count

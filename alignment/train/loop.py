@@ -17,7 +17,7 @@ from typing import NoReturn, Self
 
 from alignment.errors import CheckpointError
 from alignment.store.journal import Journal
-from alignment.train.checkpoints import Checkpoints, Saved
+from alignment.train.checkpoints import Checkpoints, Gathered, Part, Saved, Sharded
 from alignment.train.compute import from_all, is_main_process, wait_for_all
 from alignment.train.nonfinite import NonFiniteSteps
 from alignment.train.session import Session
@@ -56,7 +56,7 @@ class Loop:
         *,
         num_steps: int,
         unit: str,
-        saved: Mapping[str, Saved],
+        saved: Mapping[str, Part],
         log_every: int = 1,
     ) -> None:
         self.session, self.cadence, self.num_steps, self.unit = session, cadence, num_steps, unit
@@ -139,8 +139,7 @@ class Loop:
         if resumed is not None:
             own = {name: resumed.state[name] for name in _OWN_STATE}
             values = {name: value for name, value in resumed.state.items() if name not in own}
-            for name, part in self.saved.items():
-                part.load(resumed.tensors.get(name, {}), values)
+            resumed.put_back(self.saved, values)
             self.done, self.fresh = resumed.step, False
             self._nonfinite.skipped = list(own["skipped"])
             self.session.progress.note(f"goes on after {_singular(self.unit)} {self.done} of {self.num_steps}")
@@ -174,14 +173,19 @@ class Loop:
                 self.session.stop.check(self.done)
 
     def _save(self) -> None:
-        if self._journal is not None:
+        sharded = {name: part for name, part in self.saved.items() if isinstance(part, Sharded)}
+        for part in self.saved.values():
+            if isinstance(part, Gathered):
+                part.gather()
+        if self._journal is None:
+            self._checkpoints.join(sharded)
+        else:
             self.session.before_save()
             self._journal.append_all([])  # what the checkpoint counts must be on the disk before it
             values = {name: value for part in self.saved.values() for name, value in part.values().items()}
             own = {"metrics_rows": len(self._journal.records), "skipped": self._nonfinite.skipped}
-            self._checkpoints.save(
-                self.done, tensors={name: part.tensors() for name, part in self.saved.items()}, state=values | own
-            )
+            tensors = {name: part.tensors() for name, part in self.saved.items() if isinstance(part, Saved)}
+            self._checkpoints.save(self.done, tensors=tensors, state=values | own, sharded=sharded)
         wait_for_all()  # a process that left now would make its launcher end the one that saves
 
     def _anyone_stops(self) -> bool:

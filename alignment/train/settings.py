@@ -2,15 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import field_validator
+from pydantic import BeforeValidator, ValidationInfo, field_validator, model_validator
 
 from alignment.data.settings import DataSettings, SourceSettings
 from alignment.policy.settings import AdapterSettings
 from alignment.settings import Settings, setting
 
 MOST_EPOCHS = 100_000  # of any training: more is a slip, and its steps could not be counted
+
+
+ParallelKind = Literal["auto", "none", "ddp", "fsdp2", "deepspeed"]
+
+
+class ParallelSettings(Settings):
+    """How the processes of one launch train together; a kind's name alone stands for it with its defaults."""
+
+    kind: ParallelKind = setting(
+        "auto",
+        "auto: ddp among several processes, none alone; ddp: each holds the whole model; fsdp2: each holds a share of "
+        "it (torch); deepspeed: ZeRO; none: one process only",
+    )
+    activation_checkpointing: bool = setting(
+        False,
+        "recompute activations in the backward pass in every training, beside model.gradient_checkpointing",
+    )
+    parameters: Literal["auto", "fp32", "bf16"] = setting(
+        "auto", "fsdp2: in what the layers' weights are gathered and used; auto: bf16 where the precision is, else fp32"
+    )
+    stage: Literal[1, 2, 3] | None = setting(
+        None,
+        "deepspeed: what is divided among the processes: 1 the optimizer's state, 2 gradients too, 3 weights too; "
+        "not given: 2",
+    )
+
+    @model_validator(mode="after")
+    def _options_of_the_kind(self) -> Self:
+        for name, kind, given in (
+            ("parameters", "fsdp2", self.parameters != "auto"),
+            ("stage", "deepspeed", self.stage is not None),
+        ):
+            if given and self.kind != kind:
+                raise ValueError(f"{name} is an option of the kind {kind}; the kind is {self.kind}")
+        return self
+
+
+def _by_name(value: Any) -> Any:
+    return {"kind": value} if isinstance(value, str) else value
 
 
 class ComputeSettings(Settings):
@@ -26,6 +65,22 @@ class ComputeSettings(Settings):
     compile: bool = setting(
         False, "compile the decoder layers with torch.compile: a minute at the start (a CPU needs a C++ compiler)"
     )
+    parallel: Annotated[
+        ParallelSettings, BeforeValidator(_by_name, json_schema_input_type=ParallelKind | ParallelSettings)
+    ] = setting(
+        ParallelSettings(),
+        "how several processes train together (docs/scale.md): a kind, or a mapping of it and its options",
+        cosmetic=True,  # a run goes on with another number of processes and another kind
+    )
+
+    @field_validator("parallel")
+    @classmethod
+    def _no_contradiction(cls, parallel: ParallelSettings, info: ValidationInfo) -> ParallelSettings:
+        if parallel.parameters == "bf16" and info.data.get("precision") == "fp32":
+            raise ValueError("asks for parameters in bf16, and compute.precision is fp32; say the same in both")
+        if parallel.kind in ("fsdp2", "deepspeed") and info.data.get("compile"):
+            raise ValueError(f"is {parallel.kind}, which compute.compile does not go with; leave one of them out")
+        return parallel
 
 
 class OptimizerSettings(Settings):

@@ -9,54 +9,32 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, cast
 
 import torch
-from accelerate import Accelerator
+from accelerate.utils import reduce
 from torch import Tensor, nn
 
+from alignment.policy.adapted import without_wrapper
 from alignment.randomness import named_seed
-from alignment.train.checkpoints import Saved, SavedModel, SavedOptimizer
-from alignment.train.compute import Compute, compile_layers, resolve_compute
+from alignment.train.compute import resolve_compute
 from alignment.train.dropout import drawn_below, has_dropout
 from alignment.train.loop import Loop
-from alignment.train.optimizer import make_optimizer, set_learning_rate
+from alignment.train.loss_module import B, LossFunction, LossModule, Sums
+from alignment.train.optimizer import set_learning_rate
+from alignment.train.parallel.wrap import wrap
+from alignment.train.parallel.wrapped import Wrapped
 from alignment.train.result import TrainingResult
 from alignment.train.schedule import learning_rate
 from alignment.train.session import Session
 from alignment.train.settings import LoopSettings
 
-# sums over a batch: the loss to descend on, and figures to log, all divided by the step's normaliser
-Sums = tuple[Tensor, dict[str, Tensor]]
-
-
-class Batch(Protocol):
-    """One forward pass's share of a step: a forest of trees, with what its loss needs beside it."""
-
-    @property
-    def num_tokens(self) -> int:
-        """Tokens of the forest."""
-
-    @property
-    def rows(self) -> tuple[str, ...]:
-        """Where its trees came from ("file:line")."""
-
-    def to(self, device: torch.device) -> Self:
-        """The batch on another device."""
-
-
-B = TypeVar("B", bound=Batch)
-B_contra = TypeVar("B_contra", bound=Batch, contravariant=True)
-
-
-class LossFunction(Protocol[B_contra]):
-    """Computes a batch's summed loss."""
-
-    def __call__(self, model: nn.Module, batch: B_contra) -> Sums: ...
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +47,8 @@ class Training(Generic[B]):
         batches: step (from 0) -> the step's batches; must not depend on anything but the step.
         loss: the loss function.
         normaliser: a batch's share of the step's divisor (targets, pairs).
-        evaluate: held-out figures, logged with the prefix "held_out_".
+        evaluate: held-out figures, logged with the prefix "held_out_"; is given what computes a batch's sums, and must
+            ask for the same batches in every process.
     """
 
     model: nn.Module
@@ -77,20 +56,7 @@ class Training(Generic[B]):
     batches: Callable[[int], Sequence[B]]
     loss: LossFunction[B]
     normaliser: Callable[[B], float]
-    evaluate: Callable[[nn.Module, Compute], dict[str, float]] | None = None
-
-
-class LossModule(nn.Module, Generic[B]):
-    """Model and loss as one module, so that wrappers (DDP) see one forward pass."""
-
-    def __init__(self, model: nn.Module, loss: LossFunction[B], compute: Compute) -> None:
-        super().__init__()
-        self.model = model
-        self.loss_function, self.compute = loss, compute
-
-    def forward(self, batch: B) -> Sums:
-        with self.compute.autocast():
-            return self.loss_function(self.model, batch)
+    evaluate: Callable[[Callable[[B], Sums]], dict[str, float]] | None = None
 
 
 @dataclass
@@ -133,49 +99,41 @@ def train(training: Training[B], settings: LoopSettings, session: Session) -> Tr
         DiskFull: a checkpoint did not fit; the older ones stand.
     """
     compute = resolve_compute(session.compute)
-    accelerator = Accelerator(cpu=compute.device.type == "cpu")
-    model = training.model.to(compute.device).train()
-    optimizer = make_optimizer(model, settings.optimizer)
+    with_dropout = has_dropout(training.model)
     totals = Totals()
-    saved: dict[str, Saved] = {
-        "model": SavedModel(model),
-        "optimizer": SavedOptimizer(model, optimizer),
-        "totals": totals,
-    }
     num_steps, log_every = training.num_steps, settings.log_every
-    with_dropout = has_dropout(model)
-    with Loop(session, settings, num_steps=num_steps, unit="steps", saved=saved, log_every=log_every) as loop:
-        if session.compute.compile:
-            compile_layers(model)
-        optimizer.zero_grad(set_to_none=True)  # whatever the caller left behind
-        module = accelerator.prepare(LossModule(model, training.loss, compute))
-        for step in loop:
-            began = time.perf_counter()
-            batches = training.batches(step)
-            rate = learning_rate(settings.optimizer, step + 1, num_steps)
-            set_learning_rate(optimizer, rate)
-            draws = partial(named_seed, session.seed, "dropout", step) if with_dropout else None
-            figures, norm = _accumulate(module, batches, training, accelerator, compute, draws)
-            total_norm = float(nn.utils.clip_grad_norm_(model.parameters(), settings.optimizer.max_grad_norm))
-            bad = _not_finite({"loss": figures["loss"], "gradient norm": total_norm})
-            tokens = sum(batch.num_tokens for batch in batches) if bad is None else 0
-            if bad is None:
-                optimizer.step()
-                loop.log({**figures, "gradient_norm": total_norm, "learning_rate": rate})
-                loop.log({"tokens": tokens, "targets": norm})
-            else:  # no figure of this step means anything
-                loop.skip(*bad, rows=[row for batch in batches for row in batch.rows])
-            optimizer.zero_grad(set_to_none=True)
-            took = time.perf_counter() - began
-            totals.tokens, totals.seconds = totals.tokens + tokens, totals.seconds + took
-            if training.evaluate is not None and loop.due(settings.held_out_every):
-                totals.held_out = training.evaluate(model.eval(), compute)
-                model.train()
-                if (wrong := _not_finite(totals.held_out)) is not None:  # the weights are: no skip mends it
-                    loop.refuse(f"held-out {wrong[0]}", wrong[1], rows=())
-                loop.log({f"held_out_{name}": value for name, value in totals.held_out.items()})
-            if bad is None:
-                loop.log({"time_tokens_per_second": tokens / took})
+    with recomputing(training.model, asked=session.compute.parallel.activation_checkpointing):
+        module = LossModule(training.model.train(), training.loss, compute)
+        wrapped = wrap(module, settings.optimizer, session.compute, compute)
+        saved = {**wrapped.saved, "totals": totals}
+        with Loop(session, settings, num_steps=num_steps, unit="steps", saved=saved, log_every=log_every) as loop:
+            for step in loop:
+                began = time.perf_counter()
+                batches = training.batches(step)
+                rate = learning_rate(settings.optimizer, step + 1, num_steps)
+                set_learning_rate(wrapped.optimizer, rate)
+                draws = partial(named_seed, session.seed, "dropout", step) if with_dropout else None
+                figures, norm = _accumulate(wrapped, batches, training.normaliser, draws)
+                loss = {"loss": figures["loss"]}
+                total_norm = wrapped.update(settings.optimizer.max_grad_norm, usable=_not_finite(loss) is None)
+                bad = _not_finite({**loss, "gradient norm": total_norm})
+                tokens = sum(batch.num_tokens for batch in batches) if bad is None else 0
+                if bad is None:
+                    loop.log({**figures, "gradient_norm": total_norm, "learning_rate": rate})
+                    loop.log({"tokens": tokens, "targets": norm})
+                else:  # no figure of this step means anything
+                    loop.skip(*bad, rows=[row for batch in batches for row in batch.rows])
+                took = time.perf_counter() - began
+                totals.tokens, totals.seconds = totals.tokens + tokens, totals.seconds + took
+                if training.evaluate is not None and loop.due(settings.held_out_every):
+                    with wrapped.evaluating():
+                        totals.held_out = training.evaluate(wrapped.sums)
+                    if (wrong := _not_finite(totals.held_out)) is not None:  # the weights are: no skip mends it
+                        loop.refuse(f"held-out {wrong[0]}", wrong[1], rows=())
+                    loop.log({f"held_out_{name}": value for name, value in totals.held_out.items()})
+                if bad is None:
+                    loop.log({"time_tokens_per_second": tokens / took})
+        wrapped.give_back()
     return TrainingResult(
         steps=num_steps,
         tokens=totals.tokens,
@@ -186,33 +144,46 @@ def train(training: Training[B], settings: LoopSettings, session: Session) -> Tr
 
 
 def _accumulate(
-    module: nn.Module,
+    wrapped: Wrapped,
     batches: Sequence[B],
-    training: Training[B],
-    accelerator: Accelerator,
-    compute: Compute,
+    normaliser: Callable[[B], float],
     draws: Callable[[int], int] | None,
 ) -> tuple[dict[str, float], float]:
     """Sum the gradients of a step's batches; returns the step's figures and its normaliser.
 
     Dropout is drawn below the batch's place in the step (`draws`: place -> seed), whichever process computes it.
     """
-    norm = float(sum(training.normaliser(batch) for batch in batches))
-    mine, weight = list(enumerate(batches))[accelerator.process_index :: accelerator.num_processes], 1.0
-    if not mine:  # fewer forests than processes: the others wait for this one's gradients, so it sends zeros
-        mine, weight = [(0, batches[0])], 0.0
+    norm = float(sum(normaliser(batch) for batch in batches))
+    mine = [(place, batch, 1.0) for place, batch in enumerate(batches)][wrapped.rank :: wrapped.size]
+    # who has fewer than the others repeats one without weight: others wait for its gradients, and where the weights are
+    # divided for every one of its forward passes
+    rounds = math.ceil(len(batches) / wrapped.size) if wrapped.even else 1
+    mine += [(0, batches[0], 0.0)] * (rounds - len(mine))
     sums: dict[str, Tensor] = {}
-    for i, (place, batch) in enumerate(mine):
-        sync = accelerator.no_sync(module) if i + 1 < len(mine) else nullcontext()
-        with sync, drawn_below(draws(place)) if draws is not None else nullcontext():
-            loss, parts = module(batch.to(compute.device))
-            # DDP averages over processes; the loss is a sum over all of them
-            accelerator.backward(loss * (weight * accelerator.num_processes / max(norm, 1e-9)))
+    for i, (place, batch, weight) in enumerate(mine):
+        with drawn_below(draws(place)) if draws is not None else nullcontext():
+            # the gradient is a mean over processes; the loss is a sum over all of them
+            factor = weight * wrapped.size / max(norm, 1e-9)
+            loss, parts = wrapped.accumulate(batch, factor, last=i + 1 == len(mine))
         for name, value in {"loss": loss, **parts}.items():
-            sums[name] = sums.get(name, torch.zeros((), device=compute.device)) + weight * value.detach().float()
+            sums[name] = sums.get(name, torch.zeros((), device=value.device)) + weight * value.detach().float()
     names = sorted(sums)
-    stacked = accelerator.reduce(torch.stack([sums[name] for name in names]), reduction="sum")
+    stacked = reduce(torch.stack([sums[name] for name in names]), reduction="sum")
     return {name: float(value) / max(norm, 1e-9) for name, value in zip(names, stacked, strict=True)}, norm
+
+
+@contextmanager
+def recomputing(model: nn.Module, *, asked: bool) -> Iterator[None]:
+    """Activations are computed again in the backward pass, where asked and not on already, for as long as it lasts."""
+    owner = cast("PreTrainedModel", without_wrapper(model))
+    if not asked or owner.is_gradient_checkpointing:
+        yield
+        return
+    owner.gradient_checkpointing_enable()
+    try:
+        yield
+    finally:
+        owner.gradient_checkpointing_disable()
 
 
 def _not_finite(quantities: Mapping[str, float]) -> tuple[str, str] | None:

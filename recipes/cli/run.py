@@ -11,7 +11,7 @@ from recipes.cli.display import make_display
 from recipes.load import load_recipe
 from recipes.masking import mask
 from recipes.reading.schema import Recipe
-from recipes.running.company import company
+from recipes.running.company import company, launch_note
 from recipes.running.runner import RunSummary, run
 from recipes.running.telling import Display, duration
 
@@ -69,6 +69,8 @@ def print_header(recipe: Recipe, folder: Path, display: Display) -> None:
     """Say what runs where, and every default that depends on the machine."""
     display.line(f"{recipe.name} -> {mask(str(folder))}, seed {recipe.seed}")
     display.line(machine_line(recipe))
+    if (note := launch_note(recipe.compute.parallel.kind)) is not None:
+        display.line(f"note: {note}")
 
 
 def machine_line(recipe: Recipe) -> str:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from alignment.data.record_types import PROMPTS
 from alignment.errors import AlignmentError, CheckpointError, DataError, MissingExtra, SettingError, TokenizerError
 from alignment.records import Document
+from alignment.train.packages import require_parallel_packages
 from alignment.train.tracking import require_loggers
 from recipes.adapters import require_packages
 from recipes.plan import stages_of
@@ -115,6 +116,7 @@ def check(recipe: Recipe, folder: Path, say: Callable[[str], None] = lambda text
         found.problems.append(f"track: {error}")
     try:
         require_packages(recipe, plan)
+        require_parallel_packages(recipe.compute)
     except MissingExtra as error:
         found.problems.append(f"adapter: {error}")
     say("the tokenizer")

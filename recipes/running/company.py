@@ -47,3 +47,21 @@ def company(environ: Mapping[str, str] = os.environ) -> Company:
     if not all(environ.get(name) for name in names):
         return Company()
     return Company(rank=int(environ["RANK"]), size=int(environ["WORLD_SIZE"]))
+
+
+def launch_note(kind: str, environ: Mapping[str, str] = os.environ) -> str | None:
+    """What to say where several processes seem to have been meant and this one is alone.
+
+    On a CPU `accelerate launch --num_processes 2` starts one process; its variables tell that it was asked for more.
+
+    Args:
+        kind: `compute.parallel`'s.
+    """
+    if company(environ).size > 1:
+        return None
+    told = "start several by torchrun --nproc-per-node N --no-python align …"
+    if environ.get("ACCELERATE_MIXED_PRECISION") and environ.get("MASTER_ADDR") and not environ.get("WORLD_SIZE"):
+        return f"accelerate was asked for several processes and has started one, as it does on a CPU; {told}"
+    if kind in ("ddp", "fsdp2", "deepspeed"):
+        return f"compute.parallel is {kind}, and one process works, so that nothing is divided; {told}"
+    return None

@@ -17,6 +17,7 @@ from typing import Any
 from alignment.errors import AlignmentError, DiskFull, UsageError
 from alignment.store.atomic import clear_leftovers, write_text
 from alignment.store.lock import RunLock
+from alignment.train.packages import require_parallel_packages
 from alignment.train.session import StopFlag
 from alignment.train.tracking import require_loggers
 from recipes.adapters import require_packages
@@ -110,7 +111,7 @@ def run(
         RecipeError: input files are missing; all of them, each with its place in the recipe.
         RunLocked: another process works on it.
         RunChanged: finished or begun work rests on something else than what is asked now.
-        MissingExtra: a logger's package is not installed, or an adapter's; said before the first stage that works.
+        MissingExtra: a logger's package, an adapter's or DeepSpeed is not installed; said before the first stage.
         Interrupted: a signal asked to stop; the same call goes on.
         Waiting: a stage waits for people; the same call goes on once they have done their part.
         AlignmentError: whatever stopped a stage; its record says so.
@@ -214,6 +215,7 @@ def _walk(job: Job, surveyed: Surveyed) -> tuple[StageOutcome, ...]:
                 prepared = True
                 require_loggers(job.recipe.track)
                 require_packages(job.recipe, job.needed)
+                require_parallel_packages(job.recipe.compute)
                 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
                 job.before_work()
             record = _share(job, stage, basis, (position, len(job.needed)))

@@ -124,7 +124,7 @@ def test_the_training_goes_on_from_its_last_checkpoint_once_the_cause_is_gone(
 
 def test_a_held_out_loss_that_is_not_finite_stops_the_training_and_is_told(policy: Policy, session: Session) -> None:
     training = dataclasses.replace(
-        _training(policy, language_loss), evaluate=lambda model, compute: {"loss": float("nan"), "perplexity": 1.0}
+        _training(policy, language_loss), evaluate=lambda sums: {"loss": float("nan"), "perplexity": 1.0}
     )
     with pytest.raises(NonFiniteError, match="held-out loss is not finite"):
         train(training, SETTINGS.model_copy(update={"held_out_every": 2, "nonfinite_skips": 5}), session)

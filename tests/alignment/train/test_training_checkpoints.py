@@ -32,8 +32,9 @@ def test_what_was_saved_comes_back(tmp_path: Path) -> None:
     resumed = _open(tmp_path).newest()
     assert resumed is not None
     assert (resumed.step, resumed.state) == (3, {"seen": 3})
-    assert torch.equal(resumed.tensors["model"]["a"], torch.arange(6.0).reshape(2, 3).t() + 3)
-    assert set(resumed.tensors) == {"model", "optimizer"}
+    assert torch.equal(resumed.part("model").whole()["a"], torch.arange(6.0).reshape(2, 3).t() + 3)
+    assert resumed.part("optimizer").whole() == {"a|step": torch.tensor(1.0)}
+    assert resumed.part("another").whole() == {}
 
 
 def test_nothing_saved_is_nothing_to_resume(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from recipes.running.company import Company, company
+from recipes.running.company import Company, company, launch_note
 from recipes.running.record import read_record
 from tests.tiny_recipe import TINY
 from tests.tolerances import TWO_PROCESSES
@@ -28,6 +28,16 @@ def test_the_first_process_of_a_launch_keeps_the_books() -> None:
     launched = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
     assert company({"RANK": "0", **launched}).keeps_books
     assert not company({"RANK": "1", **launched}).keeps_books
+
+
+def test_a_launch_that_started_one_process_is_told() -> None:
+    accelerate_on_a_cpu = {"ACCELERATE_MIXED_PRECISION": "no", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+    assert "accelerate was asked for several processes and has started one" in str(
+        launch_note("auto", accelerate_on_a_cpu)
+    )
+    assert "compute.parallel is fsdp2, and one process works" in str(launch_note("fsdp2", {}))
+    assert launch_note("auto", {}) is None
+    assert launch_note("fsdp2", {**accelerate_on_a_cpu, "RANK": "0", "WORLD_SIZE": "2"}) is None
 
 
 @pytest.mark.slow  # starts processes
