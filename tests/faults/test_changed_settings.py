@@ -98,6 +98,7 @@ VALUES += [{"target": 3.0, "horizon": 500}, {"over": 2}, "k3", "loss", "running"
 VALUES += [["steps"], ["grpo"], "helpfulness", "safety", "watch", "pretrain", [0.5, 0.9], 0.05]
 ONE_VALUE = {"rlhf.ppo.sampling.top_p", "rlhf.ppo.sampling.top_k"}  # PPO samples the whole distribution or is refused
 ONE_VALUE |= {"rlhf.collect", "rlhf.refresh"}  # each needs the other, and the section collect
+ONE_VALUE |= {"compute.parallel.parameters"}  # an option of fsdp2, which no shipped recipe asks for
 START_FROM = ("rlhf", "rejection", "start_from")  # `sft` is refused where Ghost Attention comes before a version
 # what else must change with a key, because the settings refuse it alone
 CUSTOM = {"size": "custom", "width": 64, "layers": 2, "heads": 2, "kv_heads": 1}
