@@ -6,7 +6,7 @@ Prompts are taken to be as long as answers, and a reward model to be of the poli
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -172,17 +172,14 @@ def _taken(name: str, needs: Needs, shape: ModelShape, machine: Machine) -> Take
     drawing = 0
     if needs.together:
         positions = 2 * needs.new_tokens
-        cache = cache_bytes(
-            shape,
-            slots=1,
-            positions=positions,
-            precision="fp32",  # the policy's own dtype, from which is drawn
-        )
+        # in the policy's own dtype, from which is drawn
+        cache = cache_bytes(shape, positions=positions, precision="fp32")
         first = needs.trained[0]
         roles[first] = dataclasses.replace(roles[first], cache=cache)
         drawing = forward_flops(shape, positions, longest=positions)
     step = len(needs.trained) * training_flops(shape, needs.tokens * needs.forests, longest=needs.longest)
     known = needs.steps is not None and needs.answers is not None
+    # who is held beside reads every answer once
     flops = step * (needs.steps or 0) + (needs.answers or 0) * drawing * (1 + len(needs.held)) if known else None
     return Taken(
         stage=name,
@@ -194,7 +191,7 @@ def _taken(name: str, needs: Needs, shape: ModelShape, machine: Machine) -> Take
     )
 
 
-def _sum(all_bytes: Any) -> Bytes:
+def _sum(all_bytes: Iterable[Bytes]) -> Bytes:
     total = Bytes()
     for own in all_bytes:
         total = total + own

@@ -36,6 +36,19 @@ def feed_forward_width(width: int, multiple_of: int, multiplier: float | None = 
     return multiple_of * ((hidden + multiple_of - 1) // multiple_of)
 
 
+def count_numbers(
+    width: int, layers: int, heads: int, kv_heads: int, hidden: int, vocab_size: int, *, tied: bool
+) -> int:
+    """Numbers of a core of this shape, shared ones once.
+
+    Embedding, then per layer: query and output [W, W], key and value [W, W/heads*kv_heads], three
+    feed-forward matrices [W, F], two norms [W]; a last norm; the projection unless it is tied.
+    """
+    kv_width = width // heads * kv_heads
+    layer = 2 * width * width + 2 * width * kv_width + 3 * width * hidden + 2 * width
+    return vocab_size * width * (1 if tied else 2) + layers * layer + width
+
+
 class ModelSettings(Settings):
     """The core's shape.  `path` takes an existing checkpoint instead."""
 
@@ -73,16 +86,8 @@ class ModelSettings(Settings):
         return self
 
     def num_parameters(self, vocab_size: int) -> int:
-        """Parameters of the core (Llama 2 paper, table 1), shared ones once; nothing is built.
-
-        Embedding, then per layer: query and output [W, W], key and value [W, W/heads*kv_heads], three
-        feed-forward matrices [W, F], two norms [W]; a last norm; the projection unless it is tied.
-        """
-        width, layers, heads, kv_heads, hidden = self.shape()
-        kv_width = width // heads * kv_heads
-        layer = 2 * width * width + 2 * width * kv_width + 3 * width * hidden + 2 * width
-        embeddings = vocab_size * width * (1 if self.tie_embeddings else 2)
-        return embeddings + layers * layer + width
+        """Parameters of the core (Llama 2 paper, table 1), shared ones once; nothing is built."""
+        return count_numbers(*self.shape(), vocab_size, tied=self.tie_embeddings)
 
     def shape(self) -> tuple[int, int, int, int, int]:
         """width, layers, heads, KV heads, feed-forward width."""

@@ -23,6 +23,7 @@ from alignment.store.atomic import remove_folder, staged_folder, write_json
 from alignment.store.manifest import verify, write_manifest
 from alignment.train.compute import from_first
 from alignment.train.optimizer import load_optimizer_tensors, optimizer_tensors
+from alignment.train.shapes import require_same_shapes, shapes_of
 from alignment.train.shard_files import StoredPart
 
 _NAME = re.compile(r"step-(\d{6,})")
@@ -197,18 +198,10 @@ def load_model_tensors(model: nn.Module, tensors: Mapping[str, Tensor], *, train
         CheckpointError: a parameter is missing, unknown or of another shape.
     """
     expected = model_tensors(model, trained_only=trained_only)
-    if missing := sorted(expected.keys() - tensors.keys()):
-        raise CheckpointError(f"the checkpoint lacks {missing[0]} {tuple(expected[missing[0]].shape)}")
-    if extra := sorted(tensors.keys() - expected.keys()):
-        raise CheckpointError(
-            f"the checkpoint holds {extra[0]} {tuple(tensors[extra[0]].shape)}, which the model has not"
-        )
+    require_same_shapes(shapes_of(expected), shapes_of(tensors))
     parameters = dict(model.named_parameters(remove_duplicate=False))
     with torch.no_grad():
         for name, tensor in tensors.items():
-            stored, built = tuple(tensor.shape), tuple(parameters[name].shape)
-            if stored != built:
-                raise CheckpointError(f"{name} is {stored} in the checkpoint and {built} in the model")
             parameters[name].copy_(tensor)
 
 

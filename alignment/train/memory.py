@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from alignment.model.settings import ModelSettings
+from alignment.model.settings import ModelSettings, count_numbers
 from alignment.policy.settings import PROJECTIONS, AdapterSettings
 
 Precision = Literal["fp32", "bf16"]
@@ -33,7 +33,7 @@ class ModelShape:
     Attributes:
         width, layers, heads, kv_heads, hidden: of the core (hidden: the feed-forward's).
         vocab_size: tokens.
-        parameters: all of them, shared ones once.
+        tied: whether the vocabulary projection is the embedding.
     """
 
     width: int
@@ -42,7 +42,7 @@ class ModelShape:
     kv_heads: int
     hidden: int
     vocab_size: int
-    parameters: int
+    tied: bool = False
 
     @classmethod
     def of(cls, model: ModelSettings, vocab_size: int) -> ModelShape:
@@ -55,7 +55,7 @@ class ModelShape:
             kv_heads=kv_heads,
             hidden=hidden,
             vocab_size=vocab_size,
-            parameters=model.num_parameters(vocab_size),
+            tied=model.tie_embeddings,
         )
 
     @classmethod
@@ -69,18 +69,14 @@ class ModelShape:
         if not isinstance(config, dict) or not all(isinstance(config.get(name), int) for name in names):
             return None
         width, layers, heads, hidden, vocab_size = (int(config[name]) for name in names)
-        kv_heads = int(config.get("num_key_value_heads") or heads)
-        kv_width = width // heads * kv_heads
-        layer = 2 * width * width + 2 * width * kv_width + 3 * width * hidden + 2 * width
-        projections = 1 if config.get("tie_word_embeddings") else 2
         return cls(
             width=width,
             layers=layers,
             heads=heads,
-            kv_heads=kv_heads,
+            kv_heads=int(config.get("num_key_value_heads") or heads),
             hidden=hidden,
             vocab_size=vocab_size,
-            parameters=projections * vocab_size * width + layers * layer + width,
+            tied=bool(config.get("tie_word_embeddings")),
         )
 
     @classmethod
@@ -90,6 +86,12 @@ class ModelShape:
         if said is None:
             return None
         return cls.of(ModelSettings.model_validate({"size": f"{said[1]}b"}), 32_000)
+
+    @property
+    def parameters(self) -> int:
+        """All of them, shared ones once."""
+        sizes = (self.width, self.layers, self.heads, self.kv_heads, self.hidden, self.vocab_size)
+        return count_numbers(*sizes, tied=self.tied)
 
     @property
     def kv_width(self) -> int:
@@ -229,9 +231,9 @@ def activation_bytes(
     return layers + head + logits
 
 
-def cache_bytes(shape: ModelShape, *, slots: int, positions: int, precision: Precision) -> int:
-    """Keys and values of that many answers of that many positions, prompts included."""
-    return 2 * shape.layers * shape.kv_width * positions * slots * (2 if precision == "bf16" else _WIDE)
+def cache_bytes(shape: ModelShape, *, positions: int, precision: Precision) -> int:
+    """Keys and values of one answer of that many positions, its prompt included."""
+    return 2 * shape.layers * shape.kv_width * positions * (2 if precision == "bf16" else _WIDE)
 
 
 def training_flops(shape: ModelShape, tokens: int, *, longest: int) -> int:

@@ -17,7 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from alignment.errors import CheckpointError
+from alignment.train.shapes import require_same_shapes, shapes_of
 
 SUFFIX = ".safetensors"
 
@@ -70,16 +70,7 @@ class StoredPart:
         Raises:
             CheckpointError: a tensor is missing, unknown or of another shape.
         """
-        stored = self.shapes()
-        if missing := sorted(into.keys() - stored.keys()):
-            raise CheckpointError(f"the checkpoint lacks {missing[0]} {tuple(into[missing[0]].shape)}")
-        if extra := sorted(stored.keys() - into.keys()):
-            raise CheckpointError(f"the checkpoint holds {extra[0]} {stored[extra[0]]}, which the model has not")
-        for name, tensor in into.items():
-            if stored[name] != tuple(tensor.shape):
-                raise CheckpointError(
-                    f"{name} is {stored[name]} in the checkpoint and {tuple(tensor.shape)} in the model"
-                )
+        require_same_shapes(shapes_of(into), self.shapes())
         if not into:
             return
         from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader

@@ -23,7 +23,7 @@ from recipes.adapters import require_packages
 from recipes.plan import stages_of
 from recipes.reading.schema import Recipe
 from recipes.running.before_rlhf import before_rlhf
-from recipes.running.inputs import missing_inputs, name_a_folder, with_its_place
+from recipes.running.inputs import missing_inputs, name_a_folder, unreadable_inputs, with_its_place
 from recipes.stages.apart import Apart
 from recipes.stages.disjoint import Pool, without_stages
 from recipes.stages.kind import DataSet, Lens, Makes, PlannedStage, Prepared
@@ -105,6 +105,7 @@ def check(recipe: Recipe, folder: Path, say: Callable[[str], None] = lambda text
         found.sections.append(_read(data, apart, opened, recipe.seed, folder, world))
     missing = missing_inputs(recipe, plan)
     found.problems += map(str, missing)  # every missing file, not the first of each section
+    found.problems += map(str, unreadable_inputs(recipe, plan))
     found.problems += [
         f"{section.key}: {section.error}"
         for section in found.sections

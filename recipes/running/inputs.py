@@ -1,9 +1,14 @@
-"""What a recipe names and is not there: files, all at once, and hub checkpoints; each with its place.  No torch."""
+"""What a recipe names and is not there or cannot be read: files, all at once, and hub checkpoints; each with its place.
+
+No torch.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from alignment.constraint import names_yaml
 from alignment.errors import CheckpointUnavailable, DataError, Problem, RecipeError, SettingError
 from alignment.strict_yaml import KeyPath, dotted
 from recipes.masking import mask
@@ -32,13 +37,28 @@ def missing_inputs(recipe: Recipe, stages: Sequence[PlannedStage]) -> list[Probl
     return sorted(found, key=_line)
 
 
+def unreadable_inputs(recipe: Recipe, stages: Sequence[PlannedStage]) -> list[Problem]:
+    """Every file of instructions that is there and is none; read now, since its stage begins after hours of others."""
+    from gatt.constraints import read_constraints
+
+    named = {key: where for stage in stages for key, where in stage.inputs.constraints().items() if names_yaml(where)}
+    found = []
+    for key, where in named.items():
+        try:
+            if Path(where).exists():
+                read_constraints(Path(where))
+        except DataError as error:
+            found.append(Problem(where=mask(recipe.origin.where(_path(key))), key=key, message=str(error)))
+    return found
+
+
 def check_inputs(recipe: Recipe, stages: Sequence[PlannedStage]) -> None:
-    """See that every input file of these stages is there; reads none.
+    """See that every input file of these stages is there, and that those of instructions can be read; reads no data.
 
     Raises:
-        RecipeError: all that are missing, each with file and line (or the override), key and path.
+        RecipeError: all that are missing or wrong, each with file and line (or the override), key and path.
     """
-    if found := missing_inputs(recipe, stages):
+    if found := [*missing_inputs(recipe, stages), *unreadable_inputs(recipe, stages)]:
         raise RecipeError(found)
 
 

@@ -67,6 +67,11 @@ class EvaluateInputs(Judged):
         instructed = (instructed_data(asked),) if asked is not None else ()
         return (*self.asked(), *self.pairs.data(), *instructed)
 
+    def constraints(self) -> dict[str, str]:
+        """Those under which every version holds dialogues."""
+        asked = self.settings.instructions
+        return {"evaluate.instructions.constraints": asked.constraints} if asked is not None else {}
+
     @property
     def held_against(self) -> str | None:
         """The model with whose answers an outside watch model compares the others', so that it is asked first."""

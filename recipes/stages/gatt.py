@@ -51,6 +51,10 @@ class GattInputs(FromPolicy):
         own = DataSet(key="gatt", settings=self.settings.data, records=DIALOGUES)
         return (own, *self.demonstrations(), *data_of(self.replay))
 
+    def constraints(self) -> dict[str, str]:
+        """The section's."""
+        return {"gatt.constraints": self.settings.constraints}
+
     def demonstrations(self) -> tuple[DataSet[Any], ...]:
         """The demonstrations to mix in."""
         if self.mixed_in is None:

@@ -102,6 +102,10 @@ class StageInputs:
         """Functions of the user's that it runs: the recipe's dotted key -> module:name."""
         return {}
 
+    def constraints(self) -> Mapping[str, str]:
+        """Where the instructions that it reads come from: the recipe's dotted key -> the source."""
+        return {}
+
     def facts(self) -> Mapping[str, str]:
         """What the page's overview says of it."""
         return {}

@@ -22,12 +22,12 @@ import torch
 from accelerate import PartialState
 from torch import Tensor, nn
 
-from alignment.errors import CheckpointError
 from alignment.train.loss_module import B, Batch, LossModule, Sums
 from alignment.train.optimizer import make_optimizer
 from alignment.train.parallel.twin import copy_back, trained, twin_of
 from alignment.train.parallel.wrapped import Wrapped
 from alignment.train.settings import OptimizerSettings
+from alignment.train.shapes import require_same_shapes, shapes_of
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -122,18 +122,12 @@ class Zero(Wrapped):
         return optimizer
 
 
-class _Weights:
-    """The trained parameters, gathered one by one on the first process."""
+class _Gathered:
+    """A part of a checkpoint whose tensors are gathered on the first process, and handed over once."""
 
     def __init__(self, zero: Zero) -> None:
         self.zero = zero
         self.gathered: dict[str, Tensor] = {}
-
-    def gather(self) -> None:
-        for name in self.zero.parameters:
-            whole = self.zero.full(name)
-            if self.zero.rank == 0:
-                self.gathered[name] = whole.cpu()
 
     def tensors(self) -> Mapping[str, Tensor]:
         found, self.gathered = self.gathered, {}
@@ -142,19 +136,25 @@ class _Weights:
     def values(self) -> Mapping[str, Any]:
         return {}
 
+
+class _Weights(_Gathered):
+    """The trained parameters, gathered one by one on the first process."""
+
+    def gather(self) -> None:
+        for name in self.zero.parameters:
+            whole = self.zero.full(name)
+            if self.zero.rank == 0:
+                self.gathered[name] = whole.cpu()
+
     def load(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         shapes = {name: tuple(getattr(p, "ds_shape", p.shape)) for name, p in self.zero.parameters.items()}
-        _require_same_shapes(shapes, tensors)
+        require_same_shapes(shapes, shapes_of(tensors))
         for name, value in tensors.items():
             self.zero.set_full(name, value)
 
 
-class _State:
+class _State(_Gathered):
     """AdamW's state by parameter, as `optimizer_tensors` names it, gathered one by one on the first process."""
-
-    def __init__(self, zero: Zero) -> None:
-        self.zero = zero
-        self.gathered: dict[str, Tensor] = {}
 
     def gather(self) -> None:
         states = [self.zero.inner.state.get(flat, {}) for flat in self.zero.flats()]
@@ -168,13 +168,6 @@ class _State:
                 self.gathered |= {f"{name}|{moment}": value.cpu() for moment, value in moments.items()}
                 self.gathered[f"{name}|step"] = step.detach().cpu().clone()
 
-    def tensors(self) -> Mapping[str, Tensor]:
-        found, self.gathered = self.gathered, {}
-        return found
-
-    def values(self) -> Mapping[str, Any]:
-        return {}
-
     def load(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         from deepspeed.utils import safe_set_full_optimizer_state
 
@@ -184,7 +177,7 @@ class _State:
         for name, parameter in self.zero.parameters.items():
             shape = tuple(getattr(parameter, "ds_shape", parameter.shape))
             shapes |= {f"{name}|{moment}": shape for moment in _MOMENTS} | {f"{name}|step": ()}
-        _require_same_shapes(shapes, tensors)
+        require_same_shapes(shapes, shapes_of(tensors))
         step = next(value for name, value in tensors.items() if name.endswith("|step"))
         fused = self.zero.inner.defaults["fused"]
         for flat in self.zero.flats():
@@ -195,15 +188,6 @@ class _State:
             for moment in _MOMENTS:
                 value = tensors[f"{name}|{moment}"].to(parameter.device)
                 safe_set_full_optimizer_state(parameter, value, moment)
-
-
-def _require_same_shapes(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, Tensor]) -> None:
-    for name in sorted(expected.keys() | found.keys()):
-        there, built = tuple(found[name].shape) if name in found else None, expected.get(name)
-        if there != built:
-            raise CheckpointError(
-                f"{name} is {there} in the checkpoint and {built} in the model (None: it is not there)"
-            )
 
 
 def _imported(device: torch.device) -> Any:
@@ -217,7 +201,7 @@ def _imported(device: torch.device) -> Any:
     # on a CPU it would compile its shared-memory collectives for minutes, and a kill meanwhile leaves a lock behind
     # that the next process waits for without end
     __compatible_ops__["deepspeed_shm_comm"] = False
-    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)  # its import has set its own
     if device.type == "cuda":
         os.environ.setdefault("LOCAL_RANK", str(PartialState().local_process_index))
     return deepspeed

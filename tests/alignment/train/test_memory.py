@@ -122,7 +122,7 @@ def test_checkpointing_keeps_one_layer_and_every_layers_input() -> None:
 
 @pytest.mark.parametrize(("size", "bytes_a_token"), [("7b", 524_288), ("70b", 327_680)])
 def test_a_token_of_the_cache_takes_keys_and_values_of_the_grouped_heads(size: str, bytes_a_token: int) -> None:
-    assert cache_bytes(shape_of(size), slots=1, positions=1, precision="bf16") == bytes_a_token
+    assert cache_bytes(shape_of(size), positions=1, precision="bf16") == bytes_a_token
 
 
 def test_a_checkpoints_configuration_gives_its_shape(tmp_path: Path) -> None:

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,16 +11,10 @@ import pytest
 from alignment.policy.policy import Policy, load_policy, save_policy
 from alignment.store.journal import read_journal
 from alignment.train.checkpoints import model_tensors
+from tests.alignment.train.launched import STARTS_PROCESSES, free_ports, run_program
 from tests.tolerances import TWO_PROCESSES
 
-torch_distributed = pytest.importorskip("torch.distributed")
-pytestmark = [
-    pytest.mark.slow,  # starts processes
-    pytest.mark.skipif(
-        not (torch_distributed.is_available() and torch_distributed.is_gloo_available()),
-        reason="this torch has no gloo to talk between processes on a CPU",
-    ),
-]
+pytestmark = STARTS_PROCESSES
 
 # One interpreter imports everything once and forks: one process alone, then for each plan two together.  Three forests
 # a step, so that one process has a forest less, and fewer in the last.  A plan is a list of (processes,
@@ -118,22 +107,8 @@ for name, lines in plans.items():
 
 def _run(root: Path, plans: dict[str, list[tuple[int, object, int]]]) -> None:
     """Carry out the plans, each in a folder of its own name."""
-    free = [socket.socket() for lines in plans.values() for _ in lines]
-    for one in free:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in free]
-    for one in free:
-        one.close()
-    command = [sys.executable, "-c", _CHILDREN, str(root), json.dumps(plans), json.dumps(ports)]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    ) as parent:
-        try:
-            said, _ = parent.communicate(timeout=300)
-        except subprocess.TimeoutExpired:
-            os.killpg(parent.pid, signal.SIGKILL)
-            raise
-    assert parent.returncode == 0, said[-3000:]
+    ports = free_ports(sum(map(len, plans.values())))
+    run_program(_CHILDREN, str(root), json.dumps(plans), json.dumps(ports), seconds=300)
 
 
 def _assert_equal(root: Path, one: str, other: str) -> None:

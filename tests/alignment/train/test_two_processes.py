@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +11,10 @@ import pytest
 from alignment.policy.policy import Policy, load_policy, save_policy
 from alignment.store.journal import read_journal
 from alignment.train.checkpoints import model_tensors
+from tests.alignment.train.launched import STARTS_PROCESSES, free_ports, run_program
 from tests.tolerances import TWO_PROCESSES
 
-torch_distributed = pytest.importorskip("torch.distributed")
-pytestmark = [
-    pytest.mark.slow,  # starts processes
-    pytest.mark.skipif(
-        not (torch_distributed.is_available() and torch_distributed.is_gloo_available()),
-        reason="this torch has no gloo to talk between processes on a CPU",
-    ),
-]
+pytestmark = STARTS_PROCESSES
 
 # Two forests a step, and one in the last: fewer than there are processes.  One of the two is told to stop; both go
 # on later.  A fresh interpreter imports everything once and forks the three, before anything ran.
@@ -104,17 +93,8 @@ sys.exit(max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in chi
 
 def _run(root: Path, adapter: dict[str, Any] | None) -> dict[str, list[str]]:
     """What each of the three said: alone, and the two together."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-c", _CHILDREN, str(root), str(port), json.dumps(adapter)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as parent:
-        try:
-            _, err = parent.communicate(timeout=120)
-        except subprocess.TimeoutExpired:
-            os.killpg(parent.pid, signal.SIGKILL)
-            raise
-    assert parent.returncode == 0, err[-2000:]
+    (port,) = free_ports(1)
+    run_program(_CHILDREN, str(root), str(port), json.dumps(adapter), seconds=120)
     return {path.name: path.read_text().splitlines() for path in sorted(root.glob("said-*"))}
 
 

@@ -71,6 +71,19 @@ def test_a_file_that_an_override_names_is_told_with_the_override(lacking: Path) 
     assert ("override 'pretrain.data.train=[{path: away.txt}]'", "pretrain.data.train.0.path") in places(caught.value)
 
 
+@pytest.mark.parametrize("key", ["gatt.constraints", "evaluate.instructions.constraints"])
+def test_a_file_of_instructions_that_is_none_is_told_before_anything_is_trained(key: str, tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("train:\n- {id: a, kind: nothing, instruction: x, short: y}\n")
+    recipe = load_recipe("quickstart", [f"{key}={rules}"])
+    with pytest.raises(RecipeError) as caught:
+        check_inputs(recipe, stages_of(recipe))
+    assert places(caught.value) == [(f"override '{key}={rules}'".rpartition("/")[2], key)]
+    assert f"{rules}:2: train entry 1" in caught.value.problems[0].message
+    told = check(recipe, tmp_path / "check").problems
+    assert any(f"{rules}:2: train entry 1" in problem for problem in told)
+
+
 def test_a_run_makes_nothing_and_names_only_what_its_stages_read(lacking: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as caught:
         run(load_recipe(lacking), out=tmp_path / "run", until="pretrain")
