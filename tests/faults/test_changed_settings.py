@@ -7,6 +7,8 @@ finished with the old one is surveyed.  No leaf may be left over.
 from __future__ import annotations
 
 import copy
+import functools
+import json
 import os
 import re
 import typing
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from alignment.errors import RecipeError, RunChanged
 from alignment.settings import Settings
@@ -174,8 +177,26 @@ def leaves(value: Any, annotation: Any, path: KeyPath = (), cosmetic: bool = Fal
         yield path, value, annotation, cosmetic
 
 
-def candidates(value: Any, annotation: Any) -> Iterator[Any]:
-    """Values that a leaf might have instead, the likeliest first."""
+def candidates(value: Any, annotation: Any) -> list[Any]:
+    """Values of the leaf's own type that it might have instead, the likeliest first."""
+    adapter = _adapter(annotation)
+
+    def fits(candidate: Any) -> bool:
+        try:
+            adapter.validate_json(json.dumps(candidate))
+        except ValidationError:
+            return False
+        return True
+
+    return [candidate for candidate in _candidates(value, annotation) if fits(candidate)]
+
+
+@functools.cache
+def _adapter(annotation: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(annotation)
+
+
+def _candidates(value: Any, annotation: Any) -> Iterator[Any]:
     if isinstance(value, bool):
         yield not value
     elif isinstance(value, (int, float)):
@@ -197,11 +218,18 @@ def literals(annotation: Any) -> Iterator[Any]:
 
 def changed_at(recipe: Recipe, tree: dict[str, Any], path: KeyPath, value: Any, annotation: Any) -> Recipe | None:
     """The recipe with another valid value at one leaf, with what must change together with it if need be."""
-    for together in ({}, TOGETHER.get(str(path[-1]), {})):
-        for candidate in candidates(value, annotation):
-            other = copy.deepcopy(tree)
+    holder: Any = recipe
+    for part in path[:-1]:
+        holder = getattr(holder, str(part)) if isinstance(holder, Settings) else holder[part]
+    known = isinstance(holder, Settings)  # of an item the annotation is its list's or mapping's
+    options = candidates(value, annotation) if known else list(_candidates(value, annotation))
+    beside = TOGETHER.get(str(path[-1]))
+    for together in ({}, beside) if beside else ({},):
+        for candidate in options:
+            other = copy.copy(tree)
             spot: Any = other
-            for part in path[:-1]:
+            for part in path[:-1]:  # what lies on the way is copied, all else is the same
+                spot[part] = copy.copy(spot[part])
                 spot = spot[part]
             if together and path[0] == "reward" and len(path) == 3:  # brought: nothing is said of training
                 spot.clear()
