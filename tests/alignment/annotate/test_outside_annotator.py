@@ -141,8 +141,9 @@ def test_people_and_towns_are_asked_no_probe(policy: Policy, longer: Longer, ses
 
 
 def test_an_endpoint_that_is_down_ends_the_stage_as_one_that_goes_on_later(
-    endpoint: Endpoint, session: Session
+    endpoint: Endpoint, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("alignment.evaluate.chat_endpoint.sleep", lambda seconds: None)
     journal = session.folder / "verdicts.jsonl"
     asked = [question("a", text) for text in ("bb", "cc", "dd", "ee")]
     endpoint.replies = [*FIRST_IS_BETTER, *[503] * 15]  # five tries for each of three questions
